@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// backend: the small interface through which core reaches memory. A backend hands out blocks and
+// takes them back, always in batches or rarely; it never sees a tensor. Core keeps blocks ready, so
+// none of these functions is on a hot path and one virtual call is nothing here.
+//
+// Thread safety: every function may be called by several threads at once, except attach, which is
+// called once before all others. No function throws. None may call back into the pool, except
+// through backend_host.
+#pragma once
+
+#include <tidepool/attributes.hpp>
+#include <tidepool/device.hpp>
+#include <tidepool/export.hpp>
+#include <tidepool/info.hpp>
+#include <tidepool/result.hpp>
+#include <tidepool/stream.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace tidepool {
+inline namespace v0 {
+
+/// A piece of device memory. `cookie` is the backend's own provenance tag and comes back verbatim.
+struct block {
+  void* data = nullptr;
+  std::size_t bytes = 0;  ///< length, a multiple of the device's alignment
+  std::uint64_t cookie = 0;
+};
+
+struct block_request {
+  device where = {};
+  std::size_t bytes = 0;      ///< >= 1
+  std::size_t alignment = 0;  ///< power of two >= the device's alignment
+  stream_ref stream = {};
+  /// May the backend take more memory from the system? If not: only what it already holds.
+  bool may_grow = true;
+  /// The caller expects the block to live long (weights): exact length before reuse.
+  bool long_lived = false;
+};
+
+/// What a device is and can do. Valid as long as the backend lives.
+struct device_description {
+  device where = {};
+  std::string_view name;        ///< for people
+  std::size_t alignment = 64;   ///< of every block, a power of two
+  std::size_t total_bytes = 0;  ///< physical size, 0: unknown
+  bool host_accessible = true;
+  bool stream_ordered = false;  ///< frees are ordered by streams
+  bool can_populate = false;
+  bool can_extend = false;
+};
+
+struct memory_info {
+  std::size_t reserved_bytes = 0;      ///< claimed from backend_host and backed
+  std::size_t free_bytes = 0;          ///< of these, not in blocks handed out
+  std::size_t largest_free_bytes = 0;  ///< largest block that needs no growth
+  std::size_t address_space_bytes = 0;
+  std::uint64_t system_calls = 0;  ///< memory calls to the system or driver so far
+};
+
+/// Services that core gives to a backend. Outlives it. Thread-safe, never blocks, never throws.
+class TIDEPOOL_EXPORT backend_host {
+ public:
+  /// Ask before backing `bytes` more; false: the limit forbids it, answer errc::over_budget.
+  [[nodiscard]] virtual bool claim(device where, std::size_t bytes) noexcept = 0;
+  /// After giving `bytes` back to the system, or when backing them failed.
+  virtual void unclaim(device where, std::size_t bytes) noexcept = 0;
+
+ protected:
+  ~backend_host() = default;
+};
+
+class TIDEPOOL_EXPORT backend {
+ public:
+  backend() = default;
+  backend(const backend&) = delete;
+  backend& operator=(const backend&) = delete;
+  /// All blocks were taken back before, or the process no longer needs them: releases everything.
+  virtual ~backend();
+
+  /// The devices served, at least one. Constant after construction.
+  [[nodiscard]] virtual std::span<const device_description> devices() const noexcept = 0;
+
+  /// Called once by the pool that takes ownership.
+  virtual void attach(backend_host& host) noexcept = 0;
+
+  /// Fills blocks[0..n) with n <= blocks.size() blocks of exactly request.bytes bytes (a size class
+  /// up to 1 MiB). Post: n == blocks.size(), or `why` says what stopped it after n blocks.
+  struct refill_result {
+    std::size_t count = 0;
+    status why = {};
+  };
+  [[nodiscard]] virtual refill_result refill(const block_request& request,
+                                             std::span<block> blocks) noexcept = 0;
+
+  /// One block of at least request.bytes bytes, more only by rounding to pages.
+  [[nodiscard]] virtual result<block> allocate_large(const block_request& request) noexcept = 0;
+
+  /// Takes blocks back, of any sizes, in the order of `stream`. Never fails; a failed give-back to
+  /// the system is retried by the next trim.
+  virtual void take_back(device where, std::span<const block> blocks,
+                         stream_ref stream) noexcept = 0;
+
+  /// Gives free memory back to the system until reserved <= keep_bytes or nothing free is left.
+  /// Returns the bytes given back.
+  virtual std::size_t trim(device where, std::size_t keep_bytes) noexcept = 0;
+
+  /// Lets memory that stayed free for long go; called now and then by pool::tick. Default: nothing.
+  virtual std::size_t decay(device where) noexcept;
+
+  [[nodiscard]] virtual memory_info memory(device where) const noexcept = 0;
+
+  /// Grows a block in place to at least `bytes`; answers the new length. Default: unsupported.
+  [[nodiscard]] virtual result<std::size_t> extend(device where, const block& what,
+                                                   std::size_t bytes) noexcept;
+
+  /// Makes the pages of the blocks present. Returns the bytes populated. Default: 0.
+  virtual std::size_t populate(device where, std::span<const block> blocks,
+                               unsigned threads) noexcept;
+
+  /// dst and src are memory of `where` or host memory. Default: memmove where host accessible,
+  /// else unsupported.
+  [[nodiscard]] virtual status copy(device where, void* dst, const void* src, std::size_t bytes,
+                                    stream_ref stream) noexcept;
+  /// Sets every byte. Default: memset where host accessible, else unsupported.
+  [[nodiscard]] virtual status fill(device where, void* dst, std::uint8_t value, std::size_t bytes,
+                                    stream_ref stream) noexcept;
+  /// Waits for all work of the stream. Default: nothing to wait for.
+  [[nodiscard]] virtual status synchronise(device where, stream_ref stream) noexcept;
+
+  /// Walks the backend's structures; null, or the first broken invariant in words (static text).
+  /// Slow; for tests and debug level 3. Default: null.
+  [[nodiscard]] virtual const char* check_invariants() const noexcept;
+};
+
+}  // namespace v0
+}  // namespace tidepool

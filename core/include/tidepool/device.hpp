@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// device: where memory lives, as a value. It names a place and owns nothing; whether the place
+// exists is answered by the pool that is asked for memory there (errc::unknown_device).
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+namespace tidepool {
+inline namespace v0 {
+
+/// Kinds of memory. Values are stable: they appear in traces and in the C ABI.
+enum class device_kind : std::uint8_t {
+  cpu = 0,         ///< pageable host memory
+  cuda = 1,        ///< memory of one CUDA GPU
+  pinned = 2,      ///< page-locked host memory that a GPU can read
+  managed = 3,     ///< memory that migrates between host and GPU by itself
+  hip = 4,         ///< reserved
+  metal = 5,       ///< reserved
+  remote = 6,      ///< reserved
+  user = 7,        ///< a backend written by the application
+  automatic = 15,  ///< no place: the pool's placement policy chooses
+};
+
+/// A place for memory: {kind, ordinal, NUMA node}. Trivially copyable, 4 bytes, totally ordered.
+class device {
+ public:
+  /// The host, any NUMA node.
+  constexpr device() noexcept = default;
+
+  [[nodiscard]] static constexpr device cpu() noexcept { return {}; }
+  /// Host memory of one NUMA node, 0..254.
+  [[nodiscard]] static constexpr device cpu(std::uint8_t numa_node) noexcept {
+    return device{device_kind::cpu, 0, numa_node};
+  }
+  [[nodiscard]] static constexpr device cuda(std::uint16_t ordinal) noexcept {
+    return device{device_kind::cuda, ordinal, any_node};
+  }
+  /// Page-locked host memory near one GPU.
+  [[nodiscard]] static constexpr device pinned(device gpu) noexcept {
+    return device{device_kind::pinned, gpu.ordinal(), any_node};
+  }
+  /// Page-locked host memory of one NUMA node.
+  [[nodiscard]] static constexpr device pinned(std::uint8_t numa_node) noexcept {
+    return device{device_kind::pinned, 0, numa_node};
+  }
+  [[nodiscard]] static constexpr device managed(device gpu) noexcept {
+    return device{device_kind::managed, gpu.ordinal(), any_node};
+  }
+  /// A place served by the application's own backend.
+  [[nodiscard]] static constexpr device user(std::uint16_t ordinal) noexcept {
+    return device{device_kind::user, ordinal, any_node};
+  }
+  constexpr device(device_kind kind, std::uint16_t ordinal, std::uint8_t numa_node) noexcept
+      : ordinal_(ordinal), node_(numa_node), kind_(kind) {}
+
+  static constexpr std::uint8_t any_node = 255;
+
+  [[nodiscard]] constexpr device_kind kind() const noexcept { return kind_; }
+  [[nodiscard]] constexpr std::uint16_t ordinal() const noexcept { return ordinal_; }
+  /// The NUMA node, or any_node.
+  [[nodiscard]] constexpr std::uint8_t node() const noexcept { return node_; }
+  /// True when host code may read and write the memory directly.
+  [[nodiscard]] constexpr bool is_host() const noexcept {
+    return kind_ == device_kind::cpu || kind_ == device_kind::pinned ||
+           kind_ == device_kind::managed;
+  }
+
+  /// All fields in one word; equal devices have equal words. Stable, part of the C ABI.
+  [[nodiscard]] constexpr std::uint32_t bits() const noexcept {
+    return std::uint32_t{ordinal_} | std::uint32_t{node_} << 16 |
+           std::uint32_t{static_cast<std::uint8_t>(kind_)} << 24;
+  }
+  [[nodiscard]] static constexpr device from_bits(std::uint32_t bits) noexcept {
+    return device{static_cast<device_kind>(bits >> 24), static_cast<std::uint16_t>(bits),
+                  static_cast<std::uint8_t>(bits >> 16)};
+  }
+
+  friend constexpr bool operator==(device, device) noexcept = default;
+  friend constexpr auto operator<=>(device, device) noexcept = default;
+
+ private:
+  std::uint16_t ordinal_ = 0;
+  std::uint8_t node_ = any_node;
+  device_kind kind_ = device_kind::cpu;
+};
+static_assert(sizeof(device) == 4);
+
+/// Instead of a device: let the pool's placement policy choose (pool_options::placement).
+namespace placement {
+inline constexpr device automatic{device_kind::automatic, 0, device::any_node};
+}  // namespace placement
+
+}  // namespace v0
+}  // namespace tidepool

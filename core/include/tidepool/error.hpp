@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Exceptions of the throwing front door. Nothing below the front door throws; destructors, frees,
+// trim and statistics never do.
+#pragma once
+
+#include <tidepool/device.hpp>
+#include <tidepool/export.hpp>
+#include <tidepool/result.hpp>
+
+#include <cstddef>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace tidepool {
+inline namespace v0 {
+
+/// Any failure that is not a lack of memory.
+class TIDEPOOL_EXPORT error : public std::runtime_error {
+ public:
+  explicit error(const status& why);
+  error(const error&) = default;
+  ~error() override;
+  [[nodiscard]] const status& why() const noexcept { return why_; }
+
+ private:
+  status why_;
+};
+
+/// The device, the system or a limit has no room. Carries the numbers one acts on.
+class TIDEPOOL_EXPORT out_of_memory : public std::bad_alloc {
+ public:
+  /// requested, limit, reserved: bytes. limit is SIZE_MAX where none is set.
+  out_of_memory(const status& why, std::size_t limit, std::size_t reserved) noexcept;
+  out_of_memory(const out_of_memory&) noexcept = default;
+  ~out_of_memory() override;
+
+  [[nodiscard]] const char* what() const noexcept override;
+  [[nodiscard]] std::size_t requested() const noexcept { return why_.requested; }
+  [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
+  [[nodiscard]] std::size_t reserved() const noexcept { return reserved_; }
+  [[nodiscard]] tidepool::device device() const noexcept { return why_.where; }
+  [[nodiscard]] const status& why() const noexcept { return why_; }
+
+ private:
+  status why_;
+  std::size_t limit_;
+  std::size_t reserved_;
+  char text_[192];
+};
+
+/// Throws out_of_memory, std::bad_alloc's child, for out_of_memory and over_budget, else error.
+[[noreturn]] TIDEPOOL_EXPORT void throw_status(const status& why);
+
+}  // namespace v0
+}  // namespace tidepool

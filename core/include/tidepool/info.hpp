@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Answers about tensors, memory and misuse: plain values.
+#pragma once
+
+#include <tidepool/attributes.hpp>
+#include <tidepool/device.hpp>
+#include <tidepool/ids.hpp>
+#include <tidepool/stream.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tidepool {
+inline namespace v0 {
+
+/// A consistent copy of a tensor's record.
+struct tensor_info {
+  tensor_id id = {};
+  void* data = nullptr;
+  std::size_t bytes = 0;     ///< requested
+  std::size_t capacity = 0;  ///< length of the block, >= bytes; of a slice: its own bytes
+  device where = {};
+  tidepool::category category = category::temporary;
+  tidepool::lifecycle lifecycle = lifecycle::temporary;
+  tensor_flags flags = tensor_flags::none;
+  name_id name = {};
+  std::uint32_t references = 0;  ///< >= 1 while alive
+  std::uint32_t pins = 0;        ///< pin() minus unpin()
+  std::uint32_t stream = 0;      ///< dense number of the stream it was allocated on, 0: none
+  std::uint64_t key = 0;         ///< 0: none
+  tensor_id parent = {};         ///< of a slice: the tensor whose block it shares
+};
+
+/// One block of device memory under one name: what allocate_raw answers.
+struct raw_tensor {
+  void* data = nullptr;
+  tensor_id id = {};
+};
+
+/// Answer of trim.
+struct trim_report {
+  std::size_t released_bytes = 0;  ///< given back to the system by this call
+  std::size_t reserved_bytes = 0;  ///< still backed afterwards
+  std::size_t in_use_bytes = 0;    ///< blocks of live tensors: why reserved_bytes could not shrink
+};
+
+/// Kinds of misuse.
+enum class misuse_kind : std::uint8_t {
+  stale_free = 0,   ///< freed twice, or freed after its slot was reused
+  foreign_id = 1,   ///< an id that this pool never made
+  stale_use = 2,    ///< use of an id after its tensor was freed
+  racing_free = 3,  ///< two threads freed one tensor at the same time, found afterwards
+  unbalanced = 4,   ///< unpin without pin, release without reference
+  after_close = 5,  ///< allocation from a closed pool
+};
+inline constexpr unsigned misuse_kind_count = 6;
+
+struct misuse_report {
+  misuse_kind kind = misuse_kind::stale_free;
+  tensor_id id = {};
+  std::uint64_t count = 0;     ///< misuses seen by this pool so far, this one included
+  const char* text = nullptr;  ///< one static sentence
+};
+
+}  // namespace v0
+}  // namespace tidepool

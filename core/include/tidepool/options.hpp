@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Options of allocations and of pools: aggregates for designated initialisers. Leaving all out is
+// always right.
+#pragma once
+
+#include <tidepool/attributes.hpp>
+#include <tidepool/device.hpp>
+#include <tidepool/ids.hpp>
+#include <tidepool/stream.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tidepool {
+inline namespace v0 {
+
+class allocation_observer;
+struct misuse_report;
+
+/// What an allocation may say beyond size and device.
+///   auto t = pool.allocate(bytes, device::cuda(0), {.stream = s, .category = category::weight});
+struct allocation_options {
+  stream_ref stream = {};  ///< the memory is usable in this stream's order
+  tidepool::category category = category::temporary;
+  tidepool::lifecycle lifecycle = lifecycle::automatic;
+  bool movable = false;       ///< the pool may move it while it is not pinned
+  bool tracked = false;       ///< give it an access entry even if its category has none
+  name_id name = {};          ///< from pool::intern
+  std::size_t alignment = 0;  ///< bytes, a power of two; 0: the device's default
+  std::uint64_t key = 0;      ///< caller's own id for pool::find(key); 0: none
+
+  /// True when nothing but the name is asked for and the category is a built-in temporary one:
+  /// such tensors take the shortest path.
+  [[nodiscard]] constexpr bool is_plain() const noexcept {
+    return stream.is_none() && static_cast<std::uint8_t>(category) < 8 &&
+           (lifecycle == lifecycle::automatic || lifecycle == lifecycle::temporary) && !movable &&
+           !tracked && alignment <= cache_line_alignment && key == 0 &&
+           (alignment & (alignment - 1)) == 0;
+  }
+
+ private:
+  static constexpr std::size_t cache_line_alignment = 64;
+};
+
+/// Options of pool::adopt.
+struct adopt_options {
+  tidepool::category category = category::other;
+  tidepool::lifecycle lifecycle = lifecycle::automatic;
+  bool tracked = false;
+  name_id name = {};
+  std::uint64_t key = 0;
+  /// Called once when the last reference is gone, outside every lock; may be null. Must not throw.
+  void (*release)(void* data, std::size_t bytes, void* context) = nullptr;
+  void* context = nullptr;
+};
+
+/// Handles misuse: double, stale, foreign and forged frees, uses of dead ids. Called outside every
+/// lock, on the thread that did it. Must not throw.
+using misuse_handler = void (*)(const misuse_report& report, void* context);
+
+/// Chooses a device for placement::automatic. Must answer a device that the pool has.
+using placement_policy = device (*)(std::size_t bytes, const allocation_options& options,
+                                    void* context);
+
+/// How a pool is set up. All byte figures may be 0 only where said.
+struct pool_options {
+  /// Upper bound of reserved bytes per device, caches included. SIZE_MAX: none.
+  std::size_t limit_bytes = SIZE_MAX;
+  /// Alignment that every allocation has at least; raised to the device's own. Power of two.
+  std::size_t minimum_alignment = 0;
+  /// Bound of free bytes that one thread keeps for one device, in blocks up to half of it; one
+  /// larger block may be kept instead. 0: threads keep nothing.
+  std::size_t thread_cache_bytes = std::size_t{32} << 20;
+  /// Bound of free bytes kept ready centrally per device before they go back to the backend's heap.
+  std::size_t ready_bytes = std::size_t{32} << 20;
+  /// Upper bound of tensors alive or ready at once; rounded up to a power of two, at most 2^26.
+  /// Costs address space (128 bytes each), not memory.
+  std::size_t max_tensors = std::size_t{1} << 22;
+  /// Lanes (a device, or a device and a stream) that threads cache for; others work uncached.
+  std::size_t max_cached_lanes = 16;
+  misuse_handler on_misuse = nullptr;  ///< null: one message on stderr, then only counted
+  void* misuse_context = nullptr;
+  placement_policy placement = nullptr;  ///< null: the first device of the first backend
+  void* placement_context = nullptr;
+};
+
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// pool: the device-agnostic front end. The application composes it from backends; the device is
+// chosen at each allocation.
+//
+//   tidepool::pool pool{tidepool::cpu::make_backend()};
+//   auto t = pool.allocate(bytes, device::cpu(), {.name = pool.intern("blk.3.ffn")});
+//
+// Thread safety: every member may be called by any number of threads at once, except the
+// constructors, the destructor and moves. Callbacks (observer, misuse handler, adopt's release) run
+// outside every lock.
+//
+// Cost: "warm" below means that the calling thread has a fitting block ready: then an allocation or
+// a free takes no lock, no atomic read-modify-write, no system call and touches one cache line of
+// metadata. Other costs are said where they differ from "one short lock".
+#pragma once
+
+#include <tidepool/attributes.hpp>
+#include <tidepool/backend.hpp>
+#include <tidepool/device.hpp>
+#include <tidepool/error.hpp>
+#include <tidepool/export.hpp>
+#include <tidepool/ids.hpp>
+#include <tidepool/info.hpp>
+#include <tidepool/observer.hpp>
+#include <tidepool/options.hpp>
+#include <tidepool/prewarm.hpp>
+#include <tidepool/result.hpp>
+#include <tidepool/statistics.hpp>
+#include <tidepool/stream.hpp>
+#include <tidepool/tensor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace tidepool {
+inline namespace v0 {
+
+namespace detail {
+/// Allocates without options; `tag` is name | category << 32. On failure id is 0 and data holds the
+/// errc as an integer.
+[[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_plain(pool_core* core, std::size_t bytes,
+                                                        std::uint32_t device_bits,
+                                                        std::uint64_t tag) noexcept;
+/// The same with every option looked at.
+[[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_general(
+    pool_core* core, std::size_t bytes, device where, const allocation_options& options) noexcept;
+[[nodiscard]] TIDEPOOL_EXPORT status failure_status(pool_core* core, raw_tensor failed,
+                                                    std::size_t bytes, device where) noexcept;
+[[noreturn]] TIDEPOOL_EXPORT void throw_failure(pool_core* core, raw_tensor failed,
+                                                std::size_t bytes, device where);
+[[nodiscard]] TIDEPOOL_EXPORT errc deallocate_id(pool_core* core, tensor_id id) noexcept;
+
+// Inline, so that a call with constant options is decided at compile time.
+[[nodiscard]] inline raw_tensor allocate(pool_core* core, std::size_t bytes, device where,
+                                         const allocation_options& options) noexcept {
+  if (options.is_plain()) {
+    return allocate_plain(core, bytes, where.bits(),
+                          std::uint64_t{options.name.value()} |
+                              std::uint64_t{static_cast<std::uint8_t>(options.category)} << 32);
+  }
+  return allocate_general(core, bytes, where, options);
+}
+}  // namespace detail
+
+class TIDEPOOL_EXPORT pool {
+ public:
+  /// Pre: at least one backend, none null, no two serving the same device; options in range.
+  /// Throws error (invalid_argument, too_many) or std::bad_alloc.
+  explicit pool(std::vector<std::unique_ptr<backend>> backends, const pool_options& options = {});
+  explicit pool(std::unique_ptr<backend> single, const pool_options& options = {});
+  /// The same without exceptions.
+  [[nodiscard]] static result<pool> try_create(std::vector<std::unique_ptr<backend>> backends,
+                                               const pool_options& options = {}) noexcept;
+  pool(pool&& other) noexcept;
+  pool& operator=(pool&& other) noexcept;
+  pool(const pool&) = delete;
+  pool& operator=(const pool&) = delete;
+  /// Closes. Live tensors stay usable; the memory of the pool lives until the last is gone.
+  ~pool();
+
+  // --- Allocation
+  // ---------------------------------------------------------------------------------
+
+  /// Memory for `bytes` bytes on `where`, uninitialised. Zero bytes is a valid tensor with null
+  /// data. Alignment: the request's, at least 64 bytes and the device's own. Throws out_of_memory
+  /// (also for a limit) or error (unknown_device, invalid_argument, closed). Stream order: usable
+  /// in options.stream's order. Cost: warm path, see above.
+  [[nodiscard]] tensor allocate(std::size_t bytes, device where = {},
+                                const allocation_options& options = {}) {
+    const raw_tensor made = detail::allocate(core_, bytes, where, options);
+    if (!made.id) [[unlikely]] {
+      detail::throw_failure(core_, made, bytes, where);
+    }
+    return tensor{core_, made.id, options.movable ? nullptr : made.data, bytes};
+  }
+  /// The same without exceptions.
+  [[nodiscard]] result<tensor> try_allocate(std::size_t bytes, device where = {},
+                                            const allocation_options& options = {}) noexcept {
+    const raw_tensor made = detail::allocate(core_, bytes, where, options);
+    if (!made.id) [[unlikely]] {
+      return detail::failure_status(core_, made, bytes, where);
+    }
+    return tensor{core_, made.id, options.movable ? nullptr : made.data, bytes};
+  }
+  /// For runtimes with tensor objects of their own: {address, id}; freed by deallocate(id).
+  [[nodiscard]] result<raw_tensor> allocate_raw(std::size_t bytes, device where = {},
+                                                const allocation_options& options = {}) noexcept {
+    const raw_tensor made = detail::allocate(core_, bytes, where, options);
+    if (!made.id) [[unlikely]] {
+      return detail::failure_status(core_, made, bytes, where);
+    }
+    return made;
+  }
+  /// made.size() tensors of one kind, all or none. Post on failure: nothing was allocated.
+  [[nodiscard]] errc allocate_n(std::size_t bytes, std::span<raw_tensor> made, device where = {},
+                                const allocation_options& options = {}) noexcept;
+
+  /// Ends one reference; with the last one the memory is free (in the stream's order on
+  /// stream-ordered devices). errc::stale_id: the id names no live tensor of this pool; the misuse
+  /// handler was called and nothing changed. An empty id is ignored. Never throws.
+  errc deallocate(tensor_id id) noexcept { return detail::deallocate_id(core_, id); }
+  errc deallocate(tensor_id id, const stream_ref& stream) noexcept;
+  /// Answers the first error; the other ids are freed all the same.
+  errc deallocate_n(std::span<const tensor_id> ids) noexcept;
+
+  /// Memory that the pool does not own, under a record. Pre: [data, data + bytes) is valid until
+  /// release was called. data may be null only if bytes is 0. Throws as allocate.
+  [[nodiscard]] tensor adopt(void* data, std::size_t bytes, device where = {},
+                             const adopt_options& options = {});
+  [[nodiscard]] result<tensor> try_adopt(void* data, std::size_t bytes, device where = {},
+                                         const adopt_options& options = {}) noexcept;
+
+  // --- References and parts
+  // -----------------------------------------------------------------------
+
+  /// One more owner of the same tensor. too_many: 32767 references.
+  [[nodiscard]] result<tensor> share(const tensor& of) noexcept;
+  /// One more reference, ended by release or deallocate.
+  errc retain(tensor_id id) noexcept;
+  errc release(tensor_id id) noexcept { return detail::deallocate_id(core_, id); }
+  /// Bytes [offset, offset + bytes) of a tensor as a tensor of its own, with its own id. It shares
+  /// the block, which stays until the last part is gone. Pre: offset + bytes <= of.bytes().
+  [[nodiscard]] result<tensor> slice(const tensor& of, std::size_t offset,
+                                     std::size_t bytes) noexcept;
+  /// The address, and a promise that it stays until the matching unpin. Needed only for movable
+  /// tensors; allowed for all.
+  [[nodiscard]] result<void*> pin(tensor_id id) noexcept;
+  errc unpin(tensor_id id) noexcept;
+  /// Changes the size without moving the data, where the block or the memory behind it has room.
+  /// unsupported or out_of_memory: nothing changed. Pre: `what` has one reference and no slices.
+  errc resize(tensor& what, std::size_t bytes) noexcept;
+
+  // --- Knowledge
+  // ----------------------------------------------------------------------------------
+
+  /// A consistent copy of the record; from any thread, without a lock.
+  [[nodiscard]] result<tensor_info> info(tensor_id id) const noexcept;
+  /// The tensor whose data begins at `data`. The first call builds an index of all blocks; from
+  /// then on the pool keeps it up where blocks come and go, never on the warm path.
+  /// errc::not_found.
+  [[nodiscard]] result<tensor_id> find(const void* data) const noexcept;
+  /// The tensor with this key. errc::not_found.
+  [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
+
+  /// These touch the record only, never the data.
+  errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
+  errc set_category(tensor_id id, category what) noexcept;
+  errc set_name(tensor_id id, name_id name) noexcept;
+
+  /// The id of a name, the same for equal names; at most 2^20 names. Throws error (too_many).
+  [[nodiscard]] name_id intern(std::string_view name);
+  [[nodiscard]] result<name_id> try_intern(std::string_view name) noexcept;
+  /// The name, "" for the empty id or one this pool never gave. Valid as long as the pool.
+  [[nodiscard]] std::string_view name(name_id id) const noexcept;
+
+  /// A category of the application's own. Lower eviction priority goes first. Throws error
+  /// (too_many).
+  [[nodiscard]] category register_category(std::string_view name, std::uint8_t eviction_priority);
+  [[nodiscard]] std::string_view category_name(category what) const noexcept;
+  /// 0..255, 255: never evicted. 0 for unknown categories.
+  [[nodiscard]] std::uint8_t eviction_priority(category what) const noexcept;
+
+  [[nodiscard]] std::span<const device_description> devices() const noexcept;
+
+  // --- Streams
+  // ------------------------------------------------------------------------------------
+
+  /// Gives a stream of `where` its dense number; the answer makes later calls cheapest. On devices
+  /// that are not stream-ordered: accepted, number 0.
+  [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
+  /// To be called before the stream is destroyed.
+  errc retire(device where, const stream_ref& stream) noexcept;
+
+  // --- Memory
+  // -------------------------------------------------------------------------------------
+
+  /// Takes all free blocks back from threads and ready lists and gives memory to the system until
+  /// at most keep_bytes per device are reserved. Live tensors are not touched. Post: reserved <=
+  /// max(keep_bytes, what live tensors hold in spans); the report has the figures. Cost: interrupts
+  /// each thread's cache once (about 10 us each), then system calls.
+  trim_report trim(std::size_t keep_bytes = 0) noexcept;
+  trim_report trim(device where, std::size_t keep_bytes) noexcept;
+  /// Lets backends give back what stayed free for long. For an idle moment; no background thread
+  /// does it.
+  void tick() noexcept;
+  /// Gives the calling thread's ready blocks to the others.
+  void thread_idle() noexcept;
+  /// Makes blocks ready. Throws as allocate; blocks made before a failure stay ready.
+  prewarm_report prewarm(const prewarm_plan& plan);
+  [[nodiscard]] memory_info memory(device where) const noexcept;
+
+  // --- Observation
+  // --------------------------------------------------------------------------------
+
+  /// Exact sums over all threads. Cost: interrupts each thread's cache once.
+  [[nodiscard]] tidepool::statistics statistics() const;
+  /// Null detaches. After the call returns no further call into the previous observer begins.
+  void set_observer(allocation_observer* observer) noexcept;
+  /// Ends allocation; frees still work. Gives all free memory back. Answers the number of live
+  /// tensors.
+  std::size_t close() noexcept;
+  /// Walks the pool's and the backends' structures: null, or the first broken invariant in words.
+  /// For tests; stops every cache meanwhile.
+  [[nodiscard]] const char* check_invariants() const noexcept;
+
+ private:
+  explicit pool(detail::pool_core* core) noexcept : core_(core) {}
+  detail::pool_core* core_;
+};
+
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Statistics of a pool: always on, counted for free in words that the hot path writes anyway, and
+// summed when asked. Values are exact at the moment of the call unless said otherwise.
+#pragma once
+
+#include <tidepool/device.hpp>
+#include <tidepool/export.hpp>
+#include <tidepool/info.hpp>
+#include <tidepool/size_class.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tidepool {
+inline namespace v0 {
+
+/// Operations on tensors of one kind of size or of one device.
+struct operation_counts {
+  std::uint64_t allocations = 0;
+  std::uint64_t frees = 0;
+  std::uint64_t front_hits = 0;       ///< served from the calling thread's ready slots
+  std::uint64_t ready_hits = 0;       ///< served from the pool's ready slots
+  std::uint64_t refills = 0;          ///< served by asking the backend
+  std::uint64_t requested_bytes = 0;  ///< live now, as requested
+  std::uint64_t live = 0;             ///< tensors alive now
+
+  /// Share of allocations that needed no backend, 0..1; 0 when there were none.
+  [[nodiscard]] constexpr double hit_rate() const noexcept {
+    return allocations == 0
+               ? 0.0
+               : static_cast<double>(front_hits + ready_hits) / static_cast<double>(allocations);
+  }
+};
+
+/// Mean of sampled operations. No clock is read per operation: one in `period` is timed.
+struct latency {
+  std::uint64_t samples = 0;
+  double mean_ns = 0;  ///< clock's own cost subtracted; 0 without samples
+};
+
+struct device_statistics {
+  device where = {};
+  operation_counts total;
+  std::array<operation_counts, size_category_count> by_size;  ///< by size_category of the block
+  std::size_t reserved_bytes = 0;                             ///< backed by the system now
+  std::size_t peak_reserved_bytes = 0;                        ///< exact
+  std::size_t live_bytes = 0;           ///< blocks of live tensors (>= requested_bytes)
+  std::size_t cached_bytes = 0;         ///< free blocks in front caches and ready lists
+  std::size_t peak_live_bytes = 0;      ///< requested; exact at refill granularity (see README)
+  std::size_t limit_bytes = 0;          ///< SIZE_MAX: none
+  std::size_t address_space_bytes = 0;  ///< reserved addresses, backed or not
+  std::uint64_t system_calls = 0;       ///< memory calls to the system or driver
+};
+
+struct statistics {
+  static constexpr int format_version = 1;
+  operation_counts total;
+  std::vector<device_statistics> devices;
+  latency allocate;  ///< warm and cold, weighted as they happened
+  latency free;
+  std::uint64_t misuses = 0;
+  std::array<std::uint64_t, misuse_kind_count> misuses_by_kind{};
+  std::uint64_t failures = 0;       ///< allocations that answered an error
+  std::uint64_t recalls = 0;        ///< times that caches of threads were taken back
+  std::uint64_t threads = 0;        ///< front caches alive
+  std::uint64_t retired_slots = 0;  ///< slots whose generations are used up
+
+  /// Later minus earlier for everything that counts; levels (live, reserved, ...) stay.
+  /// `s.since(warm).total.hit_rate()` is the hit rate after warm-up.
+  [[nodiscard]] TIDEPOOL_EXPORT statistics since(const statistics& earlier) const;
+};
+
+/// A table for people.
+[[nodiscard]] TIDEPOOL_EXPORT std::string to_text(const statistics& s);
+/// One JSON object, keys as the members above, with "format_version".
+[[nodiscard]] TIDEPOOL_EXPORT std::string to_json(const statistics& s);
+
+}  // namespace v0
+}  // namespace tidepool
