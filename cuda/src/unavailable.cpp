@@ -1,16 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The factory of a library built without CUDA: an ordinary answer, no driver call, no state.
+// The factories of a library built without CUDA: an ordinary answer, no driver call, no state.
 #include <tidepool/cuda/backend.hpp>
+#include <tidepool/device.hpp>
+#include <tidepool/error.hpp>
+#include <tidepool/result.hpp>
+
+#include <memory>
 
 namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-result<std::unique_ptr<backend>> make_backend(const backend_options& options) noexcept {
-  return status{.code = errc::backend_unavailable,
-                .where = device::cuda(options.ordinal),
-                .text = "built without CUDA: this version of tidepool has no CUDA backend yet"};
+namespace {
+
+status unavailable(const backend_options& options) noexcept {
+  return {.code = errc::backend_unavailable,
+          .where = device::cuda(options.ordinal),
+          .text = "built without CUDA: this version of tidepool has no CUDA backend yet"};
+}
+
+}  // namespace
+
+result<std::unique_ptr<backend>> try_make_backend(const backend_options& options) noexcept {
+  return unavailable(options);
+}
+
+std::unique_ptr<backend> make_backend(const backend_options& options) {
+  throw_status(unavailable(options));
 }
 
 }  // namespace cuda
