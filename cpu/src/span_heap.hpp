@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// span_heap: blocks up to 64 KiB, cut from spans of equal blocks. Which blocks are free is known by
+// a bitmap in the span's descriptor, so the blocks themselves are never touched. The span with the
+// lowest address serves first, so that the others run empty. One empty span per class is kept for
+// the next refill. Not thread-safe: the backend's mutex.
+#pragma once
+
+#include "descriptor_pool.hpp"
+#include "extent_heap.hpp"
+#include "ordered_tree.hpp"
+#include "os_memory.hpp"
+#include <tidepool/backend.hpp>
+#include <tidepool/size_class.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cpu {
+
+inline constexpr std::size_t largest_span_block = std::size_t{64} << 10;
+inline constexpr unsigned span_class_count =
+    size_class_of(largest_span_block) - first_size_class + 1;
+
+/// A block of a span. Cookies of extents have another form: see cookie.hpp.
+struct span_position {
+  std::uint32_t span = 0;
+  std::uint32_t block = 0;
+};
+
+/// Invariant: free == set bits of `words`, all below `count`; in the tree of its class exactly when
+/// free > 0.
+struct span_record {
+  static constexpr unsigned most_blocks = 1024;
+
+  std::uint32_t left = 0;
+  std::uint32_t right = 0;
+  std::uint32_t extent = 0;  ///< 0: the descriptor is unused
+  std::uint32_t block_bytes = 0;
+  std::uint32_t count = 0;  ///< blocks
+  std::uint32_t free = 0;
+  std::uint64_t page = 0;                               ///< address / page_bytes
+  std::uint64_t emptied = 0;                            ///< tick when the last block came back
+  std::array<std::uint64_t, most_blocks / 64> words{};  ///< set: the block is free
+
+  [[nodiscard]] tree_key key() const noexcept { return {page, 0}; }
+};
+
+class span_heap {
+ public:
+  span_heap(os_memory& os, extent_heap& extents) noexcept : extents_(extents), spans_(os) {}
+
+  /// Blocks of a size class <= largest_span_block. Post: as backend::refill.
+  [[nodiscard]] backend::refill_result refill(std::size_t bytes, bool may_grow,
+                                              std::span<block> blocks) noexcept;
+  /// Never fails. Pre: owns(position).
+  void take_back(span_position position, std::uint64_t epoch) noexcept;
+  /// The position is a block handed out, of this address and length.
+  [[nodiscard]] bool owns(span_position position, const block& what) const noexcept;
+
+  /// Gives the spans that are kept empty since epoch `last` or before to the extent heap.
+  void release_empty(std::uint64_t last) noexcept;
+
+  /// The longest free block, 0: none.
+  [[nodiscard]] std::size_t longest_free() const noexcept;
+
+  /// Null, or the first broken invariant.
+  [[nodiscard]] const char* check() const noexcept;
+
+ private:
+  struct size_bin {
+    ordered_tree<span_record> partial;  ///< spans with a free block, by address
+    std::uint32_t kept = 0;             ///< one of them that is empty, 0: none
+  };
+
+  [[nodiscard]] status add_span(size_bin& bin, std::uint32_t bytes, bool may_grow) noexcept;
+  [[nodiscard]] std::size_t take_blocks(std::uint32_t index, std::span<block> blocks) noexcept;
+  void release_span(size_bin& bin, std::uint32_t index) noexcept;
+  [[nodiscard]] static unsigned bin_of(std::size_t bytes) noexcept {
+    return size_class_of(bytes) - first_size_class;
+  }
+
+  extent_heap& extents_;
+  descriptor_pool<span_record> spans_;
+  std::array<size_bin, span_class_count> bins_{};
+};
+
+/// Pages of a span of such blocks when memory is plentiful: 32 blocks, but 64 to 512 KiB, and at
+/// most 1/32 of it unused. Pre: a size class <= largest_span_block.
+[[nodiscard]] std::uint32_t span_pages(std::size_t block_bytes) noexcept;
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace tidepool
