@@ -17,6 +17,7 @@ warnings=(-Wall -Wextra -Wpedantic -Werror)
 "$cxx" -std=c++20 "${warnings[@]}" "${cflags[@]}" "$here/consumer.cpp" "${libs[@]}" \
   -o "$work/pkg_config_cpp"
 "$work/pkg_config_cpp"
+[ -f "$library_dir/../include/tidepool.h" ] || exit 0
 "${CC:-cc}" -std=c11 "${warnings[@]}" "${cflags[@]}" "$here/consumer.c" "${libs[@]}" \
   -o "$work/pkg_config_c"
 "$work/pkg_config_c"

@@ -8,6 +8,7 @@
 The second is for objects of one instruction set: an inline function compiled with -mavx512 may be
 the copy that the linker keeps.
 """
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,8 @@ OWN = re.compile(r"_ZNK?8tidepool2v0|_ZT[ISVTWH]N8tidepool2v0|_ZT[hvc].*_NK?8tid
 
 
 def defined(path, *options):
-    command = ["nm", "--defined-only", "--extern-only", "--format=posix", *options, path]
+    nm = os.environ.get("NM", "nm")
+    command = [nm, "--defined-only", "--extern-only", "--format=posix", *options, path]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     return [line.split()[0] for line in answer.stdout.splitlines() if not line.endswith(":")]
 
