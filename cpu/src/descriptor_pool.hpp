@@ -39,7 +39,7 @@ class descriptor_pool {
 
   /// Post: the next n calls of acquire succeed. Answers 0 or errno.
   [[nodiscard]] int reserve(std::uint32_t n) noexcept {
-    while (released_ + (capacity() - bound_) < n) {
+    while (released_ + capacity() < n + bound_) {  // without chunks, capacity is below bound
       if (const int error = grow(); error != 0) {
         return error;
       }

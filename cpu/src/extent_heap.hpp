@@ -8,9 +8,9 @@
 #pragma once
 
 #include "arena.hpp"
+#include "binned_tree.hpp"
 #include "descriptor_pool.hpp"
 #include "extent.hpp"
-#include "ordered_tree.hpp"
 #include "os_memory.hpp"
 #include <tidepool/result.hpp>
 
@@ -77,7 +77,7 @@ class extent_heap {
     std::uint32_t extent = 0;  ///< 0: none
     std::uint64_t page = 0;
   };
-  using tree = ordered_tree<extent>;
+  using tree = binned_tree<extent>;
 
   [[nodiscard]] place find_warm(const extent_request& request) const noexcept;
   [[nodiscard]] place find_backed(const extent_request& request,
