@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pool that the program's commands work with.
+#include "make_pool.hpp"
+
+#include "quantity.hpp"
+#include <tidepool/cpu/backend.hpp>
+#include <tidepool/cuda/backend.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace tidepool::bench {
+namespace {
+
+result<std::unique_ptr<backend>> make_backend(device where) noexcept {
+  switch (where.kind()) {
+  case device_kind::cpu:
+    return cpu::try_make_backend({.device = where});
+  case device_kind::cuda:
+  case device_kind::pinned:
+  case device_kind::managed:
+    return cuda::try_make_backend({.ordinal = where.ordinal()});
+  default:
+    return errc::unknown_device;
+  }
+}
+
+}  // namespace
+
+result<pool> make_pool(const pool_request& request) noexcept {
+  try {
+    result<std::unique_ptr<backend>> made = make_backend(request.where);
+    if (!made) {
+      return made.error();
+    }
+    std::vector<std::unique_ptr<backend>> backends;
+    backends.push_back(std::move(*made));
+    pool_options options{.limit_bytes = request.limit_bytes};
+    // Ready slots count too: leave as many again.
+    options.max_tensors = std::max(options.max_tensors, 2 * request.tensors);
+    return pool::try_create(std::move(backends), options);
+  } catch (const std::bad_alloc&) {
+    return errc::out_of_memory;
+  }
+}
+
+std::string failure_text(const status& why, device where) {
+  return "no pool for device " + device_text(where) + ": " + to_string(why);
+}
+
+category category_of(pool& target, std::string_view name) noexcept {
+  if (name.empty()) {
+    return category::temporary;
+  }
+  for (unsigned value = 0; value <= 255; ++value) {
+    const auto each = static_cast<category>(value);
+    if (target.category_name(each) == name) {
+      return each;
+    }
+  }
+  try {
+    constexpr std::uint8_t middle_priority = 128;
+    return target.register_category(name, middle_priority);
+  } catch (const std::exception&) {
+    return category::other;
+  }
+}
+
+}  // namespace tidepool::bench

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pool that the program's commands work with: one backend for the device that is asked for.
+#pragma once
+
+#include <tidepool/pool.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace tidepool::bench {
+
+struct pool_request {
+  device where = device::cpu();
+  std::size_t limit_bytes = SIZE_MAX;
+  std::size_t tensors = 0;  ///< alive at once, at least; the pool's default if that is more
+};
+
+/// Errors as of the backend's factory and of pool::try_create.
+[[nodiscard]] result<pool> make_pool(const pool_request& request) noexcept;
+
+/// One sentence for people about a failed make_pool.
+[[nodiscard]] std::string failure_text(const status& why, device where);
+
+/// The category of that name in `target`; an unknown one is registered, and where that fails (or
+/// the name is empty) it is category::temporary for "" and category::other else.
+[[nodiscard]] category category_of(pool& target, std::string_view name) noexcept;
+
+}  // namespace tidepool::bench
