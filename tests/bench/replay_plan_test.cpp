@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Decoding traces into operations.
+#include "replay_plan.hpp"
+
+#include "make_trace.hpp"
+
+#include <gtest/gtest.h>
+
+namespace tidepool::bench {
+namespace {
+
+TEST(ReplayOp, FieldsComeBack) {
+  constexpr replay_op op = replay_op::allocate(
+      (1U << 31) - 1, {.bytes = 12345, .alignment_log2 = 12, .category = 200, .name = 77});
+  EXPECT_FALSE(op.is_free());
+  EXPECT_EQ(op.slot(), (1U << 31) - 1);
+  EXPECT_EQ(op.bytes(), 12345U);
+  EXPECT_EQ(op.alignment(), 4096U);
+  EXPECT_EQ(op.category(), 200U);
+  EXPECT_EQ(op.name(), 77U);
+  replay_op renamed = op;
+  renamed.rename(3, 9);
+  renamed.move_to(5);
+  EXPECT_EQ(renamed.bytes(), 12345U);
+  EXPECT_EQ(renamed.alignment(), 4096U);
+  EXPECT_EQ(renamed.category(), 3U);
+  EXPECT_EQ(renamed.name(), 9U);
+  EXPECT_EQ(renamed.slot(), 5U);
+  EXPECT_FALSE(renamed.is_free());
+  EXPECT_TRUE(replay_op::free(4).is_free());
+}
+
+TEST(ReplayPlan, CountsAndPeakAreExact) {
+  const temporary_trace file(
+      {allocation_event({.id = 1, .bytes = 100}), allocation_event({.id = 2, .bytes = 50}),
+       free_event({.id = 1}), allocation_event({.id = 3, .bytes = 60}),
+       allocation_event({.id = 4, .bytes = 41}), free_event({.id = 3}), free_event({.id = 2})});
+  const trace::result<replay_plan> plan = decode(file.path(), {.keep_sizes = true});
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->operations, 7U);
+  EXPECT_EQ(plan->allocations, 4U);
+  EXPECT_EQ(plan->frees, 3U);
+  EXPECT_EQ(plan->distinct_sizes, 4U);
+  EXPECT_EQ(plan->peak_live_bytes, 151U);
+  EXPECT_EQ(plan->peak_operation, 4U);
+  EXPECT_EQ(plan->peak_tensors, 3U);
+  EXPECT_EQ(plan->slot_count, 3U);
+  EXPECT_EQ(plan->sizes, (std::vector<std::ptrdiff_t>{100, 50, -100, 60, 41, -60, -50}));
+  ASSERT_EQ(plan->threads.size(), 1U);
+  const std::vector<replay_op>& ops = plan->threads.front();
+  ASSERT_EQ(ops.size(), 7U);
+  EXPECT_EQ(ops[0].slot(), ops[2].slot());
+  EXPECT_EQ(ops[3].slot(), ops[0].slot()) << "the slot freed last is used first";
+  EXPECT_EQ(ops[5].slot(), ops[3].slot());
+  EXPECT_EQ(ops[6].slot(), ops[1].slot());
+}
+
+TEST(ReplayPlan, NamesAndCategoriesAreKept) {
+  const temporary_trace file(
+      {allocation_event({.id = 1, .bytes = 8, .category = 2, .name = 1}), free_event({.id = 1})},
+      {"activation", "weight"}, {"blk.0"});
+  const trace::result<replay_plan> plan = decode(file.path());
+  ASSERT_TRUE(plan) << plan.error().message();
+  const replay_op& op = plan->threads.front().front();
+  EXPECT_EQ(plan->names.at(op.name()), "blk.0");
+  EXPECT_EQ(plan->categories.at(op.category()), "weight");
+}
+
+TEST(ReplayPlan, FailedAndExternalAllocationsAreLeftOut) {
+  trace::event failed = allocation_event({.id = 1, .bytes = 100});
+  failed.detail = static_cast<std::uint8_t>(trace::outcome::out_of_memory);
+  trace::event external = allocation_event({.id = 2, .bytes = 200});
+  external.flags = trace::event_flags::external;
+  const temporary_trace file(
+      {failed, external, allocation_event({.id = 3, .bytes = 7}), free_event({.id = 2})});
+  const trace::result<replay_plan> plan = decode(file.path());
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->operations, 1U);
+  EXPECT_EQ(plan->left_out, 2U);
+  EXPECT_EQ(plan->peak_live_bytes, 7U);
+}
+
+TEST(ReplayPlan, ThreadsOfTheTraceHaveListsOfTheirOwnAndNoSlotInCommon) {
+  const temporary_trace file(
+      {allocation_event({.id = 1, .bytes = 1, .thread = 0}), free_event({.id = 1, .thread = 9}),
+       allocation_event({.id = 2, .bytes = 1, .thread = 9}), free_event({.id = 2, .thread = 0})});
+  const trace::result<replay_plan> plan = decode(file.path(), {.threads = thread_use::by_trace});
+  ASSERT_TRUE(plan) << plan.error().message();
+  ASSERT_EQ(plan->threads.size(), 2U);
+  EXPECT_EQ(plan->trace_threads, 2U);
+  EXPECT_EQ(plan->threads[0].size(), 2U);
+  EXPECT_EQ(plan->threads[1].size(), 2U);
+  EXPECT_EQ(plan->slot_count, 2U);
+  const trace::result<replay_plan> merged = decode(file.path());
+  ASSERT_TRUE(merged);
+  ASSERT_EQ(merged->threads.size(), 1U);
+  EXPECT_EQ(merged->threads[0].size(), 4U);
+  EXPECT_EQ(merged->slot_count, 1U);
+}
+
+TEST(ReplayPlan, NonsenseIsAnErrorWithItsEvent) {
+  const temporary_trace twice(
+      {allocation_event({.id = 1, .bytes = 1}), allocation_event({.id = 1, .bytes = 1})});
+  const trace::result<replay_plan> first = decode(twice.path());
+  ASSERT_FALSE(first);
+  EXPECT_EQ(first.error().code, trace::errc::invalid);
+  EXPECT_EQ(first.error().event, 2U) << "the definition of the device is event 0";
+  const temporary_trace stale({free_event({.id = 1})});
+  EXPECT_FALSE(decode(stale.path()));
+  EXPECT_FALSE(decode("/nonexistent/trace.tpt"));
+}
+
+TEST(ReplayPlan, LiveBytesThatNoMachineHasAreAnError) {
+  std::vector<trace::event> events;
+  for (std::uint64_t id = 1; id <= (1U << 14) + 1; ++id) {
+    events.push_back(allocation_event({.id = id, .bytes = trace::limits::tensor_bytes}));
+  }
+  const temporary_trace file(events);
+  const trace::result<replay_plan> plan = decode(file.path());
+  ASSERT_FALSE(plan);
+  EXPECT_EQ(plan.error().code, trace::errc::invalid);
+}
+
+TEST(ReplayPlan, EmptyTraceIsAnEmptyPlan) {
+  const temporary_trace file(std::vector<trace::event>{});
+  const trace::result<replay_plan> plan = decode(file.path());
+  ASSERT_TRUE(plan) << plan.error().message();
+  EXPECT_EQ(plan->operations, 0U);
+  EXPECT_EQ(plan->threads.size(), 1U);
+}
+
+}  // namespace
+}  // namespace tidepool::bench
