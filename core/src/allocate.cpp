@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Allocation in general: what is asked for is checked, a lane and a block are found, and the record is
+// filled and published. The plain warm case never comes here.
+#include <algorithm>
+#include <bit>
+
+#include <tidepool/pool.hpp>
+
+#include "pool_core.hpp"
+#include "thread_caches.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+constexpr std::size_t highest_alignment = std::size_t{1} << 30;
+// Beyond this no address space has room, and rounding cannot overflow below it.
+constexpr std::size_t largest_request = std::size_t{1} << 47;
+
+[[nodiscard]] raw_tensor failed(errc code) noexcept {
+  return {reinterpret_cast<void*>(static_cast<std::uintptr_t>(code)), {}};
+}
+
+}  // namespace
+
+// The lane of a device and stream. Devices that are not stream-ordered have one lane.
+lane* pool_core::find_lane(device where, const stream_ref& stream) noexcept {
+  device_entry* const entry = find_device(where);
+  if (entry == nullptr) {
+    return nullptr;
+  }
+  if (!entry->description.stream_ordered || stream.is_none()) {
+    return lanes_[entry->first_lane].load(std::memory_order_acquire);
+  }
+  const std::size_t count = lane_count_.load(std::memory_order_acquire);
+  if (stream.number != 0 && stream.number < count) {
+    lane* const known = lanes_[stream.number].load(std::memory_order_acquire);
+    if (known->device == entry && known->stream.handle == stream.handle &&
+        known->stream.kind == stream.kind) {
+      return known;
+    }
+  }
+  for (std::size_t i = entry->first_lane; i < count; ++i) {
+    lane* const known = lanes_[i].load(std::memory_order_acquire);
+    if (known->device == entry && known->stream.handle == stream.handle &&
+        known->stream.kind == stream.kind) {
+      return known;
+    }
+  }
+  return nullptr;
+}
+
+status pool_core::check_request(allocation_request& request, lane*& where) noexcept {
+  const auto invalid = [&](const char* text) {
+    return status{.code = errc::invalid_argument, .requested = request.bytes,
+                  .where = request.where, .text = text};
+  };
+  if (is_closed()) {
+    (void)report(misuse_kind::after_close, {});
+    return {.code = errc::closed, .requested = request.bytes, .where = request.where};
+  }
+  if (request.where.kind() == device_kind::automatic) {
+    const allocation_options seen{.stream = request.stream, .category = request.category,
+                                  .lifecycle = request.lifecycle, .name = request.name,
+                                  .alignment = request.alignment, .key = request.key};
+    request.where = options_.placement != nullptr
+                        ? options_.placement(request.bytes, seen, options_.placement_context)
+                        : devices_.front()->where;
+  }
+  if (request.alignment != 0 && (!std::has_single_bit(request.alignment) ||
+                                 request.alignment > highest_alignment)) {
+    return invalid("alignment must be a power of two up to 1 GiB");
+  }
+  if (!categories.is_known(request.category)) {
+    return invalid("unknown category: register it first");
+  }
+  if (request.name.value() > names.last()) {
+    return invalid("unknown name id: intern the name in this pool first");
+  }
+  if (request.lifecycle == lifecycle::automatic) {
+    request.lifecycle = static_cast<std::uint8_t>(request.category) < built_in_categories
+                            ? default_lifecycle(request.category)
+                            : lifecycle::temporary;
+  } else if (static_cast<unsigned>(request.lifecycle) >= lifecycle_count) {
+    return invalid("unknown lifecycle");
+  }
+  if (find_device(request.where) == nullptr) {
+    return {.code = errc::unknown_device, .requested = request.bytes, .where = request.where,
+            .text = "no backend of this pool serves the device"};
+  }
+  where = find_lane(request.where, request.stream);
+  if (where == nullptr) {
+    return invalid("unknown stream: attach it first");
+  }
+  if (request.bytes > largest_request) {
+    return {.code = errc::out_of_memory, .requested = request.bytes, .where = request.where,
+            .text = "larger than any address space"};
+  }
+  return {};
+}
+
+raw_tensor pool_core::allocate(allocation_request request) noexcept {
+  const use guard(*this);
+  lane* where = nullptr;
+  const auto fail = [&](const status& why) {
+    count_failure(why);
+    return failed(why.code);
+  };
+  if (const status why = check_request(request, where); !why.ok()) {
+    return fail(why);
+  }
+  if (request.bytes == 0) {
+    return allocate_empty(request, *where);
+  }
+  const std::size_t alignment = std::max(request.alignment, where->device->alignment);
+  // A size that is a multiple of the alignment has a class whose size is one too.
+  const std::size_t rounded = (request.bytes + alignment - 1) & ~(alignment - 1);
+  const block_demand demand{.where = where,
+                            .bytes = rounded,
+                            .alignment = alignment,
+                            .size_class = size_class_of(rounded),
+                            .long_lived = request.lifecycle == lifecycle::persistent};
+  front_cache* const cache = attach_this_thread(*this);
+  const obtained got = obtain(demand, cache);
+  if (got.slot == nullptr) {
+    return fail(got.why);
+  }
+  record& slot = *got.slot;
+  if (request.key != 0) {
+    request.flags = request.flags | tensor_flags::keyed;
+    if (const status why = claim_key(request.key, slot); !why.ok()) {
+      give_back(*where, slot.size_class.load(std::memory_order_relaxed),
+                std::span(&got.slot, 1));
+      return fail(why);
+    }
+  }
+  const bool plain =
+      request.lifecycle == lifecycle::temporary && request.flags == tensor_flags::none;
+  const std::uint64_t id = slot.header.load(std::memory_order_relaxed) & ~free_bit;
+  slot.bytes.store(request.bytes, std::memory_order_release);
+  slot.tag.store(make_tag(request.name, request.category, where->stream.number),
+                 std::memory_order_release);
+  slot.header.store(plain ? id : full_header(id, 1, request.lifecycle, request.flags),
+                    std::memory_order_release);
+  count_pop(*where, slot.size_class.load(std::memory_order_relaxed), request.bytes, got.from,
+            cache);
+  notify(true, tensor_id::from_value(id));
+  return {slot.data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
+}
+
+// A slot without a block, for tensors that own no memory of ours.
+record* pool_core::loose_slot(lane& where) noexcept {
+  record* slot = nullptr;
+  if (slots.acquire(std::span(&slot, 1)) == 0) {
+    recall(true);  // ready slots hold numbers too
+    if (slots.acquire(std::span(&slot, 1)) == 0) {
+      return nullptr;
+    }
+  }
+  slot->data.store(nullptr, std::memory_order_release);
+  slot->capacity.store(0, std::memory_order_release);
+  slot->size_class.store(0, std::memory_order_release);
+  slot->lane.store(where.number, std::memory_order_release);
+  slot->magazine.store(front_cache::offset_of_none(), std::memory_order_release);
+  slot->pins.store(0, std::memory_order_relaxed);
+  return slot;
+}
+
+raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& where) noexcept {
+  record* const slot = loose_slot(where);
+  status why{.code = errc::too_many, .where = request.where, .text = "all slots are in use"};
+  tensor_flags flags = request.flags;
+  if (slot != nullptr && request.key != 0) {
+    flags = flags | tensor_flags::keyed;
+    why = claim_key(request.key, *slot);
+  } else if (slot != nullptr) {
+    why = {};
+  }
+  if (!why.ok()) {
+    if (slot != nullptr) {
+      slots.release(*slot);
+    }
+    count_failure(why);
+    return failed(why.code);
+  }
+  const std::uint64_t id = slot->header.load(std::memory_order_relaxed) & ~free_bit;
+  slot->bytes.store(0, std::memory_order_release);
+  slot->tag.store(make_tag(request.name, request.category, where.stream.number),
+                  std::memory_order_release);
+  slot->header.store(full_header(id, 1, request.lifecycle, flags), std::memory_order_release);
+  loose_live_.fetch_add(1, std::memory_order_relaxed);
+  notify(true, tensor_id::from_value(id));
+  return {nullptr, tensor_id::from_value(id)};
+}
+
+// Enters the key for the slot. A key whose tensor is dead but not yet taken out is free.
+status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
+  const auto index = static_cast<std::uint32_t>(slots.index_of(slot));
+  slots.cold(slot).key = key;
+  for (;;) {
+    const flat_index::insertion entered = keys_.insert(key, index);
+    if (!entered.stored) {
+      return {.code = errc::out_of_memory, .text = "no memory for the key index"};
+    }
+    if (entered.added) {
+      return {};
+    }
+    const record& other = slots.by_index(entered.slot);
+    const std::uint64_t header = other.header.load(std::memory_order_acquire);
+    if (!is_free(header)) {
+      return {.code = errc::key_in_use, .text = "a live tensor has this key"};
+    }
+    if (keys_.replace(key, entered.slot, index)) {
+      return {};
+    }
+  }
+}
+
+raw_tensor allocate_general(pool_core* core, std::size_t bytes, device where,
+                            const allocation_options& options) noexcept {
+  tensor_flags flags = tensor_flags::none;
+  flags = options.movable ? flags | tensor_flags::movable : flags;
+  flags = options.tracked ? flags | tensor_flags::tracked : flags;
+  return core->allocate({.bytes = bytes,
+                         .where = where,
+                         .stream = options.stream,
+                         .alignment = options.alignment,
+                         .key = options.key,
+                         .name = options.name,
+                         .category = options.category,
+                         .lifecycle = options.lifecycle,
+                         .flags = flags});
+}
+
+status failure_status(pool_core* core, raw_tensor failed, std::size_t bytes,
+                      device where) noexcept {
+  const auto code = static_cast<errc>(reinterpret_cast<std::uintptr_t>(failed.data));
+  return core->last_failure_on(where, bytes, code);
+}
+
+status pool_core::last_failure_on(device where, std::size_t bytes, errc code) const noexcept {
+  status why{.code = code, .requested = bytes, .where = where};
+  switch (code) {
+    case errc::over_budget:
+      why.text = "the limit of the device is reached; all caches were taken back before";
+      break;
+    case errc::out_of_memory:
+      why.text = "all caches were taken back before";
+      break;
+    case errc::too_many:
+      why.text = "all slots are in use: raise pool_options::max_tensors";
+      break;
+    case errc::unknown_device:
+      why.text = "no backend of this pool serves the device";
+      break;
+    case errc::invalid_argument:
+      why.text = "bad alignment, category, lifecycle, name id or stream";
+      break;
+    default:
+      break;
+  }
+  return why;
+}
+
+void throw_failure(pool_core* core, raw_tensor failed, std::size_t bytes, device where) {
+  const status why = failure_status(core, failed, bytes, where);
+  if (why.code == errc::out_of_memory || why.code == errc::over_budget) {
+    const device_entry* const entry = core->find_device(where);
+    throw out_of_memory(why, entry == nullptr ? SIZE_MAX : entry->limit,
+                        entry == nullptr ? 0 : entry->claimed.load(std::memory_order_relaxed));
+  }
+  throw error(why);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

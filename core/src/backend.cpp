@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a backend does that overrides nothing optional; the observer's default.
+#include <tidepool/backend.hpp>
+
+#include <cstring>
+
+#include <tidepool/observer.hpp>
+
+namespace tidepool {
+inline namespace v0 {
+
+namespace {
+[[nodiscard]] bool host_accessible(const backend& source, device where) noexcept {
+  for (const device_description& description : source.devices()) {
+    if (description.where == where) {
+      return description.host_accessible;
+    }
+  }
+  return false;
+}
+}  // namespace
+
+backend::~backend() = default;
+
+std::size_t backend::decay(device) noexcept { return 0; }
+
+result<std::size_t> backend::extend(device, const block&, std::size_t) noexcept {
+  return errc::unsupported;
+}
+
+std::size_t backend::populate(device, std::span<const block>, unsigned) noexcept { return 0; }
+
+status backend::copy(device where, void* dst, const void* src, std::size_t bytes,
+                     stream_ref) noexcept {
+  if (!host_accessible(*this, where)) {
+    return {.code = errc::unsupported, .where = where};
+  }
+  if (bytes != 0) {
+    std::memmove(dst, src, bytes);
+  }
+  return {};
+}
+
+status backend::fill(device where, void* dst, std::uint8_t value, std::size_t bytes,
+                     stream_ref) noexcept {
+  if (!host_accessible(*this, where)) {
+    return {.code = errc::unsupported, .where = where};
+  }
+  if (bytes != 0) {
+    std::memset(dst, value, bytes);
+  }
+  return {};
+}
+
+status backend::synchronise(device, stream_ref) noexcept { return {}; }
+
+const char* backend::check_invariants() const noexcept { return nullptr; }
+
+allocation_observer::~allocation_observer() = default;
+void allocation_observer::on_failure(const status&) noexcept {}
+
+}  // namespace v0
+}  // namespace tidepool

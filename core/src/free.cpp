@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes nothing,
+// is counted and goes to one handler.
+#include <cstdio>
+
+#include <tidepool/pool.hpp>
+
+#include "pool_core.hpp"
+#include "thread_caches.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
+  (void)stream;  // plain memory is free at once; stream-ordered lanes take the tensor's own stream
+  if (!id) {
+    return errc::ok;
+  }
+  const use guard(*this);
+  slow_frees_.fetch_add(1, std::memory_order_relaxed);
+  // Ending a part may end its parent, and so on.
+  for (tensor_id ending = id; ending;) {
+    record& slot = slots.at(ending.value());
+    std::uint64_t header = slot.header.load(std::memory_order_acquire);
+    bool last = false;
+    bool told = false;
+    while (!last) {
+      if (!is_live(header, ending.value())) {
+        return report(misuse_kind::stale_free, ending);
+      }
+      last = references_of(header) == 1;
+      if (last && !told) {
+        told = true;
+        notify(false, ending);
+      }
+      const std::uint64_t next =
+          last ? (ending.value() + free_step) : header - reference_step;
+      if (slot.header.compare_exchange_weak(header, next, std::memory_order_acq_rel,
+                                            std::memory_order_acquire)) {
+        break;
+      }
+      last = false;
+    }
+    if (!last) {
+      return errc::ok;
+    }
+    ending = finish_free(slot, flags_of(header));
+  }
+  return errc::ok;
+}
+
+// The header says free; what belonged to the tensor goes. Returns the parent to end next, or none.
+tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
+  const std::uint64_t bytes = slot.bytes.load(std::memory_order_relaxed);
+  cold_record& cold = slots.cold(slot);
+  tensor_id parent;
+  if (any(flags & tensor_flags::keyed)) {
+    keys_.erase(cold.key, static_cast<std::uint32_t>(slots.index_of(slot)));
+  }
+  if (any(flags & tensor_flags::slice)) {
+    parent = cold.parent;
+  }
+  slot.pins.store(0, std::memory_order_relaxed);
+  if (slot.size_class.load(std::memory_order_relaxed) != 0) {
+    free_block(slot, bytes, find_this_thread(*this));
+  } else {
+    void* const data = slot.data.load(std::memory_order_relaxed);
+    const auto release = any(flags & tensor_flags::adopted) ? cold.release : nullptr;
+    void* const context = cold.context;
+    loose_live_.fetch_sub(1, std::memory_order_relaxed);
+    slots.release(slot);
+    if (release != nullptr) {
+      release(data, bytes, context);
+    }
+  }
+  if (is_closed()) {
+    forget_tensor();
+  }
+  return parent;
+}
+
+errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
+  // An id that was never made here is foreign, whatever was done with it.
+  if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
+      ((id.value() & tag_mask) != tag_ || (id.value() & free_bit) != 0 ||
+       (id.value() & full_bit) != 0 ||
+       (self_of(id.value()) >> slot_shift) >= slots.made())) {
+    kind = misuse_kind::foreign_id;
+  }
+  static constexpr std::array<const char*, misuse_kind_count> sentences{
+      "a tensor was freed twice, or after its slot was used again",
+      "an id that this pool never made",
+      "a tensor was used after it was freed",
+      "two threads freed one tensor at the same time",
+      "unpin without pin, or release without reference",
+      "an allocation from a closed pool",
+  };
+  const std::uint64_t count = misuses_.fetch_add(1, std::memory_order_relaxed) + 1;
+  misuses_by_kind_[static_cast<unsigned>(kind)].fetch_add(1, std::memory_order_relaxed);
+  const misuse_report report{.kind = kind, .id = id, .count = count,
+                             .text = sentences[static_cast<unsigned>(kind)]};
+  if (options_.on_misuse != nullptr) {
+    options_.on_misuse(report, options_.misuse_context);
+  } else if (count == 1) {
+    std::fprintf(stderr,
+                 "tidepool: misuse: %s (id 0x%016llx); nothing was changed; further ones are only "
+                 "counted (statistics().misuses)\n",
+                 report.text, static_cast<unsigned long long>(id.value()));
+  }
+  return kind == misuse_kind::after_close ? errc::closed : errc::stale_id;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

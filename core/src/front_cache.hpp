@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// front_cache: the ready slots of one thread for one pool, as a biased lock. Its owner works on it with
+// plain stores; everybody else closes the gate, waits until the owner is out, and then has it alone.
+//
+//   owner:   busy = 1; if (gate == pool) { work } ; busy = 0
+//   closer:  gate = null; barrier in all threads; wait for busy == 0; work; gate = pool
+//            (under the pool's registry mutex, so there is one closer at a time)
+//
+// A magazine is a stack of free, bound records of one size class in one lane. Its first cache line
+// holds all counts; `word` is depth and pops in one, so a pop adds one constant and a push another:
+//   word = pops << 16 | depth,  pop: word += (1 << 16) - 1,  push: word += 1
+//   pops since birth = pops_base + (word >> 16) - (2^48 - sample_period)
+//   pushes since birth = depth + pops - filled      (filled: moved in minus moved out by slow paths)
+// The pops start `sample_period` below their overflow: the carry of the add asks for a sample.
+//
+// Thread safety: fields marked "owner" are touched inside the biased lock only.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include <tidepool/size_class.hpp>
+
+#include "asymmetric_barrier.hpp"
+#include "record.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+class pool_core;
+
+inline constexpr std::uint64_t pop_step = (std::uint64_t{1} << 16) - 1;
+inline constexpr std::uint64_t push_step = 1;
+inline constexpr std::uint64_t sample_period = 16384;  // pops of one magazine
+inline constexpr std::uint64_t word_at_birth = ((std::uint64_t{1} << 48) - sample_period) << 16;
+inline constexpr unsigned magazine_slots = 56;
+
+struct alignas(64) magazine {
+  std::uint64_t word = 0;        // owner; 0 before first use
+  std::uint64_t requested = 0;   // owner; bytes allocated minus bytes freed through here, modulo 2^64
+  std::uint64_t filled = 0;      // owner; modulo 2^64
+  std::uint64_t pops_base = 0;   // owner
+  std::uint64_t ready_hits = 0;  // owner; pops served by the pool's ready list
+  std::uint64_t refills = 0;     // owner; pops served by the backend
+  std::uint64_t unused_word = 0;
+  std::uint16_t limit = 0;       // owner; depth <= limit <= magazine_slots
+  std::uint16_t unused[3] = {};
+  record* slots[magazine_slots] = {};  // owner; [0, depth)
+
+  [[nodiscard]] unsigned depth() const noexcept { return static_cast<std::uint16_t>(word); }
+  [[nodiscard]] std::uint64_t pops() const noexcept {
+    return word == 0 ? 0 : pops_base + (word >> 16) - (word_at_birth >> 16);
+  }
+  [[nodiscard]] std::uint64_t pushes() const noexcept { return depth() + pops() - filled; }
+  void open() noexcept {
+    if (word == 0) {
+      word = word_at_birth;
+    }
+  }
+  /// Counts an allocation or a free that bypassed the stack.
+  void count_pop(std::uint64_t bytes) noexcept {
+    open();
+    word += std::uint64_t{1} << 16;
+    filled += 1;
+    requested += bytes;
+    keep_counting();
+  }
+  void count_push(std::uint64_t bytes) noexcept {
+    open();
+    filled -= 1;
+    requested -= bytes;
+  }
+  /// After the pops overflowed.
+  void keep_counting() noexcept {
+    if (word < word_at_birth) {
+      word += word_at_birth;
+      pops_base += sample_period;
+    }
+  }
+};
+static_assert(sizeof(magazine) == 512);
+static_assert(offsetof(magazine, slots) == 64);
+
+/// One lane of a front cache: a magazine per size class, and which of them were ever used.
+struct lane_front {
+  static constexpr std::size_t words = (size_class_count + 63) / 64;
+  std::uint64_t used[words];  // owner; bit i: magazine i has counts
+  std::uint64_t published;    // owner; of all `requested`, what the device's live total knows
+  std::uint64_t unused[(64 - (words + 1) * 8 % 64) / 8];
+  magazine magazines[size_class_count];
+
+  void mark_used(unsigned size_class) noexcept {
+    const unsigned i = size_class - first_size_class;
+    used[i / 64] |= std::uint64_t{1} << (i % 64);
+  }
+  /// Calls f(size_class, magazine) for every magazine that was ever used.
+  template <class F>
+  void for_each_used(F&& f) {
+    for (std::size_t w = 0; w < words; ++w) {
+      for (std::uint64_t bits = used[w]; bits != 0; bits &= bits - 1) {
+        const auto i = static_cast<unsigned>(w * 64 + static_cast<unsigned>(std::countr_zero(bits)));
+        f(i + first_size_class, magazines[i]);
+      }
+    }
+  }
+};
+static_assert(sizeof(lane_front) % 64 == 0 && offsetof(lane_front, magazines) % 64 == 0);
+
+struct alignas(64) front_cache {
+  std::atomic<std::uint32_t> busy{0};      // written by the owner only
+  std::atomic<pool_core*> gate{nullptr};   // the pool while open; closed: null
+  std::atomic<pool_core*> fenced_gate{nullptr};  // the same where owners must fence
+  std::atomic<pool_core*> owner{nullptr};  // the pool that has this cache registered
+  front_cache* next = nullptr;             // of the pool's caches; guarded by its registry mutex
+  std::size_t lanes = 0;                   // magazines exist for lanes [0, lanes)
+  std::size_t small_capacity = 0;          // owner; sum of limit * size over classes up to 1 MiB
+  std::size_t large_capacity = 0;          // owner; the same above
+  std::uint32_t sampling = 0;     // owner thread; see latency_sampler
+  std::uint32_t slow_count = 0;   // owner thread; slow operations, for sampling them
+
+  alignas(64) magazine none;  // limit 0, never filled: for slots that no magazine takes
+  // `lanes` times lane_front follows.
+
+  [[nodiscard]] static constexpr std::uint32_t offset_of(std::size_t lane,
+                                                         unsigned size_class) noexcept;
+  [[nodiscard]] static constexpr std::uint32_t offset_of_none() noexcept;
+  [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t lanes) noexcept;
+
+  [[nodiscard]] magazine& at(std::uint32_t offset) noexcept {
+    return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) + offset);
+  }
+  [[nodiscard]] lane_front& lane(std::size_t number) noexcept;
+
+  /// The owner's entry: true when the biased lock is held; leave() ends it either way.
+  [[nodiscard]] bool enter(pool_core* pool) noexcept {
+    if constexpr (thread_sanitizer) {
+      return enter_fenced(pool);
+    } else {
+      busy.store(1, std::memory_order_relaxed);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      return gate.load(std::memory_order_acquire) == pool;
+    }
+  }
+  [[nodiscard]] bool enter_fenced(pool_core* pool) noexcept {
+    busy.store(1, std::memory_order_seq_cst);
+    return fenced_gate.load(std::memory_order_seq_cst) == pool;
+  }
+  void leave() noexcept { busy.store(0, std::memory_order_release); }
+};
+
+static_assert(sizeof(front_cache) % 64 == 0);
+
+constexpr std::uint32_t front_cache::offset_of(std::size_t lane, unsigned size_class) noexcept {
+  return static_cast<std::uint32_t>(sizeof(front_cache) + lane * sizeof(lane_front) +
+                                    offsetof(lane_front, magazines) +
+                                    (size_class - first_size_class) * sizeof(magazine));
+}
+constexpr std::uint32_t front_cache::offset_of_none() noexcept {
+  return static_cast<std::uint32_t>(sizeof(front_cache) - sizeof(magazine));
+}
+constexpr std::size_t front_cache::bytes_for(std::size_t lanes) noexcept {
+  return sizeof(front_cache) + lanes * sizeof(lane_front);
+}
+inline lane_front& front_cache::lane(std::size_t number) noexcept {
+  return *reinterpret_cast<lane_front*>(reinterpret_cast<std::byte*>(this) + sizeof(front_cache) +
+                                        number * sizeof(lane_front));
+}
+
+// --- The calling thread -------------------------------------------------------------------------
+
+/// Each thread finds its caches in a direct-mapped table of eight ways, one cache line of static TLS;
+/// a pool uses way serial % 8. Threads that have none there, or are ending, find the sentinel, whose
+/// gate is never open. Pools that share a way evict each other's entry, not their caches.
+inline constexpr std::size_t cache_ways = 8;
+struct cache_table {
+  front_cache* way[cache_ways];
+};
+// constinit and trivially destructible: access is one load, without guard or wrapper.
+extern constinit thread_local cache_table this_thread_caches;
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the pool answers about a tensor, and changes of what it knows. Records are read without a lock.
+#include <tidepool/pool.hpp>
+
+#include "pool_core.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+// The seqlock's reader: header, fields, header. Fields of a live record change one at a time and by
+// atomic stores (name, category, size in place), so a copy between two equal generations is consistent.
+bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
+  record& r = slots.at(id.value());
+  const std::uint64_t header = r.header.load(std::memory_order_acquire);
+  if (!id || !is_live(header, id.value())) {
+    return false;
+  }
+  const std::uint64_t tag = r.tag.load(std::memory_order_acquire);
+  info.id = id;
+  info.data = r.data.load(std::memory_order_acquire);
+  info.bytes = r.bytes.load(std::memory_order_acquire);
+  info.capacity = r.capacity.load(std::memory_order_acquire);
+  info.category = category_of(tag);
+  info.name = name_of(tag);
+  info.stream = stream_of(tag);
+  info.pins = r.pins.load(std::memory_order_acquire);
+  info.lifecycle = lifecycle_of(header);
+  info.flags = flags_of(header);
+  info.references = static_cast<std::uint32_t>(references_of(header));
+  const lane* const where =
+      lanes_[r.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
+  info.where = where->device->where;
+  const cold_record& cold = slots.cold(r);
+  info.key = any(info.flags & tensor_flags::keyed)
+                 ? std::atomic_ref(const_cast<std::uint64_t&>(cold.key))
+                       .load(std::memory_order_relaxed)
+                 : 0;
+  info.parent = any(info.flags & tensor_flags::slice) ? cold.parent : tensor_id{};
+  return generation_of(r.header.load(std::memory_order_acquire)) == generation_of(id.value()) &&
+         !is_free(r.header.load(std::memory_order_acquire));
+}
+
+result<tensor_id> pool_core::find(std::uint64_t key) const noexcept {
+  const std::optional<std::uint32_t> index = keys_.find(key);
+  if (!index) {
+    return errc::not_found;
+  }
+  const record& r = slots.by_index(*index);
+  const std::uint64_t header = r.header.load(std::memory_order_acquire);
+  const std::uint64_t found_key =
+      std::atomic_ref(slots.cold(r).key).load(std::memory_order_relaxed);
+  if (is_free(header) || !any(flags_of(header) & tensor_flags::keyed) || found_key != key) {
+    return errc::not_found;  // ending, or being made
+  }
+  return tensor_id::from_value(std::uint64_t{generation_of(header)} << 32 | slots.self_of(r));
+}
+
+result<tensor_id> pool_core::find(const void* data) noexcept {
+  const use guard(*this);
+  if (data == nullptr) {
+    return errc::not_found;
+  }
+  if (!pointers_kept_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(pointers_mutex_);
+    if (!pointers_kept_.load(std::memory_order_relaxed)) {
+      // From now on bind and unbind keep the index; then what is bound already is entered.
+      pointers_kept_.store(true, std::memory_order_seq_cst);
+      for (std::size_t i = 0; i < slots.made(); ++i) {
+        record& r = slots.by_index(i);
+        if (r.size_class.load(std::memory_order_acquire) != 0 &&
+            !pointers_.set(reinterpret_cast<std::uint64_t>(r.data.load(std::memory_order_acquire)),
+                           static_cast<std::uint32_t>(i))) {
+          pointers_kept_.store(false, std::memory_order_seq_cst);
+          return status{.code = errc::out_of_memory, .text = "no memory for the pointer index"};
+        }
+      }
+    }
+  }
+  if (const auto index = pointers_.find(reinterpret_cast<std::uint64_t>(data))) {
+    const record& r = slots.by_index(*index);
+    const std::uint64_t header = r.header.load(std::memory_order_acquire);
+    if (!is_free(header) && header != slots.self_of(r) &&
+        r.data.load(std::memory_order_acquire) == data) {
+      return tensor_id::from_value(std::uint64_t{generation_of(header)} << 32 | slots.self_of(r));
+    }
+  }
+  return errc::not_found;
+}
+
+errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
+  const use guard(*this);
+  if (static_cast<unsigned>(state) >= lifecycle_count) {
+    return errc::invalid_argument;
+  }
+  return change_header(id, [&](std::uint64_t& header) {
+    header = (header & ~std::uint64_t{0xff00}) |
+             std::uint64_t{static_cast<std::uint8_t>(state)} << 8;
+    return errc::ok;
+  });
+}
+
+errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept {
+  const use guard(*this);
+  record& r = slots.at(id.value());
+  std::uint64_t tag = r.tag.load(std::memory_order_acquire);
+  do {
+    if (!id || !is_live(r.header.load(std::memory_order_acquire), id.value())) {
+      return report(misuse_kind::stale_use, id);
+    }
+  } while (!r.tag.compare_exchange_weak(tag, (tag & ~mask) | value, std::memory_order_acq_rel,
+                                        std::memory_order_acquire));
+  return errc::ok;
+}
+
+void* current_data(pool_core* core, tensor_id id) noexcept {
+  tensor_info info;
+  return core->read(id, info) ? info.data : nullptr;
+}
+
+device current_device(pool_core* core, tensor_id id) noexcept {
+  tensor_info info;
+  return core->read(id, info) ? info.where : device{};
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

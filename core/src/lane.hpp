@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lanes and devices of a pool. A lane is what blocks may be reused within: a device, or a device and a
+// stream. Lane 0 is the pool's first device.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+#include <tidepool/backend.hpp>
+#include <tidepool/size_class.hpp>
+
+#include "ready_list.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+/// A device of the pool: its backend, its limit and what is counted against it.
+///   claimed <= limit, and claimed == bytes that the backend has backed
+struct device_entry {
+  device where = {};
+  backend* source = nullptr;
+  device_description description = {};
+  std::size_t alignment = cache_line;  // of every allocation
+  std::size_t first_lane = 0;
+  std::size_t limit = SIZE_MAX;
+  std::atomic<std::size_t> claimed{0};
+  std::atomic<std::size_t> peak_claimed{0};
+  std::atomic<std::size_t> ready_bytes{0};     // in ready lists
+  std::atomic<std::uint64_t> live_bytes{0};    // requested, as published by threads
+  std::atomic<std::uint64_t> peak_live{0};
+
+  [[nodiscard]] bool claim(std::size_t bytes) noexcept {
+    std::size_t now = claimed.load(std::memory_order_relaxed);
+    do {
+      if (bytes > limit || now > limit - bytes) {
+        return false;
+      }
+    } while (!claimed.compare_exchange_weak(now, now + bytes, std::memory_order_relaxed));
+    raise(peak_claimed, now + bytes);
+    return true;
+  }
+  void unclaim(std::size_t bytes) noexcept { claimed.fetch_sub(bytes, std::memory_order_relaxed); }
+
+  void publish_live(std::uint64_t change) noexcept {
+    raise(peak_live, live_bytes.fetch_add(change, std::memory_order_relaxed) + change);
+  }
+
+  template <class T>
+  static void raise(std::atomic<T>& peak, T value) noexcept {
+    T seen = peak.load(std::memory_order_relaxed);
+    // A level that wrapped below zero for a moment (frees published first) is no peak.
+    while (seen < value && value < T{1} << 62 &&
+           !peak.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+    }
+  }
+};
+
+/// Operations of one size class that no live front cache counts: by threads without one, and of
+/// caches that are gone.
+struct class_counts {
+  std::uint64_t pops = 0;
+  std::uint64_t pushes = 0;
+  std::uint64_t ready_hits = 0;
+  std::uint64_t refills = 0;
+  std::uint64_t requested = 0;  // modulo 2^64
+};
+
+struct lane {
+  device_entry* device = nullptr;
+  stream_ref stream = {};
+  std::uint16_t number = 0;
+  std::array<ready_list, size_class_count> ready;
+
+  std::mutex mutex;
+  std::array<class_counts, size_class_count> counts;  // guarded by mutex
+
+  [[nodiscard]] ready_list& ready_of(unsigned size_class) noexcept {
+    return ready[size_class - first_size_class];
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Making and ending a pool; caches that come and go.
+#include <algorithm>
+#include <bit>
+#include <exception>
+#include <thread>
+
+#include <tidepool/assert.hpp>
+
+#include "pool_core.hpp"
+#include "recall.hpp"
+#include "thread_caches.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+constexpr std::size_t highest_alignment = std::size_t{1} << 30;
+}  // namespace
+
+pool_core::use::use(pool_core& pool) noexcept : pool_(pool) {
+  for (;;) {
+    pool.uses_.fetch_add(1, std::memory_order_seq_cst);
+    if (!pool.closed_.load(std::memory_order_seq_cst) ||
+        pool.close_done_.load(std::memory_order_acquire)) {
+      return;
+    }
+    // Closing counts what is alive: wait outside.
+    pool.uses_.fetch_sub(1, std::memory_order_seq_cst);
+    pool.close_done_.wait(false, std::memory_order_acquire);
+  }
+}
+
+pool_core::use::~use() { pool_.destroy_if_last(); }
+
+void pool_core::destroy_if_last() noexcept {
+  if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    delete this;
+  }
+}
+
+pool_core::pool_core(const pool_options& options) noexcept
+    : options_(options), fenced_(!asymmetric_barrier_available()) {}
+
+pool_core::~pool_core() {
+  // Backends go first: they may still answer through host_.
+  backends_.clear();
+  for (std::size_t i = 0; i < lane_count_.load(std::memory_order_relaxed); ++i) {
+    delete lanes_[i].load(std::memory_order_relaxed);
+  }
+  if (tag_ != 0) {
+    release_pool_tag(tag_);
+  }
+}
+
+result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backends,
+                                   const pool_options& options) noexcept {
+  const auto invalid = [](const char* text) {
+    return status{.code = errc::invalid_argument, .text = text};
+  };
+  if (backends.empty()) {
+    return invalid("a pool needs at least one backend");
+  }
+  if (options.minimum_alignment != 0 && (!std::has_single_bit(options.minimum_alignment) ||
+                                         options.minimum_alignment > highest_alignment)) {
+    return invalid("minimum_alignment must be a power of two up to 1 GiB");
+  }
+  if (options.max_tensors > most_slots || options.max_tensors == 0) {
+    return invalid("max_tensors must be 1..2^25");
+  }
+  if (options.max_cached_lanes > 256) {
+    return invalid("max_cached_lanes must be at most 256");
+  }
+  try {
+    // The destructor is private: no unique_ptr without a deleter of our own.
+    const auto destroy = [](pool_core* core) { delete core; };
+    std::unique_ptr<pool_core, decltype(destroy)> core(new pool_core(options), destroy);
+    core->backends_ = std::move(backends);
+    const unsigned serial = next_pool_serial();
+    core->way = serial % cache_ways;
+    core->tag_ = acquire_pool_tag();
+    if (core->tag_ == 0) {
+      return status{.code = errc::too_many, .text = "63 pools are alive in this process"};
+    }
+    const std::uint32_t first_generation = 1 + (serial * 2654435761U) % (1U << 24);
+    if (!core->slots.open(options.max_tensors, core->tag_, first_generation)) {
+      return status{.code = errc::out_of_memory, .text = "no address space for records"};
+    }
+    for (const std::unique_ptr<backend>& source : core->backends_) {
+      if (source == nullptr || source->devices().empty()) {
+        return invalid("a backend is null or serves no device");
+      }
+      for (const device_description& description : source->devices()) {
+        if (core->find_device(description.where) != nullptr ||
+            description.where.kind() == device_kind::automatic) {
+          return invalid("two backends serve the same device");
+        }
+        if (!std::has_single_bit(description.alignment) ||
+            description.alignment > highest_alignment) {
+          return invalid("a backend describes an alignment that is no power of two");
+        }
+        auto entry = std::make_unique<device_entry>();
+        entry->where = description.where;
+        entry->source = source.get();
+        entry->description = description;
+        entry->alignment =
+            std::max({cache_line, description.alignment, options.minimum_alignment});
+        entry->limit = options.limit_bytes;
+        entry->first_lane = core->lane_count_.load(std::memory_order_relaxed);
+        auto first = std::make_unique<lane>();
+        first->device = entry.get();
+        first->number = static_cast<std::uint16_t>(entry->first_lane);
+        core->devices_.push_back(std::move(entry));
+        core->descriptions_.push_back(description);
+        core->lanes_[first->number].store(first.release(), std::memory_order_release);
+        core->lane_count_.fetch_add(1, std::memory_order_release);
+      }
+    }
+    // The warm path gives no more than a cache line's alignment.
+    const device_entry& first = *core->devices_.front();
+    core->lane0_bits = first.alignment == cache_line || first.description.alignment >= first.alignment
+                           ? first.where.bits()
+                           : device{device_kind::automatic, 0xffff, 0}.bits();
+    for (const std::unique_ptr<backend>& source : core->backends_) {
+      source->attach(core->host_);
+    }
+    return core.release();
+  } catch (const std::exception&) {
+    return status{.code = errc::out_of_memory, .text = "making a pool"};
+  }
+}
+
+bool pool_core::register_cache(front_cache& cache) noexcept {
+  const std::lock_guard lock(registry_mutex_);
+  if (is_closed()) {
+    return false;
+  }
+  cache.owner.store(this, std::memory_order_relaxed);
+  cache.next = caches_;
+  caches_ = &cache;
+  ++cache_count_;
+  if (front_open()) {
+    open_gate(cache);
+  }
+  return true;
+}
+
+void pool_core::unregister_cache(front_cache& cache) noexcept {
+  const std::lock_guard lock(registry_mutex_);
+  cache.gate.store(nullptr, std::memory_order_relaxed);
+  cache.fenced_gate.store(nullptr, std::memory_order_relaxed);
+  drain(cache);
+  for (std::size_t i = 0; i < cache.lanes; ++i) {
+    lane* const where = lanes_[i].load(std::memory_order_relaxed);
+    if (where == nullptr) {
+      break;
+    }
+    const std::lock_guard counts_lock(where->mutex);
+    cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
+      class_counts& sum = where->counts[size_class - first_size_class];
+      sum.pops += m.pops();
+      sum.pushes += m.pushes();
+      sum.ready_hits += m.ready_hits;
+      sum.refills += m.refills;
+      sum.requested += m.requested;
+    });
+  }
+  for (front_cache** link = &caches_; *link != nullptr; link = &(*link)->next) {
+    if (*link == &cache) {
+      *link = cache.next;
+      --cache_count_;
+      break;
+    }
+  }
+  cache.owner.store(nullptr, std::memory_order_relaxed);
+}
+
+std::size_t pool_core::close() noexcept {
+  if (closed_.exchange(true, std::memory_order_seq_cst)) {
+    close_done_.wait(false, std::memory_order_acquire);
+    const use guard(*this);
+    return static_cast<std::size_t>(uses_.load(std::memory_order_relaxed) - 2);
+  }
+  {
+    const std::lock_guard process_lock(process_mutex());
+    for (;;) {
+      front_cache* cache = nullptr;
+      {
+        const std::lock_guard lock(registry_mutex_);
+        with_closed_gates([](front_cache&) {});  // they stay closed: front_open() is false
+        cache = caches_;
+      }
+      if (cache == nullptr) {
+        break;
+      }
+      unregister_cache(*cache);  // its thread cannot meanwhile: process_mutex is ours
+    }
+  }
+  while (uses_.load(std::memory_order_seq_cst) != 1) {
+    std::this_thread::yield();  // slow operations that began before
+  }
+  std::int64_t live = 0;
+  for (std::size_t i = 0; i < slots.made(); ++i) {
+    const record& r = slots.by_index(i);
+    const std::uint64_t header = r.header.load(std::memory_order_acquire);
+    live += !is_free(header) && header != slots.self_of(r) ? 1 : 0;
+  }
+  uses_.fetch_add(live, std::memory_order_seq_cst);
+  drain_ready(true);
+  for (const std::unique_ptr<device_entry>& entry : devices_) {
+    (void)entry->source->trim(entry->where, 0);
+  }
+  close_done_.store(true, std::memory_order_release);
+  close_done_.notify_all();
+  return static_cast<std::size_t>(live);
+}
+
+void pool_core::drop_handle() noexcept {
+  (void)close();
+  destroy_if_last();
+}
+
+bool pool_core::host::claim(device where, std::size_t bytes) noexcept {
+  device_entry* const entry = pool_.find_device(where);
+  return entry != nullptr && entry->claim(bytes);
+}
+
+void pool_core::host::unclaim(device where, std::size_t bytes) noexcept {
+  if (device_entry* const entry = pool_.find_device(where)) {
+    entry->unclaim(bytes);
+  }
+}
+
+device_entry* pool_core::find_device(device where) const noexcept {
+  for (const std::unique_ptr<device_entry>& entry : devices_) {
+    if (entry->where == where) {
+      return entry.get();
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Finding a free block for a request: the thread's magazine, the pool's ready list, the backend, and the
+// out-of-memory ladder. Every step leaves the pool as it was when it fails.
+#include <algorithm>
+
+#include "pool_core.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+// From here on a block is worth looking for in what is held already before the backend may grow.
+constexpr std::size_t worth_searching = std::size_t{64} << 10;
+
+[[nodiscard]] bool fits(const record& r, const block_demand& demand) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(r.data.load(std::memory_order_relaxed));
+  return r.capacity.load(std::memory_order_relaxed) >= demand.bytes &&
+         (address & (demand.alignment - 1)) == 0;
+}
+
+}  // namespace
+
+// The newest fitting record of the thread's magazine, taken out. Counted as filled out: count_pop
+// counts it in again as an allocation.
+record* pool_core::pop_fitting(const block_demand& demand, front_cache& cache) noexcept {
+  if (demand.where->number >= options_.max_cached_lanes) {
+    return nullptr;
+  }
+  record* found = nullptr;
+  if (enter(cache)) {
+    magazine& m =
+        cache.lane(demand.where->number).magazines[demand.size_class - first_size_class];
+    for (unsigned i = m.depth(); i-- > 0;) {
+      if (fits(*m.slots[i], demand)) {
+        found = m.slots[i];
+        std::copy(m.slots + i + 1, m.slots + m.depth(), m.slots + i);
+        m.word -= 1;
+        m.filled -= 1;
+        break;
+      }
+    }
+  }
+  cache.leave();
+  return found;
+}
+
+// A popped record whose header is not free: either another thread freed the tensor too and somebody
+// has it now (drop our copy), or its generations are used up (move the block to a new slot).
+record* pool_core::screen(record& slot) noexcept {
+  const std::uint64_t header = slot.header.load(std::memory_order_acquire);
+  if (is_free(header)) {
+    return &slot;
+  }
+  if (header != slots.self_of(slot)) {
+    (void)report(misuse_kind::racing_free, tensor_id::from_value(header));
+    return nullptr;
+  }
+  lane& where =
+      *lanes_[slot.lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
+  const block held{slot.data.load(std::memory_order_relaxed),
+                   slot.capacity.load(std::memory_order_relaxed), slot.cookie};
+  unbind(slot);
+  record* fresh = nullptr;
+  if (slots.acquire(std::span(&fresh, 1)) == 1) {
+    if (bind(where, held, *fresh)) {
+      return fresh;
+    }
+    unbind(*fresh);
+  }
+  where.device->source->take_back(where.device->where, std::span(&held, 1), where.stream);
+  return nullptr;
+}
+
+// Asks the backend for up to out.size() blocks and binds them. Post: count records in out, or `why`.
+status pool_core::refill(const block_demand& demand, std::span<record*> out, std::size_t& count,
+                         bool may_grow) noexcept {
+  device_entry& device = *demand.where->device;
+  std::array<block, largest_batch> blocks;
+  count = 0;
+  const std::size_t wanted = slots.acquire(out.first(std::min(out.size(), blocks.size())));
+  if (wanted == 0) {
+    return {.code = errc::too_many, .requested = demand.bytes, .where = device.where,
+            .text = "all slots are in use: raise pool_options::max_tensors"};
+  }
+  // A small block has its class's exact size; a large one, or one aligned beyond a page, is single.
+  constexpr std::size_t page = 4096;
+  const bool single = demand.size_class > last_small_class || demand.alignment > page;
+  block_request request{.where = device.where,
+                        .bytes = single && demand.size_class > last_small_class
+                                     ? demand.bytes
+                                     : size_of_class(demand.size_class),
+                        .alignment = demand.alignment,
+                        .stream = demand.where->stream,
+                        .may_grow = may_grow,
+                        .long_lived = demand.long_lived};
+  std::size_t made = 0;
+  status why;
+  if (single) {
+    result<block> one = device.source->allocate_large(request);
+    if (one) {
+      blocks[made++] = *one;
+    } else {
+      why = one.error();
+    }
+  } else {
+    const backend::refill_result answer =
+        device.source->refill(request, std::span(blocks).first(wanted));
+    made = answer.count;
+    why = answer.why;
+  }
+  for (std::size_t i = 0; i < made; ++i) {
+    if (bind(*demand.where, blocks[i], *out[i])) {
+      ++count;
+      continue;
+    }
+    // No memory for the pointer index: keep what is bound, return the rest.
+    device.source->take_back(device.where, std::span(blocks).subspan(i, made - i),
+                             demand.where->stream);
+    why = {.code = errc::out_of_memory, .text = "no memory for the pointer index"};
+    break;
+  }
+  for (std::size_t i = count; i < wanted; ++i) {
+    unbind(*out[i]);
+  }
+  if (count == 0 && why.ok()) {
+    why.code = errc::out_of_memory;
+  }
+  why.requested = demand.bytes;
+  why.where = device.where;
+  return why;
+}
+
+// Gives the thread's large free blocks to the backend, where they join their neighbours.
+std::size_t pool_core::flush_large(lane& where, front_cache* cache) noexcept {
+  if (cache == nullptr || where.number >= options_.max_cached_lanes) {
+    return 0;
+  }
+  constexpr unsigned first = size_class_of(worth_searching) + 1;
+  std::size_t flushed = 0;
+  for (unsigned size_class = first; size_class < first_size_class + size_class_count;
+       ++size_class) {
+    std::array<record*, magazine_slots> taken;
+    unsigned depth = 0;
+    if (enter(*cache)) {
+      lane_front& front = cache->lane(where.number);
+      const unsigned i = size_class - first_size_class;
+      if ((front.used[i / 64] >> (i % 64) & 1) != 0) {
+        magazine& m = front.magazines[i];
+        depth = m.depth();
+        std::copy_n(m.slots, depth, taken.begin());
+        m.word -= depth;
+        m.filled -= depth;
+      }
+    }
+    cache->leave();
+    if (depth != 0) {
+      for (unsigned i = 0; i + 1 < depth; ++i) {
+        set_next(*taken[i], taken[i + 1]);
+      }
+      set_next(*taken[depth - 1], nullptr);
+      std::size_t bytes = 0;
+      for (unsigned i = 0; i < depth; ++i) {
+        bytes += taken[i]->capacity.load(std::memory_order_relaxed);
+      }
+      where.device->ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
+      give_to_backend(where, taken[0]);
+      flushed += depth;
+    }
+  }
+  return flushed;
+}
+
+// The ladder: every rung at most once. Pre: growing failed for want of memory, budget or slots.
+status pool_core::climb(const block_demand& demand, std::span<record*> out, std::size_t& count,
+                        status why) noexcept {
+  if (why.code != errc::out_of_memory && why.code != errc::over_budget &&
+      why.code != errc::too_many) {
+    return why;
+  }
+  const std::span<record*> one = out.first(1);
+  // Rung 1: what threads and ready lists hold goes back to the backends.
+  recall(true);
+  if (refill(demand, one, count, false); count != 0) {
+    return {};
+  }
+  // Rung 2: free memory of other shapes goes back to the system, which makes room to grow.
+  device_entry& device = *demand.where->device;
+  const std::size_t needed = demand.bytes + demand.bytes / 16 + (std::size_t{2} << 20);
+  (void)device.source->trim(device.where, device.limit > needed ? device.limit - needed : 0);
+  if (refill(demand, one, count, true); count != 0) {
+    return {};
+  }
+  (void)device.source->trim(device.where, 0);
+  return refill(demand, one, count, true);
+}
+
+obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexcept {
+  if (cache != nullptr) {
+    while (record* const popped = pop_fitting(demand, *cache)) {
+      if (record* const usable = screen(*popped)) {
+        return {.slot = usable, .from = block_source::front};
+      }
+    }
+  }
+  const bool large = demand.size_class > last_small_class;
+  std::array<record*, largest_batch> batch;
+  std::size_t wanted = 1;
+  if (cache != nullptr && !large && !is_closed()) {
+    grow_limit(*demand.where, demand.size_class, *cache);
+    const std::size_t size = size_of_class(demand.size_class);
+    wanted = std::clamp<std::size_t>(wanted_batch(demand, *cache), 1,
+                                     std::max<std::size_t>(1, (std::size_t{512} << 10) / size));
+  }
+  for (;;) {
+    ready_list& list = demand.where->ready_of(demand.size_class);
+    const std::size_t taken =
+        list.take(std::span(batch).first(wanted), demand.bytes, demand.alignment);
+    if (taken == 0) {
+      break;
+    }
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < taken; ++i) {
+      bytes += batch[i]->capacity.load(std::memory_order_relaxed);
+    }
+    demand.where->device->ready_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+    stow(*demand.where, std::span(batch).subspan(1, taken - 1), cache);
+    if (record* const usable = screen(*batch[0])) {
+      return {.slot = usable, .from = block_source::ready};
+    }
+  }
+  std::size_t count = 0;
+  status why;
+  const auto out = std::span(batch).first(wanted);
+  if (demand.bytes > worth_searching) {
+    why = refill(demand, out, count, false);
+    if (count == 0 && flush_large(*demand.where, cache) != 0) {
+      why = refill(demand, out.first(1), count, false);
+    }
+  }
+  if (count == 0) {
+    why = refill(demand, large ? out : out.first(std::min<std::size_t>(wanted, out.size())),
+                 count, true);
+  }
+  if (count == 0) {
+    why = climb(demand, out, count, why);
+  }
+  if (count == 0) {
+    return {.slot = nullptr, .from = block_source::backend, .why = why};
+  }
+  stow(*demand.where, out.subspan(1, count - 1), cache);
+  return {.slot = batch[0], .from = block_source::backend};
+}
+
+// Half of what the thread may keep of this class.
+std::size_t pool_core::wanted_batch(const block_demand& demand, front_cache& cache) noexcept {
+  std::size_t half = 1;
+  if (demand.where->number < options_.max_cached_lanes) {
+    if (enter(cache)) {
+      half = cache.lane(demand.where->number)
+                 .magazines[demand.size_class - first_size_class]
+                 .limit /
+             2;
+    }
+    cache.leave();
+  }
+  return std::clamp<std::size_t>(half, 1, largest_batch);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

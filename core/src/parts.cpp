@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// References and parts: retain, slices, adopted memory, pins, resizing in place.
+#include <tidepool/pool.hpp>
+
+#include "pool_core.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+errc pool_core::retain(tensor_id id) noexcept {
+  const use guard(*this);
+  return change_header(id, [](std::uint64_t& header) {
+    if (references_of(header) == most_references) {
+      return errc::too_many;
+    }
+    header += reference_step;
+    header |= static_cast<std::uint8_t>(tensor_flags::shared);
+    return errc::ok;
+  });
+}
+
+result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
+                                    const adopt_options& options) noexcept {
+  const use guard(*this);
+  allocation_request request{.bytes = bytes,
+                             .where = where,
+                             .key = options.key,
+                             .name = options.name,
+                             .category = options.category,
+                             .lifecycle = options.lifecycle,
+                             .flags = tensor_flags::adopted};
+  lane* home = nullptr;
+  status why = check_request(request, home);
+  if (why.ok() && data == nullptr && bytes != 0) {
+    why = {.code = errc::invalid_argument, .requested = bytes, .where = where,
+           .text = "null data with a size"};
+  }
+  record* slot = nullptr;
+  if (why.ok()) {
+    slot = loose_slot(*home);
+    if (slot == nullptr) {
+      why = {.code = errc::too_many, .where = where, .text = "all slots are in use"};
+    } else if (options.key != 0) {
+      request.flags = request.flags | tensor_flags::keyed;
+      why = claim_key(options.key, *slot);
+      if (!why.ok()) {
+        slots.release(*slot);
+      }
+    }
+  }
+  if (!why.ok()) {
+    count_failure(why);
+    return why;
+  }
+  if (options.tracked) {
+    request.flags = request.flags | tensor_flags::tracked;
+  }
+  cold_record& cold = slots.cold(*slot);
+  cold.release = options.release;
+  cold.context = options.context;
+  const std::uint64_t id = slot->header.load(std::memory_order_relaxed) & ~free_bit;
+  slot->data.store(data, std::memory_order_release);
+  slot->capacity.store(bytes, std::memory_order_release);
+  slot->bytes.store(bytes, std::memory_order_release);
+  slot->tag.store(make_tag(options.name, options.category, 0), std::memory_order_release);
+  slot->header.store(full_header(id, 1, request.lifecycle, request.flags),
+                     std::memory_order_release);
+  loose_live_.fetch_add(1, std::memory_order_relaxed);
+  notify(true, tensor_id::from_value(id));
+  return raw_tensor{data, tensor_id::from_value(id)};
+}
+
+result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_t bytes) noexcept {
+  const use guard(*this);
+  if (is_closed()) {
+    (void)report(misuse_kind::after_close, of);
+    return errc::closed;
+  }
+  if (const errc code = retain(of); code != errc::ok) {
+    return code;  // from here on the parent stays
+  }
+  record& parent = slots.at(of.value());
+  const std::size_t whole = parent.bytes.load(std::memory_order_acquire);
+  lane& where =
+      *lanes_[parent.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
+  record* const slot = offset <= whole && bytes <= whole - offset ? loose_slot(where) : nullptr;
+  if (slot == nullptr) {
+    const bool outside = offset > whole || bytes > whole - offset;
+    (void)deallocate(of, {});
+    const status why{.code = outside ? errc::invalid_argument : errc::too_many,
+                     .requested = bytes,
+                     .where = where.device->where,
+                     .text = outside ? "the slice reaches beyond its tensor"
+                                     : "all slots are in use"};
+    count_failure(why);
+    return why;
+  }
+  auto* const begin = static_cast<std::byte*>(parent.data.load(std::memory_order_acquire));
+  void* const data = begin == nullptr ? nullptr : begin + offset;
+  slots.cold(*slot).parent = of;
+  const std::uint64_t id = slot->header.load(std::memory_order_relaxed) & ~free_bit;
+  slot->data.store(data, std::memory_order_release);
+  slot->capacity.store(bytes, std::memory_order_release);
+  slot->bytes.store(bytes, std::memory_order_release);
+  slot->tag.store(parent.tag.load(std::memory_order_acquire), std::memory_order_release);
+  slot->header.store(
+      full_header(id, 1, lifecycle_of(parent.header.load(std::memory_order_acquire)),
+                  tensor_flags::slice),
+      std::memory_order_release);
+  loose_live_.fetch_add(1, std::memory_order_relaxed);
+  notify(true, tensor_id::from_value(id));
+  return raw_tensor{data, tensor_id::from_value(id)};
+}
+
+// A pin is a reference as well: what is pinned cannot end under its user.
+result<void*> pool_core::pin(tensor_id id) noexcept {
+  const use guard(*this);
+  if (const errc code = retain(id); code != errc::ok) {
+    return code;
+  }
+  record& slot = slots.at(id.value());
+  slot.pins.fetch_add(1, std::memory_order_acq_rel);
+  (void)change_header(id, [](std::uint64_t& header) {
+    header |= static_cast<std::uint8_t>(tensor_flags::pinned_in_place);
+    return errc::ok;
+  });
+  return slot.data.load(std::memory_order_acquire);
+}
+
+errc pool_core::unpin(tensor_id id) noexcept {
+  const use guard(*this);
+  record& slot = slots.at(id.value());
+  if (!id || !is_live(slot.header.load(std::memory_order_acquire), id.value())) {
+    return report(misuse_kind::stale_use, id);
+  }
+  std::uint16_t pins = slot.pins.load(std::memory_order_acquire);
+  do {
+    if (pins == 0) {
+      (void)report(misuse_kind::unbalanced, id);
+      return errc::invalid_argument;
+    }
+  } while (!slot.pins.compare_exchange_weak(pins, static_cast<std::uint16_t>(pins - 1),
+                                            std::memory_order_acq_rel));
+  if (pins == 1) {
+    (void)change_header(id, [&](std::uint64_t& header) {
+      if (slot.pins.load(std::memory_order_acquire) == 0) {
+        header &= ~std::uint64_t{static_cast<std::uint8_t>(tensor_flags::pinned_in_place)};
+      }
+      return errc::ok;
+    });
+  }
+  return deallocate(id, {});
+}
+
+errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
+  const use guard(*this);
+  record& slot = slots.at(id.value());
+  const std::uint64_t header = slot.header.load(std::memory_order_acquire);
+  if (!id || !is_live(header, id.value())) {
+    return report(misuse_kind::stale_use, id);
+  }
+  const std::uint64_t old_bytes = slot.bytes.load(std::memory_order_acquire);
+  if (bytes == old_bytes) {
+    return errc::ok;
+  }
+  if (references_of(header) != 1 || slot.size_class.load(std::memory_order_acquire) == 0 ||
+      bytes == 0) {
+    return errc::unsupported;
+  }
+  lane& where =
+      *lanes_[slot.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
+  if (bytes > slot.capacity.load(std::memory_order_acquire)) {
+    const block held{slot.data.load(std::memory_order_relaxed),
+                     slot.capacity.load(std::memory_order_relaxed), slot.cookie};
+    const result<std::size_t> grown =
+        where.device->source->extend(where.device->where, held, bytes);
+    if (!grown) {
+      return grown.error().code;
+    }
+    slot.capacity.store(*grown, std::memory_order_release);
+    // The longer block belongs to another bin from now on.
+    rebin(where, slot, old_bytes);
+  }
+  slot.bytes.store(bytes, std::memory_order_release);
+  const std::lock_guard lock(where.mutex);
+  where.counts[slot.size_class.load(std::memory_order_relaxed) - first_size_class].requested +=
+      bytes - old_bytes;
+  where.device->publish_live(bytes - old_bytes);
+  return errc::ok;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

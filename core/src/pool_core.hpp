@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// pool_core: the state behind a pool handle. It lives until the handle and the last tensor are gone.
+//
+// One allocation, step by step: see core/README.md. Where the steps live:
+//   warm_path.cpp     pop and push on the thread's magazine
+//   allocate.cpp      everything else that allocates: validation, lanes, full-form headers
+//   obtain.cpp        finding a block: magazine, ready list, backend, the out-of-memory ladder
+//   free.cpp          everything else that frees: references, parts, misuse
+//   blocks.cpp        binding blocks to slots, giving them back, moving them between lists
+//   recall.cpp        closing all gates: recall, trim, statistics, observers
+//   lifetime.cpp      making and closing a pool, threads that end
+//   parts.cpp         adopt, share, slice, pin, resize
+//
+// Lock order: process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes -> slot table ->
+// backend. Callbacks run with none of them held.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <vector>
+
+#include <tidepool/backend.hpp>
+#include <tidepool/observer.hpp>
+#include <tidepool/options.hpp>
+#include <tidepool/prewarm.hpp>
+#include <tidepool/statistics.hpp>
+#include <tidepool/tensor.hpp>
+
+#include "flat_index.hpp"
+#include "front_cache.hpp"
+#include "lane.hpp"
+#include "latency_sampler.hpp"
+#include "registry.hpp"
+#include "slot_table.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+inline constexpr std::size_t most_lanes = 4096;
+inline constexpr std::size_t largest_batch = magazine_slots / 2;
+
+/// One allocation, validated bit by bit on the way down.
+struct allocation_request {
+  std::size_t bytes = 0;
+  device where = {};
+  stream_ref stream = {};
+  std::size_t alignment = 0;
+  std::uint64_t key = 0;
+  name_id name = {};
+  tidepool::category category = category::temporary;
+  tidepool::lifecycle lifecycle = lifecycle::automatic;
+  tensor_flags flags = tensor_flags::none;
+};
+
+/// Where a block came from.
+enum class block_source : std::uint8_t { front, ready, backend };
+
+/// What is looked for in one lane.
+struct block_demand {
+  lane* where = nullptr;
+  std::size_t bytes = 0;      // at least 1
+  std::size_t alignment = 0;  // power of two
+  unsigned size_class = 0;    // of bytes
+  bool long_lived = false;
+};
+
+/// The blocks of a call that failed or succeeded: a record, or why there is none.
+struct obtained {
+  record* slot = nullptr;
+  block_source from = block_source::front;
+  status why = {};
+};
+
+class pool_core {
+ public:
+  // --- Hot: read by every warm operation, written once -------------------------------------------
+  std::uint32_t way = 0;         // of this_thread_caches
+  std::uint32_t lane0_bits = 0;  // device of lane 0; never equal to a device when not plain enough
+  slot_table slots;
+
+  // --- Making and ending (lifetime.cpp) ----------------------------------------------------------
+  [[nodiscard]] static result<pool_core*> make(std::vector<std::unique_ptr<backend>> backends,
+                                               const pool_options& options) noexcept;
+  /// Live tensors left. Idempotent.
+  std::size_t close() noexcept;
+  /// The handle is gone: closes, and destroys at once or with the last tensor.
+  void drop_handle() noexcept;
+  [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+  /// Registers a new cache; false when the pool is closed. Called by the cache's thread.
+  [[nodiscard]] bool register_cache(front_cache& cache) noexcept;
+  /// Takes everything out of a cache and forgets it. Pre: its thread is here, or it is closed.
+  void unregister_cache(front_cache& cache) noexcept;
+  [[nodiscard]] std::size_t cached_lanes() const noexcept { return options_.max_cached_lanes; }
+  [[nodiscard]] bool threads_keep_blocks() const noexcept {
+    return options_.thread_cache_bytes != 0;
+  }
+
+  /// Every slow operation holds one: the pool is not destroyed meanwhile, and closing waits for it.
+  class use {
+   public:
+    explicit use(pool_core& pool) noexcept;
+    ~use();
+    use(const use&) = delete;
+    use& operator=(const use&) = delete;
+
+   private:
+    pool_core& pool_;
+  };
+  /// A tensor that was alive when the pool closed is gone.
+  void forget_tensor() noexcept { uses_.fetch_sub(1, std::memory_order_acq_rel); }
+
+  // --- Allocation (allocate.cpp, obtain.cpp) ------------------------------------------------------
+  [[nodiscard]] raw_tensor allocate(allocation_request request) noexcept;
+  [[nodiscard]] raw_tensor allocate_empty(const allocation_request& request, lane& where) noexcept;
+  [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
+  void count_failure(const status& why) noexcept;
+  [[nodiscard]] lane* find_lane(device where, const stream_ref& stream) noexcept;
+  [[nodiscard]] status last_failure_on(device where, std::size_t bytes, errc code) const noexcept;
+
+  // --- Free (free.cpp) ----------------------------------------------------------------------------
+  errc deallocate(tensor_id id, const stream_ref& stream) noexcept;
+  errc report(misuse_kind kind, tensor_id id) noexcept;
+
+  // --- Parts and references (parts.cpp) -------------------------------------------------------------
+  errc retain(tensor_id id) noexcept;
+  [[nodiscard]] result<raw_tensor> adopt(void* data, std::size_t bytes, device where,
+                                         const adopt_options& options) noexcept;
+  [[nodiscard]] result<raw_tensor> slice(tensor_id of, std::size_t offset,
+                                         std::size_t bytes) noexcept;
+  [[nodiscard]] result<void*> pin(tensor_id id) noexcept;
+  errc unpin(tensor_id id) noexcept;
+  errc resize(tensor_id id, std::size_t bytes) noexcept;
+
+  // --- Knowledge (knowledge.cpp) --------------------------------------------------------------------
+  [[nodiscard]] bool read(tensor_id id, tensor_info& info) const noexcept;
+  [[nodiscard]] result<tensor_id> find(const void* data) noexcept;
+  [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
+  /// Changes header bits of a live tensor: f(full header) -> full header. Makes the header full.
+  template <class F>
+  errc change_header(tensor_id id, F&& f) noexcept;
+  errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
+  errc set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept;
+  name_table names;
+  category_table categories;
+
+  // --- Streams (streams.cpp) ------------------------------------------------------------------------
+  [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
+  errc retire(device where, const stream_ref& stream) noexcept;
+
+  // --- Memory (recall.cpp, memory.cpp) ----------------------------------------------------------------
+  /// All free blocks of all threads and ready lists go back to the backends.
+  void recall(bool reserves_too) noexcept;
+  [[nodiscard]] trim_report trim(device_entry& where, std::size_t keep_bytes) noexcept;
+  void tick() noexcept;
+  void thread_idle() noexcept;
+  [[nodiscard]] result<prewarm_report> prewarm(const prewarm_plan& plan) noexcept;
+  [[nodiscard]] std::span<const std::unique_ptr<device_entry>> devices() const noexcept {
+    return devices_;
+  }
+  [[nodiscard]] device_entry* find_device(device where) const noexcept;
+  [[nodiscard]] std::span<const device_description> descriptions() const noexcept {
+    return descriptions_;
+  }
+
+  // --- Observation (recall.cpp, statistics.cpp, invariants.cpp) --------------------------------------
+  [[nodiscard]] tidepool::statistics statistics() noexcept;
+  void set_observer(allocation_observer* observer) noexcept;
+  [[nodiscard]] const char* check_invariants() noexcept;
+
+  // --- Sampling (warm_path.cpp) ----------------------------------------------------------------------
+  /// Closes this thread's gate, so that the operation after `operations - 1` others is timed.
+  void arm_sample(front_cache& cache, std::uint32_t operations) noexcept;
+  /// Is the gate closed for a sample? Then it is open again: repeat the operation, and time it or
+  /// call arm_sample again to have the next one timed.
+  enum class sample { none, pass, time };
+  [[nodiscard]] sample take_sample(front_cache* cache) noexcept;
+  [[nodiscard]] bool take_slow_sample(front_cache* cache) noexcept;
+  latency_sampler sampler;
+
+ private:
+  pool_core(const pool_options& options) noexcept;
+  ~pool_core();
+
+  class host final : public backend_host {
+   public:
+    explicit host(pool_core& pool) noexcept : pool_(pool) {}
+    [[nodiscard]] bool claim(device where, std::size_t bytes) noexcept override;
+    void unclaim(device where, std::size_t bytes) noexcept override;
+
+   private:
+    pool_core& pool_;
+  };
+
+  // blocks.cpp
+  [[nodiscard]] bool bind(lane& where, const block& what, record& slot) noexcept;
+  void unbind(record& slot) noexcept;
+  void give_to_backend(lane& where, record* list) noexcept;
+  void give_back(lane& where, unsigned size_class, std::span<record* const> records) noexcept;
+  void stow(lane& where, std::span<record* const> records, front_cache* cache) noexcept;
+  void grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept;
+  [[nodiscard]] bool halve_richest(front_cache& cache, bool large, std::span<record*> out,
+                                   std::size_t& count) noexcept;
+  void free_block(record& slot, std::uint64_t bytes, front_cache* cache) noexcept;
+  void count_pop(lane& where, unsigned size_class, std::uint64_t bytes, block_source from,
+                 front_cache* cache) noexcept;
+  [[nodiscard]] std::size_t ready_limit(unsigned size_class) const noexcept;
+  [[nodiscard]] record* screen(record& slot) noexcept;
+  [[nodiscard]] std::size_t wanted_batch(const block_demand& demand, front_cache& cache) noexcept;
+  [[nodiscard]] bool enter(front_cache& cache) noexcept {
+    return fenced_ ? cache.enter_fenced(this) : cache.enter(this);
+  }
+  [[nodiscard]] record* pop_fitting(const block_demand& demand, front_cache& cache) noexcept;
+  [[nodiscard]] std::size_t flush_large(lane& where, front_cache* cache) noexcept;
+  void drain(front_cache& cache) noexcept;
+  void drain_ready(bool reserves_too) noexcept;
+  void publish(lane& where, front_cache& cache) noexcept;
+
+  // obtain.cpp
+  status refill(const block_demand& demand, std::span<record*> out,
+                              std::size_t& count, bool may_grow) noexcept;
+  [[nodiscard]] status climb(const block_demand& demand, std::span<record*> out,
+                             std::size_t& count, status why) noexcept;
+
+  // recall.cpp; pre: registry_mutex_ held
+  template <class F>
+  void with_closed_gates(F&& f) noexcept;
+  void open_gate(front_cache& cache) noexcept;
+
+  // statistics.cpp
+  void add_counts(lane& where, std::vector<class_counts>& sums) noexcept;
+
+  [[nodiscard]] tensor_id finish_free(record& slot, tensor_flags flags) noexcept;
+  void rebin(lane& where, record& slot, std::uint64_t bytes) noexcept;
+  [[nodiscard]] status check_request(allocation_request& request, lane*& where) noexcept;
+  [[nodiscard]] record* loose_slot(lane& where) noexcept;
+  [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
+  void notify(bool allocated, tensor_id id) noexcept;
+  void destroy_if_last() noexcept;
+  [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
+    return !closed_.load(std::memory_order_relaxed) && observer_ == nullptr &&
+           options_.thread_cache_bytes != 0;
+  }
+
+  const pool_options options_;
+  const bool fenced_;
+  unsigned tag_ = 0;
+  host host_{*this};
+  std::vector<std::unique_ptr<backend>> backends_;
+  std::vector<std::unique_ptr<device_entry>> devices_;  // sorted by nothing, few
+  std::vector<device_description> descriptions_;
+
+  std::mutex registry_mutex_;
+  front_cache* caches_ = nullptr;  // guarded by registry_mutex_; linked through front_cache::next
+  std::size_t cache_count_ = 0;    // guarded by registry_mutex_
+  std::array<std::atomic<lane*>, most_lanes> lanes_{};  // appended under registry_mutex_
+  std::atomic<std::size_t> lane_count_{0};
+
+  std::shared_mutex observer_mutex_;
+  allocation_observer* observer_ = nullptr;  // guarded by observer_mutex_ and registry_mutex_
+  std::atomic<bool> observed_{false};
+
+  flat_index keys_;
+  flat_index pointers_;
+  std::atomic<bool> pointers_kept_{false};
+  std::mutex pointers_mutex_;  // building the index
+
+  std::atomic<std::int64_t> uses_{1};  // the handle, slow operations, after closing: live tensors
+  std::atomic<bool> closed_{false};
+  std::atomic<bool> close_done_{false};
+
+  std::atomic<std::size_t> front_capacity_{0};  // sum over caches of limit * size
+  std::atomic<std::int64_t> loose_live_{0};     // tensors without a block: parts, adopted, empty
+  std::atomic<std::uint64_t> failures_{0};
+  std::atomic<std::uint64_t> recalls_{0};
+  std::atomic<std::uint64_t> slow_frees_{0};
+  std::atomic<std::uint64_t> misuses_{0};
+  std::array<std::atomic<std::uint64_t>, misuse_kind_count> misuses_by_kind_{};
+};
+
+template <class F>
+errc pool_core::change_header(tensor_id id, F&& f) noexcept {
+  record& r = slots.at(id.value());
+  std::uint64_t header = r.header.load(std::memory_order_acquire);
+  for (;;) {
+    if (!id || !is_live(header, id.value())) {
+      return report(misuse_kind::stale_use, id);
+    }
+    const std::uint64_t full =
+        is_full(header)
+            ? header
+            : full_header(id.value(), 1, lifecycle::temporary, tensor_flags::none);
+    std::uint64_t wanted = full;
+    if (const errc why = f(wanted); why != errc::ok) {
+      return why;
+    }
+    if (wanted == header ||
+        r.header.compare_exchange_weak(header, wanted, std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+      return errc::ok;
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Closing all gates: taking free blocks back from every thread, observers.
+#include <thread>
+
+#include "pool_core.hpp"
+#include "recall.hpp"
+#include "thread_caches.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+void pool_core::open_gate(front_cache& cache) noexcept {
+  (fenced_ ? cache.fenced_gate : cache.gate).store(this, std::memory_order_seq_cst);
+}
+
+void pool_core::recall(bool reserves_too) noexcept {
+  {
+    const std::lock_guard lock(registry_mutex_);
+    recalls_.fetch_add(1, std::memory_order_relaxed);
+    with_closed_gates([this](front_cache& cache) { drain(cache); });
+  }
+  drain_ready(reserves_too);
+}
+
+// Pre: the caller has the cache alone.
+void pool_core::drain(front_cache& cache) noexcept {
+  for (std::size_t i = 0; i < cache.lanes; ++i) {
+    lane* const where = lanes_[i].load(std::memory_order_acquire);
+    if (where == nullptr) {
+      break;
+    }
+    publish(*where, cache);
+    cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
+      const unsigned depth = m.depth();
+      front_capacity_.fetch_sub(m.limit * size_of_class(size_class), std::memory_order_relaxed);
+      m.limit = 0;
+      if (depth != 0) {
+        m.word -= depth;
+        m.filled -= depth;
+        give_back(*where, size_class, std::span(m.slots, depth));
+      }
+    });
+  }
+  cache.small_capacity = 0;
+  cache.large_capacity = 0;
+}
+
+void pool_core::drain_ready(bool reserves_too) noexcept {
+  for (std::size_t i = 0; i < lane_count_.load(std::memory_order_acquire); ++i) {
+    lane& where = *lanes_[i].load(std::memory_order_acquire);
+    for (ready_list& list : where.ready) {
+      if (reserves_too) {
+        list.clear_reserve();
+      }
+      if (record* const taken = list.take_above(list.reserve_count())) {
+        give_to_backend(where, taken);
+      }
+    }
+  }
+}
+
+void pool_core::thread_idle() noexcept {
+  front_cache* const cache = find_this_thread(*this);
+  if (cache == nullptr) {
+    return;
+  }
+  const std::lock_guard lock(registry_mutex_);
+  if (cache->owner.load(std::memory_order_relaxed) == this) {
+    drain(*cache);  // ours: nobody is inside
+  }
+}
+
+void pool_core::set_observer(allocation_observer* observer) noexcept {
+  const std::lock_guard lock(registry_mutex_);
+  {
+    const std::unique_lock observer_lock(observer_mutex_);
+    observer_ = observer;
+    observed_.store(observer != nullptr, std::memory_order_release);
+  }
+  with_closed_gates([](front_cache&) {});
+}
+
+void pool_core::notify(bool allocated, tensor_id id) noexcept {
+  if (!observed_.load(std::memory_order_acquire)) {
+    return;
+  }
+  tensor_info info;
+  if (!read(id, info)) {
+    return;
+  }
+  const std::shared_lock lock(observer_mutex_);
+  if (observer_ != nullptr) {
+    if (allocated) {
+      observer_->on_allocate(info);
+    } else {
+      observer_->on_free(info);
+    }
+  }
+}
+
+void pool_core::count_failure(const status& why) noexcept {
+  failures_.fetch_add(1, std::memory_order_relaxed);
+  if (observed_.load(std::memory_order_acquire)) {
+    const std::shared_lock lock(observer_mutex_);
+    if (observer_ != nullptr) {
+      observer_->on_failure(why);
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// with_closed_gates: the closer's side of every biased lock of a pool.
+#pragma once
+
+#include <thread>
+
+#include "asymmetric_barrier.hpp"
+#include "pool_core.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+/// Closes every gate, waits until every owner is out, calls f(cache) for each, and opens the gates
+/// again unless the front stays closed. Pre: registry_mutex_ is held. f must not block on a thread
+/// that may be inside its cache; owners inside never wait for anything.
+template <class F>
+void pool_core::with_closed_gates(F&& f) noexcept {
+  for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+    cache->gate.store(nullptr, std::memory_order_seq_cst);
+    cache->fenced_gate.store(nullptr, std::memory_order_seq_cst);
+  }
+  if (!fenced_ && caches_ != nullptr) {
+    asymmetric_barrier();
+  }
+  for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+    // seq_cst pairs with the owner's fenced entry; an owner is inside for nanoseconds unless it was
+    // preempted there, so yield after a short spin.
+    for (int spins = 0; cache->busy.load(std::memory_order_seq_cst) != 0; ++spins) {
+      if (spins > 64) {
+        std::this_thread::yield();
+      }
+    }
+    f(*cache);
+  }
+  if (front_open()) {
+    for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+      open_gate(*cache);
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

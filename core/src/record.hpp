@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// record: the 64 bytes of metadata of one slot, the only metadata line that a warm allocation or free
+// touches. Records live in the slot table and never move. A record is bound to a free or used block
+// for as long as the block is ready or in use; slices, adopted memory and empty tensors have none.
+//
+// The header word is a seqlock and the whole truth about who may use the slot:
+//   bit 63       free
+//   bits 62..32  generation, 1..2^31-1; one generation serves one tensor
+//   bits 31..0   self:  bit 31 = 0, slot << 6 | pool tag     (compact form, and every free slot)
+//                state: bit 31 = 1, references 15, lifecycle 8, flags 8   (full form)
+// A plain tensor (one reference, temporary, no flags) is in compact form: its header equals its id, so
+// one compare at free checks pool, slot, generation, liveness and uniqueness at once. Everything else
+// is in full form, which that compare sends to the slow path.
+//   id             = generation << 32 | self
+//   live compact   <=> header == id
+//   live full      <=> header >> 32 == generation and bit 31 set
+//   free           <=> bit 63 set; the generation is the one of the *next* tensor
+//   retired        <=> header == self: the generation wrapped, the slot is never used again
+// Freeing adds `free_step` = 2^63 + 2^32: it sets the bit and steps the generation, and the step from
+// the last generation carries out of the word and leaves `self`, which no pop takes for free.
+//
+// Thread safety: atomics, plain moves on x86-64. The owner of a free slot (its magazine, its ready list)
+// writes the other fields before it publishes a live header with release order; readers load the
+// header, the fields with acquire order and the header again.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <tidepool/attributes.hpp>
+#include <tidepool/ids.hpp>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+inline constexpr std::uint64_t free_bit = std::uint64_t{1} << 63;
+inline constexpr std::uint64_t generation_step = std::uint64_t{1} << 32;
+inline constexpr std::uint64_t free_step = free_bit + generation_step;
+inline constexpr std::uint64_t full_bit = std::uint64_t{1} << 31;
+inline constexpr std::uint64_t reference_step = std::uint64_t{1} << 16;
+inline constexpr std::uint64_t reference_mask = std::uint64_t{0x7fff} << 16;
+inline constexpr std::uint64_t most_references = 0x7fff;
+inline constexpr unsigned slot_shift = 6;
+inline constexpr std::uint64_t tag_mask = 63;  // pool tags are 1..63
+inline constexpr std::size_t most_slots = std::size_t{1} << 25;
+
+struct alignas(64) record {
+  std::atomic<std::uint64_t> header;
+  std::atomic<void*> data;
+  std::atomic<std::uint64_t> bytes;  // requested
+  std::atomic<std::uint64_t> tag;    // name | category << 32 | stream number << 40 (24 bits)
+  std::atomic<std::uint64_t> capacity;
+  std::uint64_t cookie;                  // the backend's, of the bound block
+  std::atomic<std::uint32_t> magazine;   // byte offset of its magazine in every front cache
+  std::atomic<std::uint16_t> lane;       // which lane it belongs to
+  std::atomic<std::uint16_t> size_class; // of the bound block, 0: no block
+  std::atomic<std::uint16_t> pins;
+  std::uint16_t listed;             // in a ready list; guarded by that list's mutex
+  std::atomic<std::int32_t> next;   // in a list: distance to the next record, 0: the last
+};
+static_assert(sizeof(record) == 64 && alignof(record) == 64);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+// Lists of free records. The link is a field of its own: a record that misuse put into two places stays
+// a valid link in one while it is used through the other.
+[[nodiscard]] inline record* next_of(record& r) noexcept {
+  const std::int32_t distance = r.next.load(std::memory_order_relaxed);
+  return distance == 0 ? nullptr : &r + distance;
+}
+inline void set_next(record& r, record* next) noexcept {
+  r.next.store(next == nullptr ? 0 : static_cast<std::int32_t>(next - &r),
+               std::memory_order_relaxed);
+}
+
+// The rarely used fields, in a table of their own at the same index.
+struct alignas(64) cold_record {
+  std::uint64_t key;
+  tensor_id parent;  // of a slice
+  void (*release)(void* data, std::size_t bytes, void* context);  // of adopted memory
+  void* context;
+};
+
+[[nodiscard]] constexpr bool is_free(std::uint64_t header) noexcept {
+  return (header & free_bit) != 0;
+}
+[[nodiscard]] constexpr bool is_full(std::uint64_t header) noexcept {
+  return (header & full_bit) != 0;
+}
+[[nodiscard]] constexpr std::uint32_t generation_of(std::uint64_t header_or_id) noexcept {
+  return static_cast<std::uint32_t>(header_or_id >> 32) & 0x7fffffffU;
+}
+[[nodiscard]] constexpr std::uint64_t self_of(std::uint64_t id) noexcept {
+  return id & 0xffffffffU;
+}
+[[nodiscard]] constexpr std::uint64_t references_of(std::uint64_t header) noexcept {
+  return is_full(header) ? (header & reference_mask) >> 16 : 1;
+}
+[[nodiscard]] constexpr lifecycle lifecycle_of(std::uint64_t header) noexcept {
+  return is_full(header) ? static_cast<lifecycle>((header >> 8) & 0xff) : lifecycle::temporary;
+}
+[[nodiscard]] constexpr tensor_flags flags_of(std::uint64_t header) noexcept {
+  return is_full(header) ? static_cast<tensor_flags>(header & 0xff) : tensor_flags::none;
+}
+/// Does this header say that the tensor with this id is alive?
+[[nodiscard]] constexpr bool is_live(std::uint64_t header, std::uint64_t id) noexcept {
+  return header == id ||
+         (is_full(header) && !is_free(header) && header >> 32 == id >> 32 && id >> 32 != 0);
+}
+[[nodiscard]] constexpr std::uint64_t full_header(std::uint64_t id, std::uint64_t references,
+                                                  lifecycle state, tensor_flags flags) noexcept {
+  return (id & ~std::uint64_t{0xffffffffU}) | full_bit | references << 16 |
+         std::uint64_t{static_cast<std::uint8_t>(state)} << 8 | static_cast<std::uint8_t>(flags);
+}
+
+// Tag word.
+[[nodiscard]] constexpr std::uint64_t make_tag(name_id name, category what,
+                                               std::uint32_t stream) noexcept {
+  return std::uint64_t{name.value()} | std::uint64_t{static_cast<std::uint8_t>(what)} << 32 |
+         std::uint64_t{stream} << 40;
+}
+[[nodiscard]] constexpr name_id name_of(std::uint64_t tag) noexcept {
+  return name_id::from_value(static_cast<std::uint32_t>(tag));
+}
+[[nodiscard]] constexpr category category_of(std::uint64_t tag) noexcept {
+  return static_cast<category>((tag >> 32) & 0xff);
+}
+[[nodiscard]] constexpr std::uint32_t stream_of(std::uint64_t tag) noexcept {
+  return static_cast<std::uint32_t>(tag >> 40);
+}
+
+static_assert(full_header(0x500000041, 1, lifecycle::temporary, tensor_flags::none) ==
+              (0x500000000 | full_bit | reference_step));
+static_assert(((std::uint64_t{0x7fffffff} << 32 | 65) + free_step) == 65);
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
