@@ -51,7 +51,7 @@ def check(root):
                 wrong = check_block(root, lines, number)
                 if wrong:
                     yield f"{path}:{number + 2}: {wrong}"
-            elif "<!-- example:" in line:
+            elif line.lstrip().startswith("<!-- example"):
                 yield f"{path}:{number + 1}: an example marker that cannot be read"
 
 

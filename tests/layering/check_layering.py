@@ -42,7 +42,7 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     (r"tests/cpu/", f"std os third {PUBLIC} cpu/src"),
     (r"tests/cuda/", f"std os third {PUBLIC} cuda/src cuda"),
     (r"tests/cudasim/", "std os third cuda"),
-    (r"tests/trace/", f"std os third {PUBLIC} bench"),
+    (r"tests/(bench|trace)/", f"std os third {PUBLIC} bench"),
     (r"tests/", f"std os third {PUBLIC}"),
     (r"bench/", f"std os third {PUBLIC} bench cuda cub"),
     (r"examples/", f"std {PUBLIC} cuda"),

@@ -90,6 +90,7 @@ DOC_BREACHES = [
     ("README.md", ("#use -->", "#gone -->"), "no region"),
     ("README.md", ("examples/a", "examples/b"), "no such file"),
     ("README.md", ("```cpp\n", "text\n"), "no code block"),
+    ("README.md", ("#use -->", " -->"), "cannot be read"),
     ("examples/a/main.cpp", ("  // [/use]\n", ""), "no region"),
     ("examples/a/main.cpp", ("  use(x);\n", "  use(x);\n\n  more();\n"), "differs from"),
 ]
