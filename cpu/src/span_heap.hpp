@@ -49,6 +49,7 @@ struct span_record {
 
   [[nodiscard]] tree_key key() const noexcept { return {page, 0}; }
 };
+static_assert(sizeof(span_record) == 168);
 
 class span_heap {
  public:

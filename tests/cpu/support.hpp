@@ -50,8 +50,8 @@ class faulty_memory final : public os_memory {
   std::size_t refuse_at = 0;  ///< number of the call to refuse, from 1; 0: none
   bool refuse_kind = false;
   system_call kind = system_call::reserve;
-  int error = 12;         // ENOMEM
-  std::size_t asked = 0;  ///< calls so far
+  int error = 12;                     // ENOMEM
+  std::atomic<std::size_t> asked{0};  ///< calls so far
 
  protected:
   int refuse(system_call what) noexcept override {

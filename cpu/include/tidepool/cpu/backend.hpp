@@ -26,14 +26,16 @@ enum class huge_pages : std::uint8_t {
 struct backend_options {
   tidepool::device device = device::cpu();  ///< cpu() or cpu(node)
   cpu::huge_pages huge_pages = cpu::huge_pages::automatic;
-  /// Address space reserved at a time; halved where the system refuses, at least 64 MiB.
+  /// Address space reserved at a time, up to 4 TiB; halved where the system refuses, at least
+  /// 64 MiB. Twice this is reserved from the start: for blocks up to 64 KiB and for all others.
   std::size_t arena_bytes = std::size_t{64} << 30;
   /// Memory free for this many calls of pool::tick goes back to the system. 0: only by trim.
   std::uint32_t decay_ticks = 16;
 };
 
 /// A backend for host memory. errc::invalid_argument, errc::unknown_device (no such node),
-/// errc::out_of_memory (no address space).
+/// errc::out_of_memory (no address space), errc::unsupported (the system's pages are not 4 KiB).
+/// Its device's name says "(not bound)" where the system refused to prefer the node.
 [[nodiscard]] TIDEPOOL_EXPORT result<std::unique_ptr<backend>> try_make_backend(
     const backend_options& options = {}) noexcept;
 /// The same; throws error or out_of_memory.
