@@ -48,22 +48,22 @@ result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexc
   if (!request.may_grow) {
     return status{.code = errc::out_of_memory, .text = "not without taking more from the system"};
   }
+  result<std::uint32_t> made = errc::over_budget;
   if (const place found = find_cold(request); found.extent != 0) {
     const extent& e = extents_[found.extent];
     if (budget_.claim(request.pages - count_backed(e, found.page, request.pages))) {
       return take(found, request.pages, request.state);
     }
   } else {
-    const result<std::uint32_t> grown = grow(request);
-    if (grown || grown.error().code != errc::over_budget) {
-      return grown;
+    made = grow(request);
+  }
+  if (!made) {
+    // There are no new pages to be had: now every backed place counts.
+    if (const place found = find_backed(request, no_limit); found.extent != 0) {
+      return take(found, request.pages, request.state);
     }
   }
-  // The limit forbids new pages: now every backed place counts.
-  if (const place found = find_backed(request, no_limit); found.extent != 0) {
-    return take(found, request.pages, request.state);
-  }
-  return errc::over_budget;
+  return made;
 }
 
 void extent_heap::release(std::uint32_t index, std::uint64_t epoch) noexcept {

@@ -158,6 +158,21 @@ TEST_F(ExtentHeap, PurgesTheOldestFirst) {
   check();
 }
 
+TEST_F(ExtentHeap, LateArrivalsTakeTheirPlaceByAge) {
+  const std::uint32_t a = take(10);
+  take(1);
+  const std::uint32_t b = take(10);
+  take(1);
+  const std::uint32_t c = take(10);
+  take(1);
+  give(a, 5);
+  give(b, 2);
+  give(c, 4);
+  EXPECT_EQ(heap_.purge_older(2), 10U);
+  EXPECT_EQ(heap_.purge_older(4), 10U);
+  EXPECT_EQ(heap_.purge_older(5), 10U);
+}
+
 TEST_F(ExtentHeap, MergedMemoryIsAsYoungAsItsYoungestPart) {
   const std::uint32_t a = take(10);
   const std::uint32_t b = take(10);
