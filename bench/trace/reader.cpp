@@ -82,8 +82,8 @@ class reader::state {
   status take_event();
   status take_definition();
   status define(std::optional<std::string>& entry, const char* what, unsigned index);
-  error event_error(errc code, std::string reason) const;
-  error short_read(const char* what) const;
+  [[nodiscard]] error event_error(errc code, std::string reason) const;
+  [[nodiscard]] error short_read(const char* what) const;
 
   byte_source source_;
   std::unique_ptr<ZSTD_DCtx, decompressor_deleter> decompressor_;

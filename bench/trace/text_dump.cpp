@@ -70,12 +70,12 @@ class dumper {
   status run();
 
  private:
-  json header_line() const;
-  json event_line(const event_view& seen) const;
+  [[nodiscard]] json header_line() const;
+  [[nodiscard]] json event_line(const event_view& seen) const;
   void put_identity(json& line, const event_view& seen) const;
   void put_detail(json& line, const event& record) const;
   void put_extra(json& line, const event_view& seen) const;
-  json end_line() const;
+  [[nodiscard]] json end_line() const;
 
   reader& input_;
   std::ostream& out_;

@@ -236,18 +236,18 @@ result<std::uint32_t> writer::state::number_of(event_kind kind, std::string_view
 }
 
 status writer::state::append(event record, std::span<const std::byte> extra) {
-  if (const status checked = check(record, extra); !checked) {
+  if (status checked = check(record, extra); !checked) {
     return checked;
   }
   if (is_definition(record.kind)) {
-    if (const status taken = take_definition(record, extra); !taken) {
+    if (status taken = take_definition(record, extra); !taken) {
       return taken;
     }
   }
   const std::size_t record_area = (records_.size() + 1) * event_bytes;
   if (!records_.empty() && (records_.size() >= chunk_events_ ||
                             record_area + extras_.size() + extra.size() > extras_per_chunk)) {
-    if (const status flushed = flush(); !flushed) {
+    if (status flushed = flush(); !flushed) {
       return flushed;
     }
   }
@@ -309,14 +309,14 @@ status writer::state::close() {
   if (is_closed_) {
     return make_error(errc::invalid, "the trace is closed");
   }
-  if (const status flushed = flush(); !flushed) {
+  if (status flushed = flush(); !flushed) {
     return flushed;
   }
   const totals sums = book_.sums();
   chunk_header header;
   header.tag = footer_tag;
   header.first_event = event_count_;
-  if (const status written = write_chunk(header, std::as_bytes(std::span(&sums, 1))); !written) {
+  if (status written = write_chunk(header, std::as_bytes(std::span(&sums, 1))); !written) {
     return written;
   }
   is_closed_ = true;
@@ -338,7 +338,7 @@ result<writer> writer::create(const std::string& path, const writer_options& opt
       return make_error(errc::io, "cannot create " + path + ": " + std::strerror(errno));
     }
     auto content = std::make_unique<state>(byte_sink(std::move(file)), options);
-    if (const status written = content->write_head(options); !written) {
+    if (status written = content->write_head(options); !written) {
       return written.error();
     }
     return writer(std::move(content));
@@ -351,7 +351,7 @@ result<writer> writer::to_memory(std::vector<std::byte>& bytes,
                                  const writer_options& options) noexcept {
   try {
     auto content = std::make_unique<state>(byte_sink(bytes), options);
-    if (const status written = content->write_head(options); !written) {
+    if (status written = content->write_head(options); !written) {
       return written.error();
     }
     return writer(std::move(content));
