@@ -3,10 +3,10 @@
 // address_space by mmap. MAP_NORESERVE: tables are sized for the worst case and touched as used.
 #include "address_space.hpp"
 
-#include <cstdint>
-
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <cstdint>
 
 namespace tidepool {
 inline namespace v0 {

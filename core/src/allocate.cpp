@@ -2,13 +2,12 @@
 //
 // Allocation in general: what is asked for is checked, a lane and a block are found, and the record is
 // filled and published. The plain warm case never comes here.
-#include <algorithm>
-#include <bit>
-
-#include <tidepool/pool.hpp>
-
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
+#include <tidepool/pool.hpp>
+
+#include <algorithm>
+#include <bit>
 
 namespace tidepool {
 inline namespace v0 {
@@ -55,23 +54,28 @@ lane* pool_core::find_lane(device where, const stream_ref& stream) noexcept {
 
 status pool_core::check_request(allocation_request& request, lane*& where) noexcept {
   const auto invalid = [&](const char* text) {
-    return status{.code = errc::invalid_argument, .requested = request.bytes,
-                  .where = request.where, .text = text};
+    return status{.code = errc::invalid_argument,
+                  .requested = request.bytes,
+                  .where = request.where,
+                  .text = text};
   };
   if (is_closed()) {
     (void)report(misuse_kind::after_close, {});
     return {.code = errc::closed, .requested = request.bytes, .where = request.where};
   }
   if (request.where.kind() == device_kind::automatic) {
-    const allocation_options seen{.stream = request.stream, .category = request.category,
-                                  .lifecycle = request.lifecycle, .name = request.name,
-                                  .alignment = request.alignment, .key = request.key};
+    const allocation_options seen{.stream = request.stream,
+                                  .category = request.category,
+                                  .lifecycle = request.lifecycle,
+                                  .name = request.name,
+                                  .alignment = request.alignment,
+                                  .key = request.key};
     request.where = options_.placement != nullptr
                         ? options_.placement(request.bytes, seen, options_.placement_context)
                         : devices_.front()->where;
   }
-  if (request.alignment != 0 && (!std::has_single_bit(request.alignment) ||
-                                 request.alignment > highest_alignment)) {
+  if (request.alignment != 0 &&
+      (!std::has_single_bit(request.alignment) || request.alignment > highest_alignment)) {
     return invalid("alignment must be a power of two up to 1 GiB");
   }
   if (!categories.is_known(request.category)) {
@@ -88,7 +92,9 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
     return invalid("unknown lifecycle");
   }
   if (find_device(request.where) == nullptr) {
-    return {.code = errc::unknown_device, .requested = request.bytes, .where = request.where,
+    return {.code = errc::unknown_device,
+            .requested = request.bytes,
+            .where = request.where,
             .text = "no backend of this pool serves the device"};
   }
   where = find_lane(request.where, request.stream);
@@ -96,7 +102,9 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
     return invalid("unknown stream: attach it first");
   }
   if (request.bytes > largest_request) {
-    return {.code = errc::out_of_memory, .requested = request.bytes, .where = request.where,
+    return {.code = errc::out_of_memory,
+            .requested = request.bytes,
+            .where = request.where,
             .text = "larger than any address space"};
   }
   return {};
@@ -132,8 +140,7 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   if (request.key != 0) {
     request.flags = request.flags | tensor_flags::keyed;
     if (const status why = claim_key(request.key, slot); !why.ok()) {
-      give_back(*where, slot.size_class.load(std::memory_order_relaxed),
-                std::span(&got.slot, 1));
+      give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
       return fail(why);
     }
   }
@@ -244,23 +251,23 @@ status failure_status(pool_core* core, raw_tensor failed, std::size_t bytes,
 status pool_core::last_failure_on(device where, std::size_t bytes, errc code) const noexcept {
   status why{.code = code, .requested = bytes, .where = where};
   switch (code) {
-    case errc::over_budget:
-      why.text = "the limit of the device is reached; all caches were taken back before";
-      break;
-    case errc::out_of_memory:
-      why.text = "all caches were taken back before";
-      break;
-    case errc::too_many:
-      why.text = "all slots are in use: raise pool_options::max_tensors";
-      break;
-    case errc::unknown_device:
-      why.text = "no backend of this pool serves the device";
-      break;
-    case errc::invalid_argument:
-      why.text = "bad alignment, category, lifecycle, name id or stream";
-      break;
-    default:
-      break;
+  case errc::over_budget:
+    why.text = "the limit of the device is reached; all caches were taken back before";
+    break;
+  case errc::out_of_memory:
+    why.text = "all caches were taken back before";
+    break;
+  case errc::too_many:
+    why.text = "all slots are in use: raise pool_options::max_tensors";
+    break;
+  case errc::unknown_device:
+    why.text = "no backend of this pool serves the device";
+    break;
+  case errc::invalid_argument:
+    why.text = "bad alignment, category, lifecycle, name id or stream";
+    break;
+  default:
+    break;
   }
   return why;
 }

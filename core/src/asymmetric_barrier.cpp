@@ -3,11 +3,11 @@
 // membarrier(2) through syscall(2): glibc has no wrapper.
 #include "asymmetric_barrier.hpp"
 
-#include <atomic>
-
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <atomic>
 
 namespace tidepool {
 inline namespace v0 {

@@ -2,10 +2,9 @@
 //
 // What a backend does that overrides nothing optional; the observer's default.
 #include <tidepool/backend.hpp>
+#include <tidepool/observer.hpp>
 
 #include <cstring>
-
-#include <tidepool/observer.hpp>
 
 namespace tidepool {
 inline namespace v0 {
@@ -23,13 +22,17 @@ namespace {
 
 backend::~backend() = default;
 
-std::size_t backend::decay(device) noexcept { return 0; }
+std::size_t backend::decay(device) noexcept {
+  return 0;
+}
 
 result<std::size_t> backend::extend(device, const block&, std::size_t) noexcept {
   return errc::unsupported;
 }
 
-std::size_t backend::populate(device, std::span<const block>, unsigned) noexcept { return 0; }
+std::size_t backend::populate(device, std::span<const block>, unsigned) noexcept {
+  return 0;
+}
 
 status backend::copy(device where, void* dst, const void* src, std::size_t bytes,
                      stream_ref) noexcept {
@@ -53,9 +56,13 @@ status backend::fill(device where, void* dst, std::uint8_t value, std::size_t by
   return {};
 }
 
-status backend::synchronise(device, stream_ref) noexcept { return {}; }
+status backend::synchronise(device, stream_ref) noexcept {
+  return {};
+}
 
-const char* backend::check_invariants() const noexcept { return nullptr; }
+const char* backend::check_invariants() const noexcept {
+  return nullptr;
+}
 
 allocation_observer::~allocation_observer() = default;
 void allocation_observer::on_failure(const status&) noexcept {}

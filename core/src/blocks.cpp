@@ -2,11 +2,10 @@
 //
 // Blocks between the backend, ready lists and magazines: binding a block to a slot, giving blocks
 // back, and how many a thread may keep.
-#include <algorithm>
-
+#include "pool_core.hpp"
 #include <tidepool/assert.hpp>
 
-#include "pool_core.hpp"
+#include <algorithm>
 
 namespace tidepool {
 inline namespace v0 {
@@ -45,7 +44,8 @@ unsigned class_of_block(std::size_t bytes) noexcept {
 bool pool_core::bind(lane& where, const block& what, record& slot) noexcept {
   const unsigned size_class = class_of_block(what.bytes);
   const bool cached = where.number < options_.max_cached_lanes;
-  slot.cookie = what.cookie;
+  slots.cold(slot).cookie = what.cookie;
+  slot.fit = what.bytes;
   slot.pins.store(0, std::memory_order_relaxed);
   slot.data.store(what.data, std::memory_order_release);
   slot.capacity.store(what.bytes, std::memory_order_release);
@@ -79,7 +79,7 @@ void pool_core::give_to_backend(lane& where, record* list) noexcept {
       record& r = *list;
       list = next_of(r);
       const block held{r.data.load(std::memory_order_relaxed),
-                       r.capacity.load(std::memory_order_relaxed), r.cookie};
+                       r.capacity.load(std::memory_order_relaxed), slots.cold(r).cookie};
       where.device->ready_bytes.fetch_sub(held.bytes, std::memory_order_relaxed);
       // In use through a second free of the same tensor: not ours to give away.
       if (const std::uint64_t header = r.header.load(std::memory_order_acquire);
@@ -135,10 +135,10 @@ void pool_core::publish(lane& where, front_cache& cache) noexcept {
   front.published = requested;
 }
 
-void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes,
-                          block_source from, front_cache* cache) noexcept {
+void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes, block_source from,
+                          front_cache* cache) noexcept {
   if (cache != nullptr && where.number < options_.max_cached_lanes) {
-    if (enter(*cache)) {
+    if (cache->enter()) {
       lane_front& front = cache->lane(where.number);
       front.mark_used(size_class);
       magazine& m = front.magazines[size_class - first_size_class];
@@ -171,14 +171,13 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
   }
   const std::size_t size = size_of_class(size_class);
   const bool large = size > largest_small_block;
-  const std::size_t budget = large
-                                 ? options_.thread_cache_bytes - options_.thread_cache_bytes / 4
-                                 : options_.thread_cache_bytes / 4;
+  const std::size_t budget = large ? options_.thread_cache_bytes - options_.thread_cache_bytes / 4
+                                   : options_.thread_cache_bytes / 4;
   for (bool again = true; again;) {
     again = false;
     std::array<record*, magazine_slots> evicted;
     std::size_t evicted_count = 0;
-    if (enter(cache)) {
+    if (cache.enter()) {
       lane_front& front = cache.lane(where.number);
       magazine& m = front.magazines[size_class - first_size_class];
       std::size_t& used = large ? cache.large_capacity : cache.small_capacity;
@@ -203,8 +202,8 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
     }
     cache.leave();
     for (std::size_t i = 0; i < evicted_count; ++i) {
-      lane& home = *lanes_[evicted[i]->lane.load(std::memory_order_relaxed)].load(
-          std::memory_order_acquire);
+      lane& home =
+          *lanes_[evicted[i]->lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
       give_back(home, evicted[i]->size_class.load(std::memory_order_relaxed),
                 std::span(&evicted[i], 1));
     }
@@ -218,8 +217,7 @@ bool pool_core::halve_richest(front_cache& cache, bool large, std::span<record*>
   magazine* richest = nullptr;
   std::size_t most = 0;
   std::size_t block_bytes = 0;
-  for (std::size_t i = 0; i < cache.lanes && i < lane_count_.load(std::memory_order_acquire);
-       ++i) {
+  for (std::size_t i = 0; i < cache.lanes && i < lane_count_.load(std::memory_order_acquire); ++i) {
     cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
       const std::size_t size = size_of_class(size_class);
       if ((size_class > last_small_class) == large && m.limit * size > most) {
@@ -254,7 +252,7 @@ void pool_core::stow(lane& where, std::span<record* const> records, front_cache*
   const unsigned size_class = records.front()->size_class.load(std::memory_order_relaxed);
   std::size_t kept = 0;
   if (cache != nullptr && where.number < options_.max_cached_lanes) {
-    if (enter(*cache)) {
+    if (cache->enter()) {
       magazine& m = cache->lane(where.number).magazines[size_class - first_size_class];
       while (kept < records.size() && m.depth() < m.limit) {
         m.slots[m.depth()] = records[kept++];
@@ -271,8 +269,7 @@ void pool_core::stow(lane& where, std::span<record* const> records, front_cache*
 
 // Keeps one just freed block. Pre: its header is free and its requested bytes are in slot.bytes.
 void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache) noexcept {
-  lane& where =
-      *lanes_[slot.lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
+  lane& where = *lanes_[slot.lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
   const unsigned size_class = slot.size_class.load(std::memory_order_relaxed);
   record* self = &slot;
   if (cache != nullptr && where.number < options_.max_cached_lanes) {
@@ -281,7 +278,7 @@ void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache
       std::size_t overflowing = 0;
       bool kept = false;
       bool full = false;
-      const bool entered = enter(*cache);
+      const bool entered = cache->enter();
       if (entered) {
         lane_front& front = cache->lane(where.number);
         front.mark_used(size_class);
@@ -349,8 +346,7 @@ void pool_core::rebin(lane& where, record& slot, std::uint64_t bytes) noexcept {
   }
   slot.size_class.store(static_cast<std::uint16_t>(new_class), std::memory_order_release);
   if (where.number < options_.max_cached_lanes) {
-    slot.magazine.store(front_cache::offset_of(where.number, new_class),
-                        std::memory_order_release);
+    slot.magazine.store(front_cache::offset_of(where.number, new_class), std::memory_order_release);
   }
   const std::lock_guard lock(where.mutex);
   class_counts& left = where.counts[old_class - first_size_class];

@@ -4,10 +4,10 @@
 // people.
 #pragma once
 
+#include <tidepool/device.hpp>
+
 #include <cstdint>
 #include <string>
-
-#include <tidepool/device.hpp>
 
 namespace tidepool {
 inline namespace v0 {

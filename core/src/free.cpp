@@ -2,12 +2,11 @@
 //
 // Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes nothing,
 // is counted and goes to one handler.
-#include <cstdio>
-
-#include <tidepool/pool.hpp>
-
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
+#include <tidepool/pool.hpp>
+
+#include <cstdio>
 
 namespace tidepool {
 inline namespace v0 {
@@ -35,8 +34,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
         told = true;
         notify(false, ending);
       }
-      const std::uint64_t next =
-          last ? (ending.value() + free_step) : header - reference_step;
+      const std::uint64_t next = last ? (ending.value() + free_step) : header - reference_step;
       if (slot.header.compare_exchange_weak(header, next, std::memory_order_acq_rel,
                                             std::memory_order_acquire)) {
         break;
@@ -85,8 +83,7 @@ errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
   // An id that was never made here is foreign, whatever was done with it.
   if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
       ((id.value() & tag_mask) != tag_ || (id.value() & free_bit) != 0 ||
-       (id.value() & full_bit) != 0 ||
-       (self_of(id.value()) >> slot_shift) >= slots.made())) {
+       (id.value() & full_bit) != 0 || (self_of(id.value()) >> slot_shift) >= slots.made())) {
     kind = misuse_kind::foreign_id;
   }
   static constexpr std::array<const char*, misuse_kind_count> sentences{
@@ -99,8 +96,8 @@ errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
   };
   const std::uint64_t count = misuses_.fetch_add(1, std::memory_order_relaxed) + 1;
   misuses_by_kind_[static_cast<unsigned>(kind)].fetch_add(1, std::memory_order_relaxed);
-  const misuse_report report{.kind = kind, .id = id, .count = count,
-                             .text = sentences[static_cast<unsigned>(kind)]};
+  const misuse_report report{
+      .kind = kind, .id = id, .count = count, .text = sentences[static_cast<unsigned>(kind)]};
   if (options_.on_misuse != nullptr) {
     options_.on_misuse(report, options_.misuse_context);
   } else if (count == 1) {

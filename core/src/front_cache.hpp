@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// front_cache: the ready slots of one thread for one pool, as a biased lock. Its owner works on it with
-// plain stores; everybody else closes the gate, waits until the owner is out, and then has it alone.
+// front_cache: the ready slots of one thread for one pool, behind a biased lock. Its owner works on it
+// with plain stores; everybody else closes the gate, waits until the owner is out, and has it alone.
 //
-//   owner:   busy = 1; if (gate == pool) { work } ; busy = 0
-//   closer:  gate = null; barrier in all threads; wait for busy == 0; work; gate = pool
+//   owner:   busy = 1; c = gate; work on c; busy = 0
+//   closer:  gate = sentinel; barrier in all threads; wait for busy == 0; work; gate = cache
 //            (under the pool's registry mutex, so there is one closer at a time)
+//
+// The gate is the pointer by which the owner finds its cache, in its thread-local table: closed, it
+// leads to the sentinel, an all-zero cache whose magazines are empty and full at once, so every pop
+// and every push there misses. The warm path needs no check of its own for threads that are new or
+// ending, for revocation, for observers or for closed pools.
 //
 // A magazine is a stack of free, bound records of one size class in one lane. Its first cache line
 // holds all counts; `word` is depth and pops in one, so a pop adds one constant and a push another:
@@ -17,15 +22,15 @@
 // Thread safety: fields marked "owner" are touched inside the biased lock only.
 #pragma once
 
+#include "asymmetric_barrier.hpp"
+#include "record.hpp"
+#include <tidepool/size_class.hpp>
+
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-
-#include <tidepool/size_class.hpp>
-
-#include "asymmetric_barrier.hpp"
-#include "record.hpp"
+#include <cstring>
 
 namespace tidepool {
 inline namespace v0 {
@@ -40,18 +45,27 @@ inline constexpr std::uint64_t word_at_birth = ((std::uint64_t{1} << 48) - sampl
 inline constexpr unsigned magazine_slots = 56;
 
 struct alignas(64) magazine {
-  std::uint64_t word = 0;        // owner; 0 before first use
-  std::uint64_t requested = 0;   // owner; bytes allocated minus bytes freed through here, modulo 2^64
-  std::uint64_t filled = 0;      // owner; modulo 2^64
+  std::uint64_t word = 0;    // owner; 0 before first use
+  std::uint64_t filled = 0;  // owner; modulo 2^64
+  // Not beside `word`: compilers would join both adds into one vector load, which must wait for the
+  // two scalar stores before it (no store forwarding).
+  std::uint64_t requested =
+      0;  // owner; bytes allocated minus bytes freed through here, modulo 2^64
   std::uint64_t pops_base = 0;   // owner
   std::uint64_t ready_hits = 0;  // owner; pops served by the pool's ready list
   std::uint64_t refills = 0;     // owner; pops served by the backend
   std::uint64_t unused_word = 0;
-  std::uint16_t limit = 0;       // owner; depth <= limit <= magazine_slots
+  std::uint16_t limit = 0;  // owner; depth <= limit <= magazine_slots
   std::uint16_t unused[3] = {};
   record* slots[magazine_slots] = {};  // owner; [0, depth)
 
-  [[nodiscard]] unsigned depth() const noexcept { return static_cast<std::uint16_t>(word); }
+  /// The low half-word, read as one: a narrower load needs no masking.
+  [[nodiscard]] std::uint16_t depth() const noexcept {
+    static_assert(std::endian::native == std::endian::little);
+    std::uint16_t low;
+    std::memcpy(&low, &word, sizeof low);
+    return low;
+  }
   [[nodiscard]] std::uint64_t pops() const noexcept {
     return word == 0 ? 0 : pops_base + (word >> 16) - (word_at_birth >> 16);
   }
@@ -76,11 +90,13 @@ struct alignas(64) magazine {
   }
   /// After the pops overflowed.
   void keep_counting() noexcept {
-    if (word < word_at_birth) {
+    if (is_carried()) {
       word += word_at_birth;
       pops_base += sample_period;
     }
   }
+  /// The pops overflowed: from the top half of all words, where they start, to the bottom.
+  [[nodiscard]] bool is_carried() const noexcept { return static_cast<std::int64_t>(word) >= 0; }
 };
 static_assert(sizeof(magazine) == 512);
 static_assert(offsetof(magazine, slots) == 64);
@@ -88,9 +104,9 @@ static_assert(offsetof(magazine, slots) == 64);
 /// One lane of a front cache: a magazine per size class, and which of them were ever used.
 struct lane_front {
   static constexpr std::size_t words = (size_class_count + 63) / 64;
-  std::uint64_t used[words];  // owner; bit i: magazine i has counts
-  std::uint64_t published;    // owner; of all `requested`, what the device's live total knows
-  std::uint64_t unused[(64 - (words + 1) * 8 % 64) / 8];
+  std::uint64_t used[words] = {};  // owner; bit i: magazine i has counts
+  std::uint64_t published = 0;     // owner; of all `requested`, what the device's live total knows
+  std::uint64_t unused[(64 - (words + 1) * 8 % 64) / 8] = {};
   magazine magazines[size_class_count];
 
   void mark_used(unsigned size_class) noexcept {
@@ -102,7 +118,8 @@ struct lane_front {
   void for_each_used(F&& f) {
     for (std::size_t w = 0; w < words; ++w) {
       for (std::uint64_t bits = used[w]; bits != 0; bits &= bits - 1) {
-        const auto i = static_cast<unsigned>(w * 64 + static_cast<unsigned>(std::countr_zero(bits)));
+        const auto i =
+            static_cast<unsigned>(w * 64 + static_cast<unsigned>(std::countr_zero(bits)));
         f(i + first_size_class, magazines[i]);
       }
     }
@@ -110,17 +127,39 @@ struct lane_front {
 };
 static_assert(sizeof(lane_front) % 64 == 0 && offsetof(lane_front, magazines) % 64 == 0);
 
+struct front_cache;
+
+/// One pool's entry in a thread's table. Written by its thread, except `cache`, which closers write.
+struct alignas(16) way_entry {
+  constexpr way_entry() noexcept;
+  std::atomic<front_cache*> cache;
+  std::atomic<std::uint32_t> busy{0};
+
+  /// The owner's entry; leave() ends it. The sentinel when closed.
+  [[nodiscard]] front_cache& enter() noexcept {
+    if constexpr (thread_sanitizer) {
+      busy.store(1, std::memory_order_seq_cst);
+      return *cache.load(std::memory_order_seq_cst);
+    } else {
+      busy.store(1, std::memory_order_relaxed);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      return *cache.load(std::memory_order_acquire);
+    }
+  }
+  void leave() noexcept { busy.store(0, std::memory_order_release); }
+};
+
 struct alignas(64) front_cache {
-  std::atomic<std::uint32_t> busy{0};      // written by the owner only
-  std::atomic<pool_core*> gate{nullptr};   // the pool while open; closed: null
-  std::atomic<pool_core*> fenced_gate{nullptr};  // the same where owners must fence
   std::atomic<pool_core*> owner{nullptr};  // the pool that has this cache registered
-  front_cache* next = nullptr;             // of the pool's caches; guarded by its registry mutex
-  std::size_t lanes = 0;                   // magazines exist for lanes [0, lanes)
-  std::size_t small_capacity = 0;          // owner; sum of limit * size over classes up to 1 MiB
-  std::size_t large_capacity = 0;          // owner; the same above
-  std::uint32_t sampling = 0;     // owner thread; see latency_sampler
-  std::uint32_t slow_count = 0;   // owner thread; slow operations, for sampling them
+  way_entry* home = nullptr;               // in its thread's table; null: the pool has no way there
+  std::atomic<bool> fenced_open{false};  // the gate where owners must fence: no barrier, or no way
+  std::atomic<std::uint32_t> fenced_busy{0};
+  front_cache* next = nullptr;     // of the pool's caches; guarded by its registry mutex
+  std::size_t lanes = 0;           // magazines exist for lanes [0, lanes)
+  std::size_t small_capacity = 0;  // owner; sum of limit * size over classes up to 1 MiB
+  std::size_t large_capacity = 0;  // owner; the same above
+  std::uint32_t sampling = 0;      // owner thread; see latency_sampler
+  std::uint32_t slow_count = 0;    // owner thread; slow operations, for sampling them
 
   alignas(64) magazine none;  // limit 0, never filled: for slots that no magazine takes
   // `lanes` times lane_front follows.
@@ -134,22 +173,23 @@ struct alignas(64) front_cache {
     return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) + offset);
   }
   [[nodiscard]] lane_front& lane(std::size_t number) noexcept;
+  [[nodiscard]] magazine& lane0_magazine(unsigned size_class) noexcept;
 
-  /// The owner's entry: true when the biased lock is held; leave() ends it either way.
-  [[nodiscard]] bool enter(pool_core* pool) noexcept {
-    if constexpr (thread_sanitizer) {
-      return enter_fenced(pool);
+  /// The owner's entry from slow paths: true when the biased lock is held. leave() ends it either way.
+  [[nodiscard]] bool enter() noexcept {
+    if (home != nullptr) {
+      return &home->enter() == this;
+    }
+    fenced_busy.store(1, std::memory_order_seq_cst);
+    return fenced_open.load(std::memory_order_seq_cst);
+  }
+  void leave() noexcept {
+    if (home != nullptr) {
+      home->leave();
     } else {
-      busy.store(1, std::memory_order_relaxed);
-      std::atomic_signal_fence(std::memory_order_seq_cst);
-      return gate.load(std::memory_order_acquire) == pool;
+      fenced_busy.store(0, std::memory_order_release);
     }
   }
-  [[nodiscard]] bool enter_fenced(pool_core* pool) noexcept {
-    busy.store(1, std::memory_order_seq_cst);
-    return fenced_gate.load(std::memory_order_seq_cst) == pool;
-  }
-  void leave() noexcept { busy.store(0, std::memory_order_release); }
 };
 
 static_assert(sizeof(front_cache) % 64 == 0);
@@ -165,22 +205,49 @@ constexpr std::uint32_t front_cache::offset_of_none() noexcept {
 constexpr std::size_t front_cache::bytes_for(std::size_t lanes) noexcept {
   return sizeof(front_cache) + lanes * sizeof(lane_front);
 }
+// Written so that all constants end in the addressing mode.
+inline magazine& front_cache::lane0_magazine(unsigned size_class) noexcept {
+  constexpr std::size_t first = sizeof(front_cache) + offsetof(lane_front, magazines);
+  return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) +
+                                      std::size_t{size_class} * sizeof(magazine) +
+                                      (first - first_size_class * sizeof(magazine)));
+}
 inline lane_front& front_cache::lane(std::size_t number) noexcept {
   return *reinterpret_cast<lane_front*>(reinterpret_cast<std::byte*>(this) + sizeof(front_cache) +
                                         number * sizeof(lane_front));
 }
 
+/// The cache that always misses. Read by every thread, written by none.
+inline constexpr std::size_t most_cached_lanes = 16;
+struct sentinel_cache {
+  front_cache cache;
+  lane_front lanes[most_cached_lanes];
+};
+extern constinit sentinel_cache sentinel;
+
+constexpr way_entry::way_entry() noexcept : cache(&sentinel.cache) {}
+
 // --- The calling thread -------------------------------------------------------------------------
 
-/// Each thread finds its caches in a direct-mapped table of eight ways, one cache line of static TLS;
-/// a pool uses way serial % 8. Threads that have none there, or are ending, find the sentinel, whose
-/// gate is never open. Pools that share a way evict each other's entry, not their caches.
-inline constexpr std::size_t cache_ways = 8;
-struct cache_table {
-  front_cache* way[cache_ways];
+/// Each thread has a table of ways in static TLS; every pool has a way of its own, or, when more than
+/// `pool_ways` pools live at once, the last one, which stays closed: such pools work by slow paths.
+inline constexpr std::size_t pool_ways = 15;
+struct way_table {
+  way_entry way[pool_ways + 1];
 };
-// constinit and trivially destructible: access is one load, without guard or wrapper.
-extern constinit thread_local cache_table this_thread_caches;
+// constinit and trivially destructible: access needs neither guard nor wrapper.
+extern constinit thread_local way_table this_thread_ways;
+
+/// Where a way is, from the thread pointer: the same in every thread, as the table is static TLS
+/// (initial-exec). A pool keeps this number, so that finding the cache is two loads.
+[[nodiscard]] inline std::ptrdiff_t offset_of_way(std::size_t way) noexcept {
+  return reinterpret_cast<std::byte*>(&this_thread_ways.way[way]) -
+         static_cast<std::byte*>(__builtin_thread_pointer());
+}
+[[nodiscard]] inline way_entry& way_at(std::ptrdiff_t offset) noexcept {
+  return *reinterpret_cast<way_entry*>(static_cast<std::byte*>(__builtin_thread_pointer()) +
+                                       offset);
+}
 
 }  // namespace detail
 }  // namespace v0

@@ -2,11 +2,11 @@
 //
 // Walks the pool's structures and names the first broken invariant. For tests and debugging. Exact only
 // while no other thread works on the pool.
-#include <exception>
-#include <vector>
-
 #include "pool_core.hpp"
 #include "recall.hpp"
+
+#include <exception>
+#include <vector>
 
 namespace tidepool {
 inline namespace v0 {

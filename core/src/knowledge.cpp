@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the pool answers about a tensor, and changes of what it knows. Records are read without a lock.
-#include <tidepool/pool.hpp>
-
 #include "pool_core.hpp"
+#include <tidepool/pool.hpp>
 
 namespace tidepool {
 inline namespace v0 {
@@ -33,10 +32,10 @@ bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
       lanes_[r.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
   info.where = where->device->where;
   const cold_record& cold = slots.cold(r);
-  info.key = any(info.flags & tensor_flags::keyed)
-                 ? std::atomic_ref(const_cast<std::uint64_t&>(cold.key))
-                       .load(std::memory_order_relaxed)
-                 : 0;
+  info.key =
+      any(info.flags & tensor_flags::keyed)
+          ? std::atomic_ref(const_cast<std::uint64_t&>(cold.key)).load(std::memory_order_relaxed)
+          : 0;
   info.parent = any(info.flags & tensor_flags::slice) ? cold.parent : tensor_id{};
   return generation_of(r.header.load(std::memory_order_acquire)) == generation_of(id.value()) &&
          !is_free(r.header.load(std::memory_order_acquire));
@@ -95,8 +94,8 @@ errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
     return errc::invalid_argument;
   }
   return change_header(id, [&](std::uint64_t& header) {
-    header = (header & ~std::uint64_t{0xff00}) |
-             std::uint64_t{static_cast<std::uint8_t>(state)} << 8;
+    header = (header & ~std::uint64_t{0xff00}) | std::uint64_t{static_cast<std::uint8_t>(state)}
+                                                     << 8;
     return errc::ok;
   });
 }

@@ -4,16 +4,15 @@
 // stream. Lane 0 is the pool's first device.
 #pragma once
 
+#include "ready_list.hpp"
+#include <tidepool/backend.hpp>
+#include <tidepool/size_class.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-
-#include <tidepool/backend.hpp>
-#include <tidepool/size_class.hpp>
-
-#include "ready_list.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -30,8 +29,8 @@ struct device_entry {
   std::size_t limit = SIZE_MAX;
   std::atomic<std::size_t> claimed{0};
   std::atomic<std::size_t> peak_claimed{0};
-  std::atomic<std::size_t> ready_bytes{0};     // in ready lists
-  std::atomic<std::uint64_t> live_bytes{0};    // requested, as published by threads
+  std::atomic<std::size_t> ready_bytes{0};   // in ready lists
+  std::atomic<std::uint64_t> live_bytes{0};  // requested, as published by threads
   std::atomic<std::uint64_t> peak_live{0};
 
   [[nodiscard]] bool claim(std::size_t bytes) noexcept {

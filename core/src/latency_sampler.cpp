@@ -25,9 +25,9 @@ double latency_sampler::ns_per_tick() const noexcept {
 
 double latency_sampler::sum::mean() const noexcept {
   const auto n = count.load(std::memory_order_relaxed);
-  return n == 0 ? 0.0
-                : static_cast<double>(ticks.load(std::memory_order_relaxed)) /
-                      static_cast<double>(n);
+  return n == 0
+             ? 0.0
+             : static_cast<double>(ticks.load(std::memory_order_relaxed)) / static_cast<double>(n);
 }
 
 latency latency_sampler::operation::mean(std::uint64_t warm_operations,

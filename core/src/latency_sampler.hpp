@@ -8,12 +8,11 @@
 // Thread safety: relaxed atomics; touched by samples only.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-
+#include "cycle_clock.hpp"
 #include <tidepool/statistics.hpp>
 
-#include "cycle_clock.hpp"
+#include <atomic>
+#include <cstdint>
 
 namespace tidepool {
 inline namespace v0 {

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Making and ending a pool; caches that come and go.
+#include "pool_core.hpp"
+#include "recall.hpp"
+#include "thread_caches.hpp"
+#include <tidepool/assert.hpp>
+
 #include <algorithm>
 #include <bit>
 #include <exception>
 #include <thread>
-
-#include <tidepool/assert.hpp>
-
-#include "pool_core.hpp"
-#include "recall.hpp"
-#include "thread_caches.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -33,7 +32,9 @@ pool_core::use::use(pool_core& pool) noexcept : pool_(pool) {
   }
 }
 
-pool_core::use::~use() { pool_.destroy_if_last(); }
+pool_core::use::~use() {
+  pool_.destroy_if_last();
+}
 
 void pool_core::destroy_if_last() noexcept {
   if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
@@ -70,8 +71,8 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
   if (options.max_tensors > most_slots || options.max_tensors == 0) {
     return invalid("max_tensors must be 1..2^25");
   }
-  if (options.max_cached_lanes > 256) {
-    return invalid("max_cached_lanes must be at most 256");
+  if (options.max_cached_lanes > most_cached_lanes) {
+    return invalid("max_cached_lanes must be at most 16");
   }
   try {
     // The destructor is private: no unique_ptr without a deleter of our own.
@@ -79,8 +80,10 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     std::unique_ptr<pool_core, decltype(destroy)> core(new pool_core(options), destroy);
     core->backends_ = std::move(backends);
     const unsigned serial = next_pool_serial();
-    core->way = serial % cache_ways;
     core->tag_ = acquire_pool_tag();
+    // Tags are given lowest first, so the first pools alive have a way each.
+    core->has_way_ = !core->fenced_ && core->tag_ <= pool_ways;
+    core->way = offset_of_way(core->has_way_ ? core->tag_ - 1 : pool_ways);
     if (core->tag_ == 0) {
       return status{.code = errc::too_many, .text = "63 pools are alive in this process"};
     }
@@ -105,8 +108,7 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         entry->where = description.where;
         entry->source = source.get();
         entry->description = description;
-        entry->alignment =
-            std::max({cache_line, description.alignment, options.minimum_alignment});
+        entry->alignment = std::max({cache_line, description.alignment, options.minimum_alignment});
         entry->limit = options.limit_bytes;
         entry->first_lane = core->lane_count_.load(std::memory_order_relaxed);
         auto first = std::make_unique<lane>();
@@ -120,9 +122,10 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     }
     // The warm path gives no more than a cache line's alignment.
     const device_entry& first = *core->devices_.front();
-    core->lane0_bits = first.alignment == cache_line || first.description.alignment >= first.alignment
-                           ? first.where.bits()
-                           : device{device_kind::automatic, 0xffff, 0}.bits();
+    core->lane0_bits =
+        first.alignment == cache_line || first.description.alignment >= first.alignment
+            ? first.where.bits()
+            : device{device_kind::automatic, 0xffff, 0}.bits();
     for (const std::unique_ptr<backend>& source : core->backends_) {
       source->attach(core->host_);
     }
@@ -149,8 +152,7 @@ bool pool_core::register_cache(front_cache& cache) noexcept {
 
 void pool_core::unregister_cache(front_cache& cache) noexcept {
   const std::lock_guard lock(registry_mutex_);
-  cache.gate.store(nullptr, std::memory_order_relaxed);
-  cache.fenced_gate.store(nullptr, std::memory_order_relaxed);
+  close_gate(cache);
   drain(cache);
   for (std::size_t i = 0; i < cache.lanes; ++i) {
     lane* const where = lanes_[i].load(std::memory_order_relaxed);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory as a whole: trim, tick, prewarm.
+#include "pool_core.hpp"
+#include "thread_caches.hpp"
+#include <tidepool/prewarm.hpp>
+
 #include <algorithm>
 #include <exception>
 #include <thread>
-
-#include <tidepool/prewarm.hpp>
-
-#include "pool_core.hpp"
-#include "thread_caches.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -76,12 +75,13 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
       std::size_t bytes = 0;
       for (std::size_t i = 0; i < count; ++i) {
         blocks[i] = {made[i]->data.load(std::memory_order_relaxed),
-                     made[i]->capacity.load(std::memory_order_relaxed), made[i]->cookie};
+                     made[i]->capacity.load(std::memory_order_relaxed),
+                     slots.cold(*made[i]).cookie};
         bytes += blocks[i].bytes;
       }
       if (plan.populate) {
-        report.populated_bytes += device.source->populate(
-            plan.where, std::span(blocks).first(count), threads);
+        report.populated_bytes +=
+            device.source->populate(plan.where, std::span(blocks).first(count), threads);
       }
       device.ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
       (void)list.put(out.first(count));

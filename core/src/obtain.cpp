@@ -2,9 +2,9 @@
 //
 // Finding a free block for a request: the thread's magazine, the pool's ready list, the backend, and the
 // out-of-memory ladder. Every step leaves the pool as it was when it fails.
-#include <algorithm>
-
 #include "pool_core.hpp"
+
+#include <algorithm>
 
 namespace tidepool {
 inline namespace v0 {
@@ -30,9 +30,8 @@ record* pool_core::pop_fitting(const block_demand& demand, front_cache& cache) n
     return nullptr;
   }
   record* found = nullptr;
-  if (enter(cache)) {
-    magazine& m =
-        cache.lane(demand.where->number).magazines[demand.size_class - first_size_class];
+  if (cache.enter()) {
+    magazine& m = cache.lane(demand.where->number).magazines[demand.size_class - first_size_class];
     for (unsigned i = m.depth(); i-- > 0;) {
       if (fits(*m.slots[i], demand)) {
         found = m.slots[i];
@@ -58,10 +57,9 @@ record* pool_core::screen(record& slot) noexcept {
     (void)report(misuse_kind::racing_free, tensor_id::from_value(header));
     return nullptr;
   }
-  lane& where =
-      *lanes_[slot.lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
+  lane& where = *lanes_[slot.lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
   const block held{slot.data.load(std::memory_order_relaxed),
-                   slot.capacity.load(std::memory_order_relaxed), slot.cookie};
+                   slot.capacity.load(std::memory_order_relaxed), slots.cold(slot).cookie};
   unbind(slot);
   record* fresh = nullptr;
   if (slots.acquire(std::span(&fresh, 1)) == 1) {
@@ -82,7 +80,9 @@ status pool_core::refill(const block_demand& demand, std::span<record*> out, std
   count = 0;
   const std::size_t wanted = slots.acquire(out.first(std::min(out.size(), blocks.size())));
   if (wanted == 0) {
-    return {.code = errc::too_many, .requested = demand.bytes, .where = device.where,
+    return {.code = errc::too_many,
+            .requested = demand.bytes,
+            .where = device.where,
             .text = "all slots are in use: raise pool_options::max_tensors"};
   }
   // A small block has its class's exact size; a large one, or one aligned beyond a page, is single.
@@ -144,7 +144,7 @@ std::size_t pool_core::flush_large(lane& where, front_cache* cache) noexcept {
        ++size_class) {
     std::array<record*, magazine_slots> taken;
     unsigned depth = 0;
-    if (enter(*cache)) {
+    if (cache->enter()) {
       lane_front& front = cache->lane(where.number);
       const unsigned i = size_class - first_size_class;
       if ((front.used[i / 64] >> (i % 64) & 1) != 0) {
@@ -241,8 +241,8 @@ obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexc
     }
   }
   if (count == 0) {
-    why = refill(demand, large ? out : out.first(std::min<std::size_t>(wanted, out.size())),
-                 count, true);
+    why = refill(demand, large ? out : out.first(std::min<std::size_t>(wanted, out.size())), count,
+                 true);
   }
   if (count == 0) {
     why = climb(demand, out, count, why);
@@ -258,11 +258,10 @@ obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexc
 std::size_t pool_core::wanted_batch(const block_demand& demand, front_cache& cache) noexcept {
   std::size_t half = 1;
   if (demand.where->number < options_.max_cached_lanes) {
-    if (enter(cache)) {
-      half = cache.lane(demand.where->number)
-                 .magazines[demand.size_class - first_size_class]
-                 .limit /
-             2;
+    if (cache.enter()) {
+      half =
+          cache.lane(demand.where->number).magazines[demand.size_class - first_size_class].limit /
+          2;
     }
     cache.leave();
   }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // References and parts: retain, slices, adopted memory, pins, resizing in place.
-#include <tidepool/pool.hpp>
-
 #include "pool_core.hpp"
+#include <tidepool/pool.hpp>
 
 namespace tidepool {
 inline namespace v0 {
@@ -34,7 +33,9 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
   lane* home = nullptr;
   status why = check_request(request, home);
   if (why.ok() && data == nullptr && bytes != 0) {
-    why = {.code = errc::invalid_argument, .requested = bytes, .where = where,
+    why = {.code = errc::invalid_argument,
+           .requested = bytes,
+           .where = where,
            .text = "null data with a size"};
   }
   record* slot = nullptr;
@@ -92,8 +93,8 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
     const status why{.code = outside ? errc::invalid_argument : errc::too_many,
                      .requested = bytes,
                      .where = where.device->where,
-                     .text = outside ? "the slice reaches beyond its tensor"
-                                     : "all slots are in use"};
+                     .text =
+                         outside ? "the slice reaches beyond its tensor" : "all slots are in use"};
     count_failure(why);
     return why;
   }
@@ -105,10 +106,9 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
   slot->capacity.store(bytes, std::memory_order_release);
   slot->bytes.store(bytes, std::memory_order_release);
   slot->tag.store(parent.tag.load(std::memory_order_acquire), std::memory_order_release);
-  slot->header.store(
-      full_header(id, 1, lifecycle_of(parent.header.load(std::memory_order_acquire)),
-                  tensor_flags::slice),
-      std::memory_order_release);
+  slot->header.store(full_header(id, 1, lifecycle_of(parent.header.load(std::memory_order_acquire)),
+                                 tensor_flags::slice),
+                     std::memory_order_release);
   loose_live_.fetch_add(1, std::memory_order_relaxed);
   notify(true, tensor_id::from_value(id));
   return raw_tensor{data, tensor_id::from_value(id)};
@@ -169,17 +169,17 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
       bytes == 0) {
     return errc::unsupported;
   }
-  lane& where =
-      *lanes_[slot.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
+  lane& where = *lanes_[slot.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
   if (bytes > slot.capacity.load(std::memory_order_acquire)) {
     const block held{slot.data.load(std::memory_order_relaxed),
-                     slot.capacity.load(std::memory_order_relaxed), slot.cookie};
+                     slot.capacity.load(std::memory_order_relaxed), slots.cold(slot).cookie};
     const result<std::size_t> grown =
         where.device->source->extend(where.device->where, held, bytes);
     if (!grown) {
       return grown.error().code;
     }
     slot.capacity.store(*grown, std::memory_order_release);
+    slot.fit = *grown;
     // The longer block belongs to another bin from now on.
     rebin(where, slot, old_bytes);
   }

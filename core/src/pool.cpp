@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The pool handle: forwards to pool_core, throws where the interface throws.
+#include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
 #include <exception>
 #include <utility>
-
-#include "pool_core.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -121,7 +120,9 @@ result<tensor> pool::share(const tensor& of) noexcept {
   return tensor{core_, of.id_, of.data_, of.bytes_};
 }
 
-errc pool::retain(tensor_id id) noexcept { return core_->retain(id); }
+errc pool::retain(tensor_id id) noexcept {
+  return core_->retain(id);
+}
 
 result<tensor> pool::slice(const tensor& of, std::size_t offset, std::size_t bytes) noexcept {
   if (of.core_ != core_) {
@@ -134,8 +135,12 @@ result<tensor> pool::slice(const tensor& of, std::size_t offset, std::size_t byt
   return tensor{core_, made->id, made->data, bytes};
 }
 
-result<void*> pool::pin(tensor_id id) noexcept { return core_->pin(id); }
-errc pool::unpin(tensor_id id) noexcept { return core_->unpin(id); }
+result<void*> pool::pin(tensor_id id) noexcept {
+  return core_->pin(id);
+}
+errc pool::unpin(tensor_id id) noexcept {
+  return core_->unpin(id);
+}
 
 errc pool::resize(tensor& what, std::size_t bytes) noexcept {
   if (what.core_ != core_) {
@@ -156,8 +161,12 @@ result<tensor_info> pool::info(tensor_id id) const noexcept {
   return answer;
 }
 
-result<tensor_id> pool::find(const void* data) const noexcept { return core_->find(data); }
-result<tensor_id> pool::find(std::uint64_t key) const noexcept { return core_->find(key); }
+result<tensor_id> pool::find(const void* data) const noexcept {
+  return core_->find(data);
+}
+result<tensor_id> pool::find(std::uint64_t key) const noexcept {
+  return core_->find(key);
+}
 
 errc pool::set_lifecycle(tensor_id id, lifecycle state) noexcept {
   return core_->set_lifecycle(id, state);
@@ -190,7 +199,9 @@ result<name_id> pool::try_intern(std::string_view name) noexcept {
   return core_->names.intern(name);
 }
 
-std::string_view pool::name(name_id id) const noexcept { return core_->names.text(id); }
+std::string_view pool::name(name_id id) const noexcept {
+  return core_->names.text(id);
+}
 
 category pool::register_category(std::string_view name, std::uint8_t eviction_priority) {
   const result<category> made = core_->categories.add(name, eviction_priority);
@@ -236,8 +247,12 @@ trim_report pool::trim(device where, std::size_t keep_bytes) noexcept {
   return entry == nullptr ? trim_report{} : core_->trim(*entry, keep_bytes);
 }
 
-void pool::tick() noexcept { core_->tick(); }
-void pool::thread_idle() noexcept { core_->thread_idle(); }
+void pool::tick() noexcept {
+  core_->tick();
+}
+void pool::thread_idle() noexcept {
+  core_->thread_idle();
+}
 
 prewarm_report pool::prewarm(const prewarm_plan& plan) {
   const result<prewarm_report> report = core_->prewarm(plan);
@@ -252,13 +267,21 @@ memory_info pool::memory(device where) const noexcept {
   return entry == nullptr ? memory_info{} : entry->source->memory(where);
 }
 
-tidepool::statistics pool::statistics() const { return core_->statistics(); }
+tidepool::statistics pool::statistics() const {
+  return core_->statistics();
+}
 
-void pool::set_observer(allocation_observer* observer) noexcept { core_->set_observer(observer); }
+void pool::set_observer(allocation_observer* observer) noexcept {
+  core_->set_observer(observer);
+}
 
-std::size_t pool::close() noexcept { return core_->close(); }
+std::size_t pool::close() noexcept {
+  return core_->close();
+}
 
-const char* pool::check_invariants() const noexcept { return core_->check_invariants(); }
+const char* pool::check_invariants() const noexcept {
+  return core_->check_invariants();
+}
 
 }  // namespace v0
 }  // namespace tidepool

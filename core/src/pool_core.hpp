@@ -16,6 +16,19 @@
 // backend. Callbacks run with none of them held.
 #pragma once
 
+#include "flat_index.hpp"
+#include "front_cache.hpp"
+#include "lane.hpp"
+#include "latency_sampler.hpp"
+#include "registry.hpp"
+#include "slot_table.hpp"
+#include <tidepool/backend.hpp>
+#include <tidepool/observer.hpp>
+#include <tidepool/options.hpp>
+#include <tidepool/prewarm.hpp>
+#include <tidepool/statistics.hpp>
+#include <tidepool/tensor.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -25,20 +38,6 @@
 #include <shared_mutex>
 #include <span>
 #include <vector>
-
-#include <tidepool/backend.hpp>
-#include <tidepool/observer.hpp>
-#include <tidepool/options.hpp>
-#include <tidepool/prewarm.hpp>
-#include <tidepool/statistics.hpp>
-#include <tidepool/tensor.hpp>
-
-#include "flat_index.hpp"
-#include "front_cache.hpp"
-#include "lane.hpp"
-#include "latency_sampler.hpp"
-#include "registry.hpp"
-#include "slot_table.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -81,8 +80,8 @@ struct obtained {
 
 class pool_core {
  public:
-  // --- Hot: read by every warm operation, written once -------------------------------------------
-  std::uint32_t way = 0;         // of this_thread_caches
+  // --- Hot: read by every warm operation, written once --------------------------------------------
+  std::ptrdiff_t way = 0;        // offset_of_way: this pool's entry in each thread's table
   std::uint32_t lane0_bits = 0;  // device of lane 0; never equal to a device when not plain enough
   slot_table slots;
 
@@ -99,6 +98,8 @@ class pool_core {
   /// Takes everything out of a cache and forgets it. Pre: its thread is here, or it is closed.
   void unregister_cache(front_cache& cache) noexcept;
   [[nodiscard]] std::size_t cached_lanes() const noexcept { return options_.max_cached_lanes; }
+  /// May threads find their cache through their table? Else through the slow path only.
+  [[nodiscard]] bool has_way() const noexcept { return has_way_; }
   [[nodiscard]] bool threads_keep_blocks() const noexcept {
     return options_.thread_cache_bytes != 0;
   }
@@ -184,6 +185,9 @@ class pool_core {
   [[nodiscard]] sample take_sample(front_cache* cache) noexcept;
   [[nodiscard]] bool take_slow_sample(front_cache* cache) noexcept;
   latency_sampler sampler;
+  [[nodiscard]] bool is_observed() const noexcept {
+    return observed_.load(std::memory_order_relaxed);
+  }
 
  private:
   pool_core(const pool_options& options) noexcept;
@@ -214,9 +218,6 @@ class pool_core {
   [[nodiscard]] std::size_t ready_limit(unsigned size_class) const noexcept;
   [[nodiscard]] record* screen(record& slot) noexcept;
   [[nodiscard]] std::size_t wanted_batch(const block_demand& demand, front_cache& cache) noexcept;
-  [[nodiscard]] bool enter(front_cache& cache) noexcept {
-    return fenced_ ? cache.enter_fenced(this) : cache.enter(this);
-  }
   [[nodiscard]] record* pop_fitting(const block_demand& demand, front_cache& cache) noexcept;
   [[nodiscard]] std::size_t flush_large(lane& where, front_cache* cache) noexcept;
   void drain(front_cache& cache) noexcept;
@@ -224,15 +225,16 @@ class pool_core {
   void publish(lane& where, front_cache& cache) noexcept;
 
   // obtain.cpp
-  status refill(const block_demand& demand, std::span<record*> out,
-                              std::size_t& count, bool may_grow) noexcept;
-  [[nodiscard]] status climb(const block_demand& demand, std::span<record*> out,
-                             std::size_t& count, status why) noexcept;
+  status refill(const block_demand& demand, std::span<record*> out, std::size_t& count,
+                bool may_grow) noexcept;
+  [[nodiscard]] status climb(const block_demand& demand, std::span<record*> out, std::size_t& count,
+                             status why) noexcept;
 
   // recall.cpp; pre: registry_mutex_ held
   template <class F>
   void with_closed_gates(F&& f) noexcept;
   void open_gate(front_cache& cache) noexcept;
+  void close_gate(front_cache& cache) noexcept;
 
   // statistics.cpp
   void add_counts(lane& where, std::vector<class_counts>& sums) noexcept;
@@ -252,6 +254,7 @@ class pool_core {
   const pool_options options_;
   const bool fenced_;
   unsigned tag_ = 0;
+  bool has_way_ = false;
   host host_{*this};
   std::vector<std::unique_ptr<backend>> backends_;
   std::vector<std::unique_ptr<device_entry>> devices_;  // sorted by nothing, few
@@ -294,9 +297,8 @@ errc pool_core::change_header(tensor_id id, F&& f) noexcept {
       return report(misuse_kind::stale_use, id);
     }
     const std::uint64_t full =
-        is_full(header)
-            ? header
-            : full_header(id.value(), 1, lifecycle::temporary, tensor_flags::none);
+        is_full(header) ? header
+                        : full_header(id.value(), 1, lifecycle::temporary, tensor_flags::none);
     std::uint64_t wanted = full;
     if (const errc why = f(wanted); why != errc::ok) {
       return why;

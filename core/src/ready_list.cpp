@@ -3,9 +3,9 @@
 // ready_list: the stack's operations.
 #include "ready_list.hpp"
 
-#include <algorithm>
-
 #include "slot_table.hpp"
+
+#include <algorithm>
 
 namespace tidepool {
 inline namespace v0 {

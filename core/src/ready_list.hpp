@@ -5,12 +5,12 @@
 // Thread safety: one short mutex each.
 #pragma once
 
+#include "record.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <span>
-
-#include "record.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -50,10 +50,10 @@ class ready_list {
 
  private:
   mutable std::mutex mutex_;
-  record* head_ = nullptr;    // guarded by mutex_
-  std::size_t count_ = 0;     // guarded by mutex_
-  std::size_t bytes_ = 0;     // guarded by mutex_
-  std::size_t reserve_ = 0;   // guarded by mutex_
+  record* head_ = nullptr;   // guarded by mutex_
+  std::size_t count_ = 0;    // guarded by mutex_
+  std::size_t bytes_ = 0;    // guarded by mutex_
+  std::size_t reserve_ = 0;  // guarded by mutex_
 };
 
 }  // namespace detail

@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Closing all gates: taking free blocks back from every thread, observers.
-#include <thread>
+#include "recall.hpp"
 
 #include "pool_core.hpp"
-#include "recall.hpp"
 #include "thread_caches.hpp"
+
+#include <thread>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
 void pool_core::open_gate(front_cache& cache) noexcept {
-  (fenced_ ? cache.fenced_gate : cache.gate).store(this, std::memory_order_seq_cst);
+  if (cache.home != nullptr) {
+    cache.home->cache.store(&cache, std::memory_order_seq_cst);
+  } else {
+    cache.fenced_open.store(true, std::memory_order_seq_cst);
+  }
+}
+
+void pool_core::close_gate(front_cache& cache) noexcept {
+  if (cache.home != nullptr) {
+    cache.home->cache.store(&sentinel.cache, std::memory_order_seq_cst);
+  } else {
+    cache.fenced_open.store(false, std::memory_order_seq_cst);
+  }
 }
 
 void pool_core::recall(bool reserves_too) noexcept {

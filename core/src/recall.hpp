@@ -3,10 +3,10 @@
 // with_closed_gates: the closer's side of every biased lock of a pool.
 #pragma once
 
-#include <thread>
-
 #include "asymmetric_barrier.hpp"
 #include "pool_core.hpp"
+
+#include <thread>
 
 namespace tidepool {
 inline namespace v0 {
@@ -18,8 +18,7 @@ namespace detail {
 template <class F>
 void pool_core::with_closed_gates(F&& f) noexcept {
   for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
-    cache->gate.store(nullptr, std::memory_order_seq_cst);
-    cache->fenced_gate.store(nullptr, std::memory_order_seq_cst);
+    close_gate(*cache);
   }
   if (!fenced_ && caches_ != nullptr) {
     asymmetric_barrier();
@@ -27,7 +26,9 @@ void pool_core::with_closed_gates(F&& f) noexcept {
   for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
     // seq_cst pairs with the owner's fenced entry; an owner is inside for nanoseconds unless it was
     // preempted there, so yield after a short spin.
-    for (int spins = 0; cache->busy.load(std::memory_order_seq_cst) != 0; ++spins) {
+    const std::atomic<std::uint32_t>& busy =
+        cache->home != nullptr ? cache->home->busy : cache->fenced_busy;
+    for (int spins = 0; busy.load(std::memory_order_seq_cst) != 0; ++spins) {
       if (spins > 64) {
         std::this_thread::yield();
       }

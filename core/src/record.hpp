@@ -25,13 +25,13 @@
 // header, the fields with acquire order and the header again.
 #pragma once
 
+#include <tidepool/attributes.hpp>
+#include <tidepool/ids.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
-
-#include <tidepool/attributes.hpp>
-#include <tidepool/ids.hpp>
 
 namespace tidepool {
 inline namespace v0 {
@@ -54,13 +54,13 @@ struct alignas(64) record {
   std::atomic<std::uint64_t> bytes;  // requested
   std::atomic<std::uint64_t> tag;    // name | category << 32 | stream number << 40 (24 bits)
   std::atomic<std::uint64_t> capacity;
-  std::uint64_t cookie;                  // the backend's, of the bound block
-  std::atomic<std::uint32_t> magazine;   // byte offset of its magazine in every front cache
-  std::atomic<std::uint16_t> lane;       // which lane it belongs to
-  std::atomic<std::uint16_t> size_class; // of the bound block, 0: no block
+  std::uint64_t fit;                      // == capacity, for the slot's owner: plain, one operand
+  std::atomic<std::uint32_t> magazine;    // byte offset of its magazine in every front cache
+  std::atomic<std::uint16_t> lane;        // which lane it belongs to
+  std::atomic<std::uint16_t> size_class;  // of the bound block, 0: no block
   std::atomic<std::uint16_t> pins;
-  std::uint16_t listed;             // in a ready list; guarded by that list's mutex
-  std::atomic<std::int32_t> next;   // in a list: distance to the next record, 0: the last
+  std::uint16_t listed;            // in a ready list; guarded by that list's mutex
+  std::atomic<std::int32_t> next;  // in a list: distance to the next record, 0: the last
 };
 static_assert(sizeof(record) == 64 && alignof(record) == 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
@@ -78,8 +78,9 @@ inline void set_next(record& r, record* next) noexcept {
 
 // The rarely used fields, in a table of their own at the same index.
 struct alignas(64) cold_record {
+  std::uint64_t cookie;  // the backend's, of the bound block
   std::uint64_t key;
-  tensor_id parent;  // of a slice
+  tensor_id parent;                                               // of a slice
   void (*release)(void* data, std::size_t bytes, void* context);  // of adopted memory
   void* context;
 };

@@ -28,7 +28,8 @@ result<name_id> name_table::intern(std::string_view text) noexcept {
       throw;
     }
   } catch (const std::exception&) {
-    return status{.code = errc::out_of_memory, .requested = text.size(), .text = "interning a name"};
+    return status{
+        .code = errc::out_of_memory, .requested = text.size(), .text = "interning a name"};
   }
   last_.store(id, std::memory_order_release);
   return name_id::from_value(id);
@@ -80,8 +81,8 @@ result<category> category_table::add(std::string_view name, std::uint8_t priorit
   try {
     names_[id] = name;
   } catch (const std::exception&) {
-    return status{.code = errc::out_of_memory, .requested = name.size(),
-                  .text = "registering a category"};
+    return status{
+        .code = errc::out_of_memory, .requested = name.size(), .text = "registering a category"};
   }
   priorities_[id] = priority;
   count_.store(id + 1, std::memory_order_release);

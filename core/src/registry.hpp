@@ -4,6 +4,10 @@
 // reading a name or priority by id takes none.
 #pragma once
 
+#include <tidepool/attributes.hpp>
+#include <tidepool/ids.hpp>
+#include <tidepool/result.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -12,10 +16,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-
-#include <tidepool/attributes.hpp>
-#include <tidepool/ids.hpp>
-#include <tidepool/result.hpp>
 
 namespace tidepool {
 inline namespace v0 {
@@ -33,8 +33,8 @@ class name_table {
 
  private:
   mutable std::mutex mutex_;
-  std::deque<std::string> names_;                                 // guarded by mutex_; [id - 1]
-  std::unordered_map<std::string_view, std::uint32_t> ids_;       // guarded by mutex_
+  std::deque<std::string> names_;                            // guarded by mutex_; [id - 1]
+  std::unordered_map<std::string_view, std::uint32_t> ids_;  // guarded by mutex_
   std::atomic<std::uint32_t> last_{0};
 };
 
@@ -52,7 +52,7 @@ class category_table {
  private:
   std::mutex mutex_;
   std::atomic<unsigned> count_{built_in_categories};
-  std::array<std::string, 256> names_;         // [16, count) set once, before count grows
+  std::array<std::string, 256> names_;  // [16, count) set once, before count grows
   std::array<std::uint8_t, 256> priorities_;
 };
 

@@ -3,9 +3,9 @@
 // slot_table: reservation, acquire, release.
 #include "slot_table.hpp"
 
-#include <bit>
-
 #include <tidepool/assert.hpp>
+
+#include <bit>
 
 namespace tidepool {
 inline namespace v0 {
@@ -63,6 +63,7 @@ void slot_table::release(record& slot) noexcept {
   }
   slot.data.store(nullptr, std::memory_order_relaxed);
   slot.capacity.store(0, std::memory_order_relaxed);
+  slot.fit = 0;
   slot.size_class.store(0, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   set_next(slot, free_);

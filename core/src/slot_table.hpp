@@ -4,13 +4,13 @@
 // Thread safety: looking a record up needs nothing; acquire and release take one short lock.
 #pragma once
 
+#include "address_space.hpp"
+#include "record.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <span>
-
-#include "address_space.hpp"
-#include "record.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -28,9 +28,7 @@ class slot_table {
   [[nodiscard]] record& at(std::uint64_t id) const noexcept {
     return *reinterpret_cast<record*>(base_ + (id & mask_));
   }
-  [[nodiscard]] cold_record& cold(const record& r) const noexcept {
-    return cold_[index_of(r)];
-  }
+  [[nodiscard]] cold_record& cold(const record& r) const noexcept { return cold_[index_of(r)]; }
   [[nodiscard]] std::size_t index_of(const record& r) const noexcept {
     return static_cast<std::size_t>(&r - reinterpret_cast<const record*>(base_));
   }
@@ -48,9 +46,7 @@ class slot_table {
 
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   /// Slots ever made: records [0, made()) have a header. Grows only.
-  [[nodiscard]] std::size_t made() const noexcept {
-    return made_.load(std::memory_order_acquire);
-  }
+  [[nodiscard]] std::size_t made() const noexcept { return made_.load(std::memory_order_acquire); }
   [[nodiscard]] std::size_t retired() const noexcept {
     return retired_.load(std::memory_order_relaxed);
   }

@@ -2,10 +2,9 @@
 //
 // Summing statistics: every front cache is closed for a moment, so the sums are exact and the owners'
 // counters need not be atomic.
-#include <tidepool/statistics.hpp>
-
 #include "pool_core.hpp"
 #include "recall.hpp"
+#include <tidepool/statistics.hpp>
 
 namespace tidepool {
 inline namespace v0 {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Statistics as text for people and as JSON for programs.
+#include "format.hpp"
+#include <tidepool/statistics.hpp>
+
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
-
-#include <tidepool/statistics.hpp>
-
-#include "format.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -26,8 +25,8 @@ using detail::device_name;
 using detail::human_bytes;
 
 void row(std::string& out, const char* label, const operation_counts& c) {
-  append(out, "  %-10s %13" PRIu64 " %13" PRIu64 " %10" PRIu64 " %8.4f %11" PRIu64 " %12s\n",
-         label, c.allocations, c.frees, c.live, c.hit_rate(), c.refills,
+  append(out, "  %-10s %13" PRIu64 " %13" PRIu64 " %10" PRIu64 " %8.4f %11" PRIu64 " %12s\n", label,
+         c.allocations, c.frees, c.live, c.hit_rate(), c.refills,
          human_bytes(c.requested_bytes).c_str());
 }
 
@@ -56,14 +55,13 @@ std::string to_text(const statistics& s) {
       row(out, category_names[c], d.by_size[c]);
     }
     row(out, "all", d.total);
-    append(out, "  system calls %" PRIu64 ", address space %s, peak requested %s\n",
-           d.system_calls, human_bytes(d.address_space_bytes).c_str(),
-           human_bytes(d.peak_live_bytes).c_str());
+    append(out, "  system calls %" PRIu64 ", address space %s, peak requested %s\n", d.system_calls,
+           human_bytes(d.address_space_bytes).c_str(), human_bytes(d.peak_live_bytes).c_str());
   }
   append(out,
-         "allocate %.1f ns (%" PRIu64 " samples), free %.1f ns (%" PRIu64 " samples), threads %" PRIu64
-         "\nmisuses %" PRIu64 ", failures %" PRIu64 ", recalls %" PRIu64 ", retired slots %" PRIu64
-         "\n",
+         "allocate %.1f ns (%" PRIu64 " samples), free %.1f ns (%" PRIu64
+         " samples), threads %" PRIu64 "\nmisuses %" PRIu64 ", failures %" PRIu64
+         ", recalls %" PRIu64 ", retired slots %" PRIu64 "\n",
          s.allocate.mean_ns, s.allocate.samples, s.free.mean_ns, s.free.samples, s.threads,
          s.misuses, s.failures, s.recalls, s.retired_slots);
   return out;
@@ -76,8 +74,7 @@ std::string to_json(const statistics& s) {
   out += ",\"devices\":[";
   for (std::size_t i = 0; i < s.devices.size(); ++i) {
     const device_statistics& d = s.devices[i];
-    append(out, "%s{\"device\":\"%s\",\"total\":", i == 0 ? "" : ",",
-           device_name(d.where).c_str());
+    append(out, "%s{\"device\":\"%s\",\"total\":", i == 0 ? "" : ",", device_name(d.where).c_str());
     counts_json(out, d.total);
     out += ",\"by_size\":{";
     for (unsigned c = 0; c < size_category_count; ++c) {
@@ -86,10 +83,10 @@ std::string to_json(const statistics& s) {
     }
     append(out, "},\"reserved_bytes\":%zu,\"peak_reserved_bytes\":%zu,\"live_bytes\":%zu",
            d.reserved_bytes, d.peak_reserved_bytes, d.live_bytes);
-    append(out, ",\"cached_bytes\":%zu,\"peak_live_bytes\":%zu,\"limit_bytes\":%zu",
-           d.cached_bytes, d.peak_live_bytes, d.limit_bytes);
-    append(out, ",\"address_space_bytes\":%zu,\"system_calls\":%" PRIu64 "}",
-           d.address_space_bytes, d.system_calls);
+    append(out, ",\"cached_bytes\":%zu,\"peak_live_bytes\":%zu,\"limit_bytes\":%zu", d.cached_bytes,
+           d.peak_live_bytes, d.limit_bytes);
+    append(out, ",\"address_space_bytes\":%zu,\"system_calls\":%" PRIu64 "}", d.address_space_bytes,
+           d.system_calls);
   }
   append(out,
          "],\"allocate\":{\"samples\":%" PRIu64 ",\"mean_ns\":%.3f},\"free\":{\"samples\":%" PRIu64

@@ -1,38 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Errors as text and as exceptions; the failed assertion; the version.
-#include <cstdio>
-#include <cstdlib>
-
+#include "format.hpp"
 #include <tidepool/assert.hpp>
 #include <tidepool/error.hpp>
 #include <tidepool/result.hpp>
 #include <tidepool/version.hpp>
 
-#include "format.hpp"
+#include <cstdio>
+#include <cstdlib>
 
 namespace tidepool {
 inline namespace v0 {
 
-const char* version() noexcept { return "0.1.0"; }
+const char* version() noexcept {
+  return "0.1.0";
+}
 static_assert(version_major == 0 && version_minor == 1 && version_patch == 0);
 
 const char* describe(errc code) noexcept {
   switch (code) {
-    case errc::ok: return "ok";
-    case errc::out_of_memory: return "out of memory";
-    case errc::over_budget: return "over the limit";
-    case errc::invalid_argument: return "invalid argument";
-    case errc::unknown_device: return "unknown device";
-    case errc::stale_id: return "stale or foreign tensor id";
-    case errc::key_in_use: return "key in use";
-    case errc::not_found: return "not found";
-    case errc::unsupported: return "not supported by the backend";
-    case errc::backend_unavailable: return "backend unavailable";
-    case errc::device_lost: return "device lost";
-    case errc::driver_error: return "system or driver call failed";
-    case errc::closed: return "the pool is closed";
-    case errc::too_many: return "a table is full";
+  case errc::ok:
+    return "ok";
+  case errc::out_of_memory:
+    return "out of memory";
+  case errc::over_budget:
+    return "over the limit";
+  case errc::invalid_argument:
+    return "invalid argument";
+  case errc::unknown_device:
+    return "unknown device";
+  case errc::stale_id:
+    return "stale or foreign tensor id";
+  case errc::key_in_use:
+    return "key in use";
+  case errc::not_found:
+    return "not found";
+  case errc::unsupported:
+    return "not supported by the backend";
+  case errc::backend_unavailable:
+    return "backend unavailable";
+  case errc::device_lost:
+    return "device lost";
+  case errc::driver_error:
+    return "system or driver call failed";
+  case errc::closed:
+    return "the pool is closed";
+  case errc::too_many:
+    return "a table is full";
   }
   return "unknown error code";
 }
@@ -40,8 +55,7 @@ const char* describe(errc code) noexcept {
 std::string to_string(const status& why) {
   std::string out = describe(why.code);
   if (why.requested != 0) {
-    detail::append(out, ": %zu bytes on %s", why.requested,
-                   detail::device_name(why.where).c_str());
+    detail::append(out, ": %zu bytes on %s", why.requested, detail::device_name(why.where).c_str());
   } else if (why.code == errc::unknown_device) {
     detail::append(out, ": %s", detail::device_name(why.where).c_str());
   }
@@ -65,13 +79,14 @@ out_of_memory::out_of_memory(const status& why, std::size_t limit, std::size_t r
                   "tidepool: %s: %zu bytes requested, %zu reserved, no limit set",
                   describe(why.code), why.requested, reserved);
   } else {
-    std::snprintf(text_, sizeof text_,
-                  "tidepool: %s: %zu bytes requested, %zu reserved, limit %zu",
+    std::snprintf(text_, sizeof text_, "tidepool: %s: %zu bytes requested, %zu reserved, limit %zu",
                   describe(why.code), why.requested, reserved, limit);
   }
 }
 out_of_memory::~out_of_memory() = default;
-const char* out_of_memory::what() const noexcept { return text_; }
+const char* out_of_memory::what() const noexcept {
+  return text_;
+}
 
 void throw_status(const status& why) {
   if (why.code == errc::out_of_memory || why.code == errc::over_budget) {

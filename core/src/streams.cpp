@@ -2,11 +2,10 @@
 //
 // Streams of stream-ordered devices: each is a lane of its own, within which blocks are reused without
 // waiting. Devices that are not stream-ordered have one lane, and streams mean nothing to them.
-#include <exception>
-
+#include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
-#include "pool_core.hpp"
+#include <exception>
 
 namespace tidepool {
 inline namespace v0 {

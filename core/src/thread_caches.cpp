@@ -3,23 +3,20 @@
 // thread_caches: the thread's table, the sentinel, attach, and the end of a thread.
 #include "thread_caches.hpp"
 
+#include "address_space.hpp"
+#include "pool_core.hpp"
+
 #include <algorithm>
 #include <exception>
 #include <memory>
 #include <new>
 #include <vector>
 
-#include "address_space.hpp"
-#include "pool_core.hpp"
-
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
 namespace {
-
-// What a thread without a cache finds: never open. All threads write its `busy`, which nobody reads.
-constinit front_cache sentinel;
 
 // The caches of one thread with their memory. Ended by the thread's exit; `ended` outlives it.
 struct owned_cache {
@@ -40,7 +37,6 @@ thread_local thread_state this_thread;
 
 thread_state::~thread_state() {
   this_thread_ended = true;
-  std::fill(std::begin(this_thread_caches.way), std::end(this_thread_caches.way), &sentinel);
   for (const owned_cache& owned : caches) {
     const std::lock_guard lock(process_mutex());
     if (pool_core* const pool = owned.cache->owner.load(std::memory_order_relaxed)) {
@@ -58,24 +54,20 @@ constinit pool_tags tags;  // guarded by process_lock
 
 }  // namespace
 
-constinit thread_local cache_table this_thread_caches = {{&sentinel, &sentinel, &sentinel, &sentinel,
-                                                          &sentinel, &sentinel, &sentinel,
-                                                          &sentinel}};
+constinit sentinel_cache sentinel;
+constinit thread_local way_table this_thread_ways;
 
-std::mutex& process_mutex() noexcept { return process_lock; }
+std::mutex& process_mutex() noexcept {
+  return process_lock;
+}
 
 front_cache* find_this_thread(pool_core& pool) noexcept {
-  front_cache*& way = this_thread_caches.way[pool.way];
-  if (way->owner.load(std::memory_order_relaxed) == &pool) {
-    return way;
-  }
   if (this_thread_ended) {
     return nullptr;
   }
   for (const owned_cache& owned : this_thread.caches) {
     if (owned.cache->owner.load(std::memory_order_relaxed) == &pool) {
-      way = owned.cache;
-      return way;
+      return owned.cache;
     }
   }
   return nullptr;
@@ -112,11 +104,8 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
     }
     front_cache& cache = *spare->cache;
     cache.lanes = pool.cached_lanes();
-    if (!pool.register_cache(cache)) {
-      return nullptr;
-    }
-    this_thread_caches.way[pool.way] = &cache;
-    return &cache;
+    cache.home = pool.has_way() ? &way_at(pool.way) : nullptr;
+    return pool.register_cache(cache) ? &cache : nullptr;
   } catch (const std::exception&) {
     return nullptr;
   }
@@ -125,11 +114,9 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
 unsigned acquire_pool_tag() noexcept {
   const std::lock_guard lock(process_lock);
   for (unsigned tag = 1; tag <= tag_mask; ++tag) {
-    // Round robin, so that a tag comes back as late as possible.
-    const unsigned candidate = (tags.serial + tag - 1) % static_cast<unsigned>(tag_mask) + 1;
-    if ((tags.used >> candidate & 1) == 0) {
-      tags.used |= std::uint64_t{1} << candidate;
-      return candidate;
+    if ((tags.used >> tag & 1) == 0) {
+      tags.used |= std::uint64_t{1} << tag;
+      return tag;
     }
   }
   return 0;

@@ -4,15 +4,14 @@
 // thread ends, or the pool closes. Slow paths only.
 //
 // A front cache's memory belongs to its thread from the first use until the thread ends, whatever
-// becomes of pools meanwhile, so a stale entry of a thread's table always points to memory that only
-// this thread owns. `process_mutex` orders ending threads against closing pools; it is taken before
+// becomes of pools meanwhile, so whoever holds the registry mutex may look at it. `process_mutex` orders ending threads against closing pools; it is taken before
 // any pool's registry mutex.
 #pragma once
 
+#include "front_cache.hpp"
+
 #include <cstddef>
 #include <mutex>
-
-#include "front_cache.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -27,7 +26,7 @@ namespace detail {
 /// This thread's cache of the pool if it has one.
 [[nodiscard]] front_cache* find_this_thread(pool_core& pool) noexcept;
 
-/// Pool tags, 1..63, unique among live pools; 0 when all are taken.
+/// Pool tags, 1..63, unique among live pools, the lowest free first; 0 when all are taken.
 [[nodiscard]] unsigned acquire_pool_tag() noexcept;
 void release_pool_tag(unsigned tag) noexcept;
 /// A number per pool ever made, from 0.

@@ -41,11 +41,13 @@ namespace tidepool {
 inline namespace v0 {
 
 namespace detail {
-/// Allocates without options; `tag` is name | category << 32. On failure id is 0 and data holds the
-/// errc as an integer.
+/// An unnamed temporary. On failure id is 0 and data holds the errc as an integer.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_plain(pool_core* core, std::size_t bytes,
-                                                        std::uint32_t device_bits,
-                                                        std::uint64_t tag) noexcept;
+                                                        std::uint32_t device_bits) noexcept;
+/// A plain tensor with a name or a temporary category: tag is name | category << 32.
+[[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_tagged(pool_core* core, std::size_t bytes,
+                                                         std::uint32_t device_bits,
+                                                         std::uint64_t tag) noexcept;
 /// The same with every option looked at.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_general(
     pool_core* core, std::size_t bytes, device where, const allocation_options& options) noexcept;
@@ -53,15 +55,15 @@ namespace detail {
                                                     std::size_t bytes, device where) noexcept;
 [[noreturn]] TIDEPOOL_EXPORT void throw_failure(pool_core* core, raw_tensor failed,
                                                 std::size_t bytes, device where);
-[[nodiscard]] TIDEPOOL_EXPORT errc deallocate_id(pool_core* core, tensor_id id) noexcept;
 
 // Inline, so that a call with constant options is decided at compile time.
 [[nodiscard]] inline raw_tensor allocate(pool_core* core, std::size_t bytes, device where,
                                          const allocation_options& options) noexcept {
   if (options.is_plain()) {
-    return allocate_plain(core, bytes, where.bits(),
-                          std::uint64_t{options.name.value()} |
-                              std::uint64_t{static_cast<std::uint8_t>(options.category)} << 32);
+    const std::uint64_t tag = std::uint64_t{options.name.value()} |
+                              std::uint64_t{static_cast<std::uint8_t>(options.category)} << 32;
+    return tag == 0 ? allocate_plain(core, bytes, where.bits())
+                    : allocate_tagged(core, bytes, where.bits(), tag);
   }
   return allocate_general(core, bytes, where, options);
 }

@@ -23,8 +23,8 @@ inline constexpr std::size_t largest_small_block = std::size_t{1} << 20;
 /// Pre: bytes >= 1. Post: size_of_class(c) >= bytes and no smaller used class has this.
 [[nodiscard]] constexpr unsigned size_class_of(std::size_t bytes) noexcept {
   const std::uint64_t t = (std::uint64_t{bytes} - 1) | 63;
-  const unsigned e = 63U - static_cast<unsigned>(std::countl_zero(t));
-  return static_cast<unsigned>(t >> (e - 3)) + 8 * e;
+  const unsigned shift = (63U ^ static_cast<unsigned>(std::countl_zero(t))) - 3;  // e - 3
+  return static_cast<unsigned>(t >> shift) + 8 * shift + 24;
 }
 
 inline constexpr unsigned first_size_class = size_class_of(1);

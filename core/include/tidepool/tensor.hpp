@@ -21,7 +21,7 @@ inline namespace v0 {
 
 namespace detail {
 class pool_core;
-TIDEPOOL_EXPORT void deallocate(pool_core* core, tensor_id id) noexcept;
+TIDEPOOL_EXPORT errc deallocate_id(pool_core* core, tensor_id id) noexcept;
 TIDEPOOL_EXPORT void deallocate_on(pool_core* core, tensor_id id,
                                    const stream_ref& stream) noexcept;
 [[nodiscard]] TIDEPOOL_EXPORT void* current_data(pool_core* core, tensor_id id) noexcept;
@@ -75,7 +75,7 @@ class tensor {
     if (core_ != nullptr) {
       data_ = nullptr;
       bytes_ = 0;
-      detail::deallocate(std::exchange(core_, nullptr), std::exchange(id_, {}));
+      (void)detail::deallocate_id(std::exchange(core_, nullptr), std::exchange(id_, {}));
     }
   }
   /// The same in the order of `stream`: the memory is reused only by work ordered after it.
