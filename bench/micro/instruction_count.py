@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 #
-# Instructions per warm pair of allocate_raw and deallocate (64 KiB), counted by valgrind's callgrind.
+# Instructions per warm pair of allocate_raw and deallocate (64 KiB), counted by callgrind.
 #
 # What is counted: every instruction executed between entry to and return from measured_pairs of
-# warm_pair.cpp: the loop, the inline part of pool::allocate_raw, the calls (through the linkage table
-# with shared libraries) and everything inside the library. warm_pair runs with two numbers of pairs
-# and the difference is divided by the difference of the numbers, so start-up, the first calls' symbol
-# look-up and the function's own frame cancel; nothing else is left out. One pair in many that takes a
-# sampled, longer way is in the mean. Instructions do not depend on the machine's load: one run is
-# enough. Valgrind may refuse membarrier, which the library then does without (core/README.md): the
-# count is then of that path.
+# warm_pair.cpp: the loop, the inline part of pool::allocate_raw, the calls (through the linkage
+# table with shared libraries) and everything inside the library. warm_pair runs with two numbers of
+# pairs and the difference is divided by the difference of the numbers, so start-up, the first
+# calls' symbol look-up and the function's own frame cancel; nothing else is left out. One pair in
+# many that takes a sampled, longer way is in the mean. Instructions do not depend on the machine's
+# load: one run is enough. Valgrind may refuse membarrier, which the library then does without
+# (core/README.md): the count is then of that path.
 #
 # Exit codes: 0 ok, 1 above the limit, 2 failed to measure, 77 no valgrind.
 import argparse
@@ -50,7 +50,7 @@ def main():
         few = collected(chosen.warm_pair, chosen.pairs, folder)
         many = collected(chosen.warm_pair, 3 * chosen.pairs, folder)
     each = (many - few) / (2 * chosen.pairs)
-    print(f"{each:.2f} instructions per warm pair (allocate_raw + deallocate, 64 KiB, with the loop)")
+    print(f"{each:.2f} instructions per warm pair (allocate_raw + deallocate, 64 KiB, with loop)")
     if few == 0:
         print("instruction_count: nothing was counted; was measured_pairs inlined?")
         return 2

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // pair_bench: what an allocation and its free cost together, for one allocator, one size and one
-// pattern, in a fresh process. peers.py runs it for ours and for its peers in turn; a peer is loaded
-// with LD_PRELOAD under --allocator malloc.
+// pattern, in a fresh process. peers.py runs it for ours and for its peers in turn; a peer is
+// loaded with LD_PRELOAD under --allocator malloc.
 //
 // Patterns: lifo frees what was just allocated; random64 keeps 64 alive and replaces a random one.
 // Times contain the loop (--allocator null shows what it costs); nothing is subtracted.

@@ -6,9 +6,9 @@
 # Method: every figure comes from a fresh process of pair_bench. In each round, for each size, all
 # contestants run back to back in random order, so that what else the machine does hits all of them.
 # Two ratios to the better of tcmalloc and jemalloc are printed: the median over rounds of (ours /
-# better peer of that round), and the ratio of the least chunk times of all rounds. A target counts as
-# met only if both ratios hold it. Ours has 64-byte alignment, the peers their own (16), which favours
-# them; --alignment 64 asks them for the same.
+# better peer of that round), and the ratio of the least chunk times of all rounds. A target counts
+# as met only if both ratios hold it. Ours has 64-byte alignment, the peers their own (16), which
+# favours them; --alignment 64 asks them for the same.
 #
 # Exit codes: 0 measured (targets may be missed), 1 a target is missed and --check was given,
 # 2 could not measure.
@@ -187,7 +187,7 @@ def machine():
 
 
 def parse_command_line():
-    parser = argparse.ArgumentParser(description="Compares allocate+free pairs with other allocators.")
+    parser = argparse.ArgumentParser(description="Compares allocate+free pairs of allocators.")
     parser.add_argument("--pair-bench", required=True, help="path of the program pair_bench")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--chunks", type=int, default=7)
@@ -197,7 +197,8 @@ def parse_command_line():
     parser.add_argument("--pattern", choices=["lifo", "random64"], default="lifo")
     parser.add_argument("--touch", choices=["none", "line"], default="none")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--alignment", type=int, default=0, help="asked of the others; 0: their own")
+    parser.add_argument("--alignment", type=int, default=0,
+                        help="asked of the others; 0: their own")
     parser.add_argument("--seed", type=int, default=1, help="of the order of runs")
     parser.add_argument("--json", help="writes all figures to this file")
     parser.add_argument("--check", action="store_true", help="exit code 1 if a target is missed")

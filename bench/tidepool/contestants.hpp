@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The allocators that a replay compares, behind one compile-time interface, so that each one's calls
-// stand in the replay loop as a program would write them: no virtual call, no function pointer.
+// The allocators that a replay compares, behind one compile-time interface, so that each one's
+// calls stand in the replay loop as a program would write them: no virtual call, no function
+// pointer.
 //
 //   allocation allocate(const replay_op& op) noexcept;   // ok == false: no memory
 //   void deallocate(const replay_slot& slot) noexcept;   // pre: filled by this contestant

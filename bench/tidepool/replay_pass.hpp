@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One pass of one thread over its operations: the loop that is timed. Operations are timed in chunks
-// with one reading of the clock between two chunks, so that the clock costs a fraction of a
+// One pass of one thread over its operations: the loop that is timed. Operations are timed in
+// chunks with one reading of the clock between two chunks, so that the clock costs a fraction of a
 // nanosecond per operation; what the loop itself costs is measured with null_contestant and shown,
 // not subtracted.
 #pragma once

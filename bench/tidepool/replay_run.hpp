@@ -67,12 +67,12 @@ struct replay_failure {
   std::string reason;
 };
 
-/// Replays `plan` (its names and categories are renamed to the pool's, hence not const). At most one
-/// of the two is set. Throws std::bad_alloc only.
+/// Figures, or the reason why there are none.
 struct replay_outcome {
   std::optional<replay_figures> figures;
   replay_failure failure;
 };
+/// Replays `plan`, whose names and categories are renamed to the pool's. Throws bad_alloc only.
 [[nodiscard]] replay_outcome run_replay(replay_plan& plan, const replay_settings& settings);
 
 }  // namespace tidepool::bench

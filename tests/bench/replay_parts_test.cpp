@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The small parts of the replay: quantities, order statistics, chunks.
-#include "quantity.hpp"
-#include "replay_pass.hpp"
-#include "samples.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay_pass.hpp"
+#include "tidepool/samples.hpp"
 
 #include <gtest/gtest.h>
 

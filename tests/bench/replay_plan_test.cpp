@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Decoding traces into operations.
-#include "replay_plan.hpp"
+#include "tidepool/replay_plan.hpp"
 
 #include "make_trace.hpp"
 

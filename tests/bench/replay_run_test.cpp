@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Whole replays of small traces, with the real pool.
-#include "replay_run.hpp"
+#include "tidepool/replay_run.hpp"
 
 #include "make_trace.hpp"
 
