@@ -36,19 +36,20 @@ TEST(ReplayPlan, CountsAndPeakAreExact) {
       {allocation_event({.id = 1, .bytes = 100}), allocation_event({.id = 2, .bytes = 50}),
        free_event({.id = 1}), allocation_event({.id = 3, .bytes = 60}),
        allocation_event({.id = 4, .bytes = 41}), free_event({.id = 3}), free_event({.id = 2})});
-  const trace::result<replay_plan> plan = decode(file.path(), {.keep_sizes = true});
-  ASSERT_TRUE(plan) << plan.error().message();
-  EXPECT_EQ(plan->operations, 7U);
-  EXPECT_EQ(plan->allocations, 4U);
-  EXPECT_EQ(plan->frees, 3U);
-  EXPECT_EQ(plan->distinct_sizes, 4U);
-  EXPECT_EQ(plan->peak_live_bytes, 151U);
-  EXPECT_EQ(plan->peak_operation, 4U);
-  EXPECT_EQ(plan->peak_tensors, 3U);
-  EXPECT_EQ(plan->slot_count, 3U);
-  EXPECT_EQ(plan->sizes, (std::vector<std::ptrdiff_t>{100, 50, -100, 60, 41, -60, -50}));
-  ASSERT_EQ(plan->threads.size(), 1U);
-  const std::vector<replay_op>& ops = plan->threads.front();
+  trace::result<replay_plan> decoded = decode(file.path(), {.keep_sizes = true});
+  ASSERT_TRUE(decoded.has_value());
+  const replay_plan& plan = plan_of(decoded);
+  EXPECT_EQ(plan.operations, 7U);
+  EXPECT_EQ(plan.allocations, 4U);
+  EXPECT_EQ(plan.frees, 3U);
+  EXPECT_EQ(plan.distinct_sizes, 4U);
+  EXPECT_EQ(plan.peak_live_bytes, 151U);
+  EXPECT_EQ(plan.peak_operation, 4U);
+  EXPECT_EQ(plan.peak_tensors, 3U);
+  EXPECT_EQ(plan.slot_count, 3U);
+  EXPECT_EQ(plan.sizes, (std::vector<std::ptrdiff_t>{100, 50, -100, 60, 41, -60, -50}));
+  ASSERT_EQ(plan.threads.size(), 1U);
+  const std::vector<replay_op>& ops = plan.threads.front();
   ASSERT_EQ(ops.size(), 7U);
   EXPECT_EQ(ops[0].slot(), ops[2].slot());
   EXPECT_EQ(ops[3].slot(), ops[0].slot()) << "the slot freed last is used first";
@@ -60,11 +61,12 @@ TEST(ReplayPlan, NamesAndCategoriesAreKept) {
   const temporary_trace file(
       {allocation_event({.id = 1, .bytes = 8, .category = 2, .name = 1}), free_event({.id = 1})},
       {"activation", "weight"}, {"blk.0"});
-  const trace::result<replay_plan> plan = decode(file.path());
-  ASSERT_TRUE(plan) << plan.error().message();
-  const replay_op& op = plan->threads.front().front();
-  EXPECT_EQ(plan->names.at(op.name()), "blk.0");
-  EXPECT_EQ(plan->categories.at(op.category()), "weight");
+  trace::result<replay_plan> decoded = decode(file.path());
+  ASSERT_TRUE(decoded.has_value());
+  const replay_plan& plan = plan_of(decoded);
+  const replay_op& op = plan.threads.front().front();
+  EXPECT_EQ(plan.names.at(op.name()), "blk.0");
+  EXPECT_EQ(plan.categories.at(op.category()), "weight");
 }
 
 TEST(ReplayPlan, FailedAndExternalAllocationsAreLeftOut) {
@@ -74,41 +76,44 @@ TEST(ReplayPlan, FailedAndExternalAllocationsAreLeftOut) {
   external.flags = trace::event_flags::external;
   const temporary_trace file(
       {failed, external, allocation_event({.id = 3, .bytes = 7}), free_event({.id = 2})});
-  const trace::result<replay_plan> plan = decode(file.path());
-  ASSERT_TRUE(plan) << plan.error().message();
-  EXPECT_EQ(plan->operations, 1U);
-  EXPECT_EQ(plan->left_out, 2U);
-  EXPECT_EQ(plan->peak_live_bytes, 7U);
+  trace::result<replay_plan> decoded = decode(file.path());
+  ASSERT_TRUE(decoded.has_value());
+  const replay_plan& plan = plan_of(decoded);
+  EXPECT_EQ(plan.operations, 1U);
+  EXPECT_EQ(plan.left_out, 2U);
+  EXPECT_EQ(plan.peak_live_bytes, 7U);
 }
 
 TEST(ReplayPlan, ThreadsOfTheTraceHaveListsOfTheirOwnAndNoSlotInCommon) {
   const temporary_trace file(
       {allocation_event({.id = 1, .bytes = 1, .thread = 0}), free_event({.id = 1, .thread = 9}),
        allocation_event({.id = 2, .bytes = 1, .thread = 9}), free_event({.id = 2, .thread = 0})});
-  const trace::result<replay_plan> plan = decode(file.path(), {.threads = thread_use::by_trace});
-  ASSERT_TRUE(plan) << plan.error().message();
-  ASSERT_EQ(plan->threads.size(), 2U);
-  EXPECT_EQ(plan->trace_threads, 2U);
-  EXPECT_EQ(plan->threads[0].size(), 2U);
-  EXPECT_EQ(plan->threads[1].size(), 2U);
-  EXPECT_EQ(plan->slot_count, 2U);
-  const trace::result<replay_plan> merged = decode(file.path());
-  ASSERT_TRUE(merged);
-  ASSERT_EQ(merged->threads.size(), 1U);
-  EXPECT_EQ(merged->threads[0].size(), 4U);
-  EXPECT_EQ(merged->slot_count, 1U);
+  trace::result<replay_plan> decoded = decode(file.path(), {.threads = thread_use::by_trace});
+  ASSERT_TRUE(decoded.has_value());
+  const replay_plan& plan = plan_of(decoded);
+  ASSERT_EQ(plan.threads.size(), 2U);
+  EXPECT_EQ(plan.trace_threads, 2U);
+  EXPECT_EQ(plan.threads[0].size(), 2U);
+  EXPECT_EQ(plan.threads[1].size(), 2U);
+  EXPECT_EQ(plan.slot_count, 2U);
+  trace::result<replay_plan> in_one = decode(file.path());
+  ASSERT_TRUE(in_one.has_value());
+  const replay_plan& merged = plan_of(in_one);
+  ASSERT_EQ(merged.threads.size(), 1U);
+  EXPECT_EQ(merged.threads[0].size(), 4U);
+  EXPECT_EQ(merged.slot_count, 1U);
 }
 
 TEST(ReplayPlan, NonsenseIsAnErrorWithItsEvent) {
   const temporary_trace twice(
       {allocation_event({.id = 1, .bytes = 1}), allocation_event({.id = 1, .bytes = 1})});
   const trace::result<replay_plan> first = decode(twice.path());
-  ASSERT_FALSE(first);
-  EXPECT_EQ(first.error().code, trace::errc::invalid);
-  EXPECT_EQ(first.error().event, 2U) << "the definition of the device is event 0";
+  ASSERT_FALSE(first.has_value());
+  EXPECT_EQ(error_of(first).code, trace::errc::invalid);
+  EXPECT_EQ(error_of(first).event, 2U) << "the definition of the device is event 0";
   const temporary_trace stale({free_event({.id = 1})});
-  EXPECT_FALSE(decode(stale.path()));
-  EXPECT_FALSE(decode("/nonexistent/trace.tpt"));
+  EXPECT_FALSE(decode(stale.path()).has_value());
+  EXPECT_FALSE(decode("/nonexistent/trace.tpt").has_value());
 }
 
 TEST(ReplayPlan, LiveBytesThatNoMachineHasAreAnError) {
@@ -117,17 +122,17 @@ TEST(ReplayPlan, LiveBytesThatNoMachineHasAreAnError) {
     events.push_back(allocation_event({.id = id, .bytes = trace::limits::tensor_bytes}));
   }
   const temporary_trace file(events);
-  const trace::result<replay_plan> plan = decode(file.path());
-  ASSERT_FALSE(plan);
-  EXPECT_EQ(plan.error().code, trace::errc::invalid);
+  const trace::result<replay_plan> decoded = decode(file.path());
+  ASSERT_FALSE(decoded.has_value());
+  EXPECT_EQ(error_of(decoded).code, trace::errc::invalid);
 }
 
 TEST(ReplayPlan, EmptyTraceIsAnEmptyPlan) {
   const temporary_trace file(std::vector<trace::event>{});
-  const trace::result<replay_plan> plan = decode(file.path());
-  ASSERT_TRUE(plan) << plan.error().message();
-  EXPECT_EQ(plan->operations, 0U);
-  EXPECT_EQ(plan->threads.size(), 1U);
+  trace::result<replay_plan> decoded = decode(file.path());
+  ASSERT_TRUE(decoded.has_value());
+  EXPECT_EQ(plan_of(decoded).operations, 0U);
+  EXPECT_EQ(plan_of(decoded).threads.size(), 1U);
 }
 
 }  // namespace

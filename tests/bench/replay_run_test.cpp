@@ -29,7 +29,7 @@ replay_figures must_run(const temporary_trace& file, const replay_settings& sett
       decode(file.path(), {.threads = settings.copies == 0 ? thread_use::by_trace : thread_use::one,
                            .keep_sizes = true});
   EXPECT_TRUE(plan.has_value());
-  replay_outcome outcome = run_replay(*plan, settings);
+  replay_outcome outcome = run_replay(plan_of(plan), settings);
   EXPECT_TRUE(outcome.figures.has_value()) << outcome.failure.reason;
   return outcome.figures.value_or(replay_figures{});
 }
@@ -111,9 +111,9 @@ TEST(ReplayRun, PrewarmedTraceHitsFromTheStart) {
 TEST(ReplayRun, AbsentDeviceIsAReasonNotACrash) {
   const temporary_trace file({allocation_event({.id = 1, .bytes = 1})});
   trace::result<replay_plan> plan = decode(file.path());
-  ASSERT_TRUE(plan);
-  const replay_outcome outcome =
-      run_replay(*plan, {.where = device::cuda(63), .touch = touch_mode::none, .copies = 1});
+  ASSERT_TRUE(plan.has_value());
+  const replay_outcome outcome = run_replay(
+      plan_of(plan), {.where = device::cuda(63), .touch = touch_mode::none, .copies = 1});
   EXPECT_FALSE(outcome.figures);
   EXPECT_NE(outcome.failure.reason.find("cuda:63"), std::string::npos);
 }
@@ -121,8 +121,8 @@ TEST(ReplayRun, AbsentDeviceIsAReasonNotACrash) {
 TEST(ReplayRun, TouchingMoreThanTheMachineHasIsRefused) {
   const temporary_trace file({allocation_event({.id = 1, .bytes = trace::limits::tensor_bytes})});
   trace::result<replay_plan> plan = decode(file.path());
-  ASSERT_TRUE(plan);
-  const replay_outcome outcome = run_replay(*plan, {.touch = touch_mode::all, .copies = 1});
+  ASSERT_TRUE(plan.has_value());
+  const replay_outcome outcome = run_replay(plan_of(plan), {.touch = touch_mode::all, .copies = 1});
   EXPECT_FALSE(outcome.figures);
   EXPECT_NE(outcome.failure.reason.find("80 %"), std::string::npos);
 }
