@@ -4,7 +4,8 @@
 // pattern, in a fresh process. peers.py runs it for ours and for its peers in turn; a peer is
 // loaded with LD_PRELOAD under --allocator malloc.
 //
-// Patterns: lifo frees what was just allocated; random64 keeps 64 alive and replaces a random one.
+// Patterns: lifo frees what was just allocated; random64 and random1024 keep so many alive and
+// replace a random one.
 // Times contain the loop (--allocator null shows what it costs); nothing is subtracted.
 #include "naive/naive_pool.hpp"
 #include <tidepool/cpu/backend.hpp>
@@ -45,7 +46,7 @@ struct options {
 
 constexpr const char* usage =
     "usage: pair_bench [--allocator tidepool|malloc|naive|null] [--size BYTES]\n"
-    "                  [--pattern lifo|random64] [--touch none|line] [--threads N]\n"
+    "                  [--pattern lifo|random64|random1024] [--touch none|line] [--threads N]\n"
     "                  [--chunks 7] [--chunk-ms 20] [--alignment BYTES] [--json]\n"
     "Prints the median and the least ns per allocate+free pair over the chunks.\n"
     "--alignment: of malloc and naive; default what malloc gives (16), tidepool gives 64.\n";
@@ -121,17 +122,18 @@ void lifo(const Allocator& from, std::uint64_t pairs, const options& chosen) {
 
 /// A thread's own set of live allocations and its random numbers.
 struct live_set {
-  std::array<held, 64> live{};
+  std::vector<held> live;  // 64 or 1024
+  unsigned shift = 58;     // of a random number, to make an index of it
   std::uint64_t random = 0x9e3779b97f4a7c15;
 };
 
 template <class Allocator>
-void random64(const Allocator& from, std::uint64_t pairs, const options& chosen, live_set& set) {
+void random_set(const Allocator& from, std::uint64_t pairs, const options& chosen, live_set& set) {
   for (std::uint64_t i = 0; i < pairs; ++i) {
     set.random ^= set.random << 13;
     set.random ^= set.random >> 7;
     set.random ^= set.random << 17;
-    held& slot = set.live[set.random >> 58];
+    held& slot = set.live[set.random >> set.shift];
     from.give(slot);
     slot = from.take();
     use(slot, chosen.touch, chosen.bytes);
@@ -154,6 +156,8 @@ std::vector<double> measure(const Allocator& from, const options& chosen, std::u
     set.random += index;
     const bool is_lifo = chosen.pattern == "lifo";
     if (!is_lifo) {
+      set.shift = chosen.pattern == "random64" ? 58 : 54;
+      set.live.resize(std::size_t{1} << (64 - set.shift));
       for (held& slot : set.live) {
         slot = from.take();
         use(slot, chosen.touch, chosen.bytes);
@@ -161,7 +165,7 @@ std::vector<double> measure(const Allocator& from, const options& chosen, std::u
     }
     const auto run = [&](std::uint64_t count) {
       const clock::time_point begin = clock::now();
-      is_lifo ? lifo(from, count, chosen) : random64(from, count, chosen, set);
+      is_lifo ? lifo(from, count, chosen) : random_set(from, count, chosen, set);
       return ns_since(begin);
     };
     // Every thread warms up; the first one finds how many pairs fill a chunk.
@@ -275,7 +279,7 @@ options parse(int argc, char** argv) {
     } else if (key == "--size") {
       chosen.bytes = std::max<std::size_t>(1, number(value));
     } else if (key == "--pattern") {
-      chosen.pattern = one_of(value, {"lifo", "random64"});
+      chosen.pattern = one_of(value, {"lifo", "random64", "random1024"});
     } else if (key == "--touch") {
       chosen.touch = one_of(value, {"none", "line"}) == "line";
     } else if (key == "--threads") {

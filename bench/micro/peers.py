@@ -194,7 +194,7 @@ def parse_command_line():
     parser.add_argument("--chunk-ms", type=int, default=20)
     parser.add_argument("--sizes", type=parse_size, nargs="+", default=SIZES,
                         help="for instance 256 64KiB 16MiB")
-    parser.add_argument("--pattern", choices=["lifo", "random64"], default="lifo")
+    parser.add_argument("--pattern", choices=["lifo", "random64", "random1024"], default="lifo")
     parser.add_argument("--touch", choices=["none", "line"], default="none")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--alignment", type=int, default=0,

@@ -64,7 +64,7 @@ class decoder {
     case trace::event_kind::free:
       return take_free(seen);
     case trace::event_kind::define_name:
-      define(plan_.names, seen.record.name, seen.text());
+      define(plan_.names, seen.record.id, seen.text());
       return {};
     case trace::event_kind::define_category:
       define(plan_.categories, seen.record.category, seen.text());
