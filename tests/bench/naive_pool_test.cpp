@@ -16,7 +16,7 @@ namespace {
 
 TEST(NaivePool, AllocationHasRecordAndAlignment) {
   naive_pool pool;
-  for (const std::size_t alignment : {16, 64, 256, 4096}) {
+  for (const std::size_t alignment : {16U, 64U, 256U, 4096U}) {
     const naive_pool::allocation made = pool.allocate(1000, 3, alignment);
     ASSERT_NE(made.id, 0U);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(made.data) % alignment, 0U);
