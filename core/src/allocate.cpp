@@ -130,7 +130,9 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
                             .bytes = rounded,
                             .alignment = alignment,
                             .size_class = size_class_of(rounded),
-                            .long_lived = request.lifecycle == lifecycle::persistent};
+                            // Caches that grow by concatenation live long, but not their blocks.
+                            .long_lived = request.lifecycle == lifecycle::persistent &&
+                                          request.category != category::kv_cache};
   front_cache* const cache = attach_this_thread(*this);
   const obtained got = obtain(demand, cache);
   if (got.slot == nullptr) {

@@ -71,7 +71,7 @@ struct pool_options {
   std::size_t minimum_alignment = 0;
   /// Bound of free bytes that one thread keeps ready: a quarter of it in blocks up to 1 MiB, the rest
   /// in larger ones, of which one is always allowed. 0: threads keep nothing.
-  std::size_t thread_cache_bytes = std::size_t{64} << 20;
+  std::size_t thread_cache_bytes = std::size_t{128} << 20;
   /// Bound of the same over all threads of the pool.
   std::size_t total_cache_bytes = std::size_t{512} << 20;
   /// Bound of free bytes kept ready centrally per device (pre-warmed blocks not counted) before they

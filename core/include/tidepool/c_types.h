@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Types of the C interface: values, options, answers and callbacks. Included by <tidepool.h>, which
+// has the functions. C11 and C++; fixed-width integers only, so that other languages can declare it.
+//
+// Structs that begin with `size` may grow at their end. The caller sets size = sizeof the struct it
+// was compiled with:
+//   options  fields beyond it have their defaults; a struct longer than the library knows is refused
+//            (TIDEPOOL_INVALID_ARGUMENT) unless the unknown bytes are zero;
+//   answers  at most size bytes are written; bytes unknown to the library become zero;
+//   reports to callbacks carry the library's size.
+// A size of 0, or one that is no multiple of 8, is refused. `reserved` must be 0. In options 0 means
+// the default, so `{.size = sizeof options}` is always right.
+#pragma once
+
+#include <tidepool/export.hpp>
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// What went wrong; equal in value to tidepool::errc.
+typedef int32_t tidepool_status;
+// A place for memory: the bits of tidepool::device; made by tidepool_device_cpu() and the like.
+typedef uint32_t tidepool_device;
+// Names one tensor of one pool for ever; 0 names nothing.
+typedef uint64_t tidepool_tensor_id;
+// An interned name of one pool; 0 names nothing.
+typedef uint32_t tidepool_name;
+// What a tensor is: 0..15 built in, 16..255 from tidepool_register_category.
+typedef uint8_t tidepool_category;
+// In which state a tensor is. One more than tidepool::lifecycle, so that 0 is the default.
+typedef uint8_t tidepool_lifecycle;
+
+// A pool; see tidepool_pool_create.
+typedef struct tidepool_pool tidepool_pool;
+// A source of memory, made by tidepool_cpu_backend_create and the like; given to a pool.
+typedef struct tidepool_backend tidepool_backend;
+
+// C has no scopes for enumerators: they carry the macros' prefix and case.
+// NOLINTBEGIN(readability-identifier-naming)
+enum {
+  TIDEPOOL_OK = 0,
+  TIDEPOOL_OUT_OF_MEMORY = 1,        // the device or the system has no more
+  TIDEPOOL_OVER_BUDGET = 2,          // a limit set by the user would be passed
+  TIDEPOOL_INVALID_ARGUMENT = 3,     // a null pointer, a size, an option that cannot be
+  TIDEPOOL_UNKNOWN_DEVICE = 4,       // no backend of this pool serves that device
+  TIDEPOOL_STALE_ID = 5,             // the tensor is gone: freed, freed twice or never made here
+  TIDEPOOL_KEY_IN_USE = 6,           // a live tensor already has this key
+  TIDEPOOL_NOT_FOUND = 7,            // no live tensor has this key or this address
+  TIDEPOOL_UNSUPPORTED = 8,          // the backend cannot do this
+  TIDEPOOL_BACKEND_UNAVAILABLE = 9,  // built without it, or no device present
+  TIDEPOOL_DEVICE_LOST = 10,         // a sticky device error: every later call answers this
+  TIDEPOOL_DRIVER_ERROR = 11,        // a system or driver call failed
+  TIDEPOOL_CLOSED = 12,              // the pool is closed
+  TIDEPOOL_TOO_MANY = 13             // a table is full: pools, tensors, references, streams, names
+};
+
+enum {
+  TIDEPOOL_CATEGORY_TEMPORARY = 0,
+  TIDEPOOL_CATEGORY_ACTIVATION = 1,
+  TIDEPOOL_CATEGORY_WORKSPACE = 2,
+  TIDEPOOL_CATEGORY_INPUT = 3,
+  TIDEPOOL_CATEGORY_OUTPUT = 4,
+  TIDEPOOL_CATEGORY_STAGING = 5,
+  TIDEPOOL_CATEGORY_COMMUNICATION = 6,
+  TIDEPOOL_CATEGORY_GRADIENT = 7,
+  TIDEPOOL_CATEGORY_WEIGHT = 8,
+  TIDEPOOL_CATEGORY_KV_CACHE = 9,
+  TIDEPOOL_CATEGORY_EXPERT = 10,
+  TIDEPOOL_CATEGORY_EMBEDDING = 11,
+  TIDEPOOL_CATEGORY_ADAPTER = 12,
+  TIDEPOOL_CATEGORY_OPTIMIZER = 13,
+  TIDEPOOL_CATEGORY_PERSISTENT = 14,
+  TIDEPOOL_CATEGORY_OTHER = 15
+};
+
+enum {
+  TIDEPOOL_LIFECYCLE_AUTOMATIC = 0,   // a request, never an answer: the category decides
+  TIDEPOOL_LIFECYCLE_TEMPORARY = 1,   // expected to be freed soon
+  TIDEPOOL_LIFECYCLE_PERSISTENT = 2,  // expected to stay
+  TIDEPOOL_LIFECYCLE_INACTIVE = 3,    // not needed now; first candidate for eviction
+  TIDEPOOL_LIFECYCLE_COMPRESSED = 4,  // its bytes are held compressed
+  TIDEPOOL_LIFECYCLE_EVICTED = 5      // its bytes are on another device than wanted
+};
+
+// Bits of tidepool_tensor_info.flags.
+enum {
+  TIDEPOOL_FLAG_PINNED_IN_PLACE = 1,  // between pin and unpin
+  TIDEPOOL_FLAG_SHARED = 2,           // more than one reference was ever handed out
+  TIDEPOOL_FLAG_TRACKED = 4,          // has an access entry
+  TIDEPOOL_FLAG_MOVABLE = 8,          // data may move; read between pin and unpin
+  TIDEPOOL_FLAG_ADOPTED = 16,         // foreign memory
+  TIDEPOOL_FLAG_SLICE = 32,           // a part of another tensor's block
+  TIDEPOOL_FLAG_KEYED = 64            // has a caller's key
+};
+
+enum {
+  TIDEPOOL_STREAM_NONE = 0,       // no stream: host order
+  TIDEPOOL_STREAM_ORDINARY = 1,   // a stream the application made
+  TIDEPOOL_STREAM_LEGACY = 2,     // CUDA's legacy default stream
+  TIDEPOOL_STREAM_PER_THREAD = 3  // CUDA's per-thread default stream
+};
+
+enum {
+  TIDEPOOL_MISUSE_STALE_FREE = 0,   // freed twice, or freed after its slot was reused
+  TIDEPOOL_MISUSE_FOREIGN_ID = 1,   // an id that this pool never made
+  TIDEPOOL_MISUSE_STALE_USE = 2,    // use of an id after its tensor was freed
+  TIDEPOOL_MISUSE_RACING_FREE = 3,  // two threads freed one tensor at the same time
+  TIDEPOOL_MISUSE_UNBALANCED = 4,   // unpin without pin
+  TIDEPOOL_MISUSE_AFTER_CLOSE = 5   // allocation from a closed pool
+};
+// NOLINTEND(readability-identifier-naming)
+
+// In pool options: no bound, and nothing at all (0 is the default).
+#define TIDEPOOL_UNLIMITED SIZE_MAX
+#define TIDEPOOL_NOTHING (SIZE_MAX - 1)
+
+// One block of device memory under one name. A failed call leaves {NULL, 0}.
+typedef struct tidepool_tensor {
+  void* data;
+  tidepool_tensor_id id;
+} tidepool_tensor;
+
+// A queue of device work. All zero: none. `number` is given by tidepool_attach.
+typedef struct tidepool_stream {
+  void* handle;
+  uint32_t kind;
+  uint32_t number;
+} tidepool_stream;
+
+typedef struct tidepool_allocation_options {
+  size_t size;
+  tidepool_stream stream;        // the memory is usable in this stream's order
+  uint64_t key;                  // caller's own id for tidepool_find_key
+  size_t alignment;              // bytes, a power of two up to 1 GiB; 0: the device's default
+  tidepool_name name;            // from tidepool_intern
+  tidepool_category category;    // 0: temporary
+  tidepool_lifecycle lifecycle;  // 0: the category decides
+  uint8_t movable;               // not 0: the pool may move it while it is not pinned
+  uint8_t tracked;               // not 0: give it an access entry even if its category has none
+} tidepool_allocation_options;
+
+// Called once when the last reference is gone, outside every lock.
+typedef void (*tidepool_release_callback)(void* data, size_t bytes, void* context);
+
+typedef struct tidepool_adopt_options {
+  size_t size;
+  uint64_t key;
+  tidepool_release_callback release;  // may be NULL
+  void* context;
+  tidepool_name name;
+  tidepool_category category;    // 0: TIDEPOOL_CATEGORY_OTHER
+  tidepool_lifecycle lifecycle;  // 0: the category decides
+  uint8_t tracked;
+  uint8_t reserved;
+} tidepool_adopt_options;
+
+typedef struct tidepool_misuse_report {
+  size_t size;
+  tidepool_tensor_id id;
+  uint64_t count;    // misuses seen by this pool so far, this one included
+  const char* text;  // one static sentence
+  uint32_t kind;     // TIDEPOOL_MISUSE_...
+  uint32_t reserved;
+} tidepool_misuse_report;
+
+// Called outside every lock, on the thread that did it.
+typedef void (*tidepool_misuse_handler)(const tidepool_misuse_report* report, void* context);
+// Chooses a device for tidepool_device_automatic(). Must answer a device that the pool has.
+typedef tidepool_device (*tidepool_placement_policy)(size_t bytes,
+                                                     const tidepool_allocation_options* options,
+                                                     void* context);
+
+// Byte figures: 0 is the default, TIDEPOOL_UNLIMITED no bound, TIDEPOOL_NOTHING zero bytes.
+typedef struct tidepool_pool_options {
+  size_t size;
+  size_t limit_bytes;         // reserved bytes per device, caches included; default: unlimited
+  size_t minimum_alignment;   // of every allocation, a power of two; default: the device's
+  size_t thread_cache_bytes;  // free bytes that one thread keeps ready; default 64 MiB
+  size_t total_cache_bytes;   // the same over all threads; default 512 MiB
+  size_t ready_bytes;         // free bytes kept ready centrally per device; default 32 MiB
+  size_t max_tensors;         // alive or ready at once, at most 2^25; default 2^22
+  size_t max_cached_lanes;    // that threads cache for, at most 16; default 16
+  tidepool_misuse_handler on_misuse;  // default: one message on stderr, then only counted
+  void* misuse_context;
+  tidepool_placement_policy placement;  // default: the first device of the first backend
+  void* placement_context;
+} tidepool_pool_options;
+
+// A consistent copy of a tensor's record.
+typedef struct tidepool_tensor_info {
+  size_t size;
+  tidepool_tensor_id id;
+  void* data;
+  size_t bytes;               // requested
+  size_t capacity;            // length of the block, >= bytes; of a slice: its own bytes
+  uint64_t key;               // 0: none
+  tidepool_tensor_id parent;  // of a slice: the tensor whose block it shares
+  tidepool_device where;
+  tidepool_name name;
+  uint32_t references;  // >= 1 while alive; a pin is one too
+  uint32_t pins;        // pin minus unpin
+  uint32_t stream;      // dense number of the stream it was allocated on, 0: none
+  tidepool_category category;
+  tidepool_lifecycle lifecycle;
+  uint8_t flags;  // TIDEPOOL_FLAG_...
+  uint8_t reserved;
+} tidepool_tensor_info;
+
+typedef struct tidepool_failure {
+  size_t size;
+  size_t requested;   // bytes asked for
+  const char* text;   // static text with more detail, or NULL
+  tidepool_status status;
+  int32_t native;     // errno or the driver's code, 0: none
+  tidepool_device where;
+  uint32_t reserved;
+} tidepool_failure;
+
+// Sees every allocation and free of a pool: called on the thread that allocates or frees, after an
+// allocation and before a free; calls of different threads may overlap. Any callback may be NULL.
+// They may use other pools, not this one.
+typedef struct tidepool_observer {
+  size_t size;
+  void (*on_allocate)(const tidepool_tensor_info* made, void* context);
+  void (*on_free)(const tidepool_tensor_info* ending, void* context);
+  void (*on_failure)(const tidepool_failure* why, void* context);
+  void* context;
+} tidepool_observer;
+
+typedef struct tidepool_device_description {
+  size_t size;
+  size_t alignment;    // of every block, a power of two
+  size_t total_bytes;  // physical size, 0: unknown
+  tidepool_device where;
+  uint8_t host_accessible;
+  uint8_t stream_ordered;  // frees are ordered by streams
+  uint8_t can_populate;
+  uint8_t can_extend;
+  char name[64];  // for people; cut where longer
+} tidepool_device_description;
+
+typedef struct tidepool_memory_info {
+  size_t size;
+  size_t reserved_bytes;      // backed by the system now
+  size_t free_bytes;          // of these, not in blocks handed out
+  size_t largest_free_bytes;  // largest block that needs no growth
+  size_t address_space_bytes;
+  uint64_t system_calls;  // memory calls to the system or driver so far
+} tidepool_memory_info;
+
+typedef struct tidepool_trim_report {
+  size_t size;
+  size_t released_bytes;  // given back to the system by this call
+  size_t reserved_bytes;  // still backed afterwards
+  size_t in_use_bytes;    // blocks of live tensors: why reserved_bytes could not shrink
+} tidepool_trim_report;
+
+// `count` free blocks that serve requests up to `bytes` bytes.
+typedef struct tidepool_prewarm_item {
+  size_t bytes;
+  size_t count;
+} tidepool_prewarm_item;
+
+typedef struct tidepool_prewarm_plan {
+  size_t size;
+  const tidepool_prewarm_item* items;
+  size_t item_count;
+  uint32_t no_populate;  // not 0: leave the page faults to the first use
+  uint32_t threads;      // that populate; 0: as many as the machine has, at most 8
+} tidepool_prewarm_plan;
+
+typedef struct tidepool_prewarm_report {
+  size_t size;
+  size_t blocks;
+  size_t bytes;
+  size_t populated_bytes;  // 0 where the backend cannot populate
+} tidepool_prewarm_report;
+
+// Exact at the moment of the call; peaks of several devices are added.
+typedef struct tidepool_statistics {
+  size_t size;
+  uint64_t allocations;
+  uint64_t frees;
+  uint64_t front_hits;       // served from the calling thread's ready slots
+  uint64_t ready_hits;       // served from the pool's ready slots
+  uint64_t refills;          // served by asking the backend
+  uint64_t requested_bytes;  // live now, as requested
+  uint64_t live;             // tensors alive now
+  uint64_t reserved_bytes;   // backed by the system now
+  uint64_t peak_reserved_bytes;
+  uint64_t live_bytes;    // blocks of live tensors (>= requested_bytes)
+  uint64_t cached_bytes;  // free blocks in caches and ready lists
+  uint64_t system_calls;  // memory calls to the system or driver
+  // Of the whole pool, whatever the device:
+  uint64_t misuses;
+  uint64_t failures;  // allocations that answered an error
+  uint64_t recalls;   // times that caches of threads were taken back
+  uint64_t threads;   // that have a cache
+  double allocate_mean_ns;  // of sampled operations; 0 without samples
+  double free_mean_ns;
+} tidepool_statistics;
+
+#ifdef __cplusplus
+}
+#endif
