@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// address_space: a zero-filled, readable and writable range of addresses whose pages are backed when
-// they are first written. For core's own tables; tensors' memory comes from backends.
+// address_space: a zero-filled, readable and writable range of addresses whose pages are backed
+// when they are first written. For core's own tables; tensors' memory comes from backends.
 #pragma once
 
 #include <cstddef>

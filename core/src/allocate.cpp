@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Allocation in general: what is asked for is checked, a lane and a block are found, and the record is
-// filled and published. The plain warm case never comes here.
+// Allocation in general: what is asked for is checked, a lane and a block are found, and the record
+// is filled and published. The plain warm case never comes here.
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The heavy side of a biased lock. An owner says "busy" with a plain store and then looks whether its
-// gate is open, without a fence between; whoever closes the gate runs a barrier in every running
-// thread of the process, so that either the owner sees the closed gate or the closer sees "busy".
-// membarrier(2), PRIVATE_EXPEDITED; where the system refuses it, and under ThreadSanitizer, which
-// cannot see it, owners use sequentially consistent operations instead (needs_fences).
+// The heavy side of a biased lock. An owner says "busy" with a plain store and then looks whether
+// its gate is open, without a fence between; whoever closes the gate runs a barrier in every
+// running thread of the process, so that either the owner sees the closed gate or the closer sees
+// "busy". membarrier(2), PRIVATE_EXPEDITED; where the system refuses it, and under ThreadSanitizer,
+// which cannot see it, owners use sequentially consistent operations instead (needs_fences).
 // Source: Dice, Huang, Yang: Asymmetric Dekker Synchronization (2001); membarrier(2).
 #pragma once
 

@@ -162,9 +162,9 @@ void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes,
   sum.requested += bytes;
 }
 
-// Raises how many blocks of a class the thread may keep. A class that may keep none takes capacity from
-// the thread's richest class of its kind. Sum over classes of limit * size <= budget, or one block
-// alone above 1 MiB.
+// Raises how many blocks of a class the thread may keep. A class that may keep none takes capacity
+// from the thread's richest class of its kind. Sum over classes of limit * size <= budget, or one
+// block alone above 1 MiB.
 void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept {
   if (where.number >= options_.max_cached_lanes) {
     return;
@@ -210,8 +210,9 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
   }
 }
 
-// Halves the limit of the small or large magazine with the most capacity; its oldest blocks beyond the
-// new limit go to `out`. False: no magazine of this kind has any. Pre: the caller has the cache.
+// Halves the limit of the small or large magazine with the most capacity; its oldest blocks beyond
+// the new limit go to `out`. False: no magazine of this kind has any. Pre: the caller has the
+// cache.
 bool pool_core::halve_richest(front_cache& cache, bool large, std::span<record*> out,
                               std::size_t& count) noexcept {
   magazine* richest = nullptr;
@@ -336,8 +337,8 @@ void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache
   }
 }
 
-// A live tensor's block became longer: it belongs to another class from now on. Counted as a free of
-// the old and an allocation of the new class.
+// A live tensor's block became longer: it belongs to another class from now on. Counted as a free
+// of the old and an allocation of the new class.
 void pool_core::rebin(lane& where, record& slot, std::uint64_t bytes) noexcept {
   const unsigned old_class = slot.size_class.load(std::memory_order_relaxed);
   const unsigned new_class = class_of_block(slot.capacity.load(std::memory_order_relaxed));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// flat_index: a map from a non-zero 64-bit key to a slot number; open addressing with linear probing,
-// load at most 1/2, deletion by shifting back. For callers' keys and for block addresses; never on
-// the warm path. Thread safety: one mutex.
+// flat_index: a map from a non-zero 64-bit key to a slot number; open addressing with linear
+// probing, load at most 1/2, deletion by shifting back. For callers' keys and for block addresses;
+// never on the warm path. Thread safety: one mutex.
 #pragma once
 
 #include <cstddef>

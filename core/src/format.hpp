@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small text helpers: printf into a string (std::format is not in g++ 12), byte counts and devices for
-// people.
+// Small text helpers: printf into a string (std::format is not in g++ 12), byte counts and devices
+// for people.
 #pragma once
 
 #include <tidepool/device.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes nothing,
-// is counted and goes to one handler.
+// Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes
+// nothing, is counted and goes to one handler.
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>

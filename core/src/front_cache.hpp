@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// front_cache: the ready slots of one thread for one pool, behind a biased lock. Its owner works on it
-// with plain stores; everybody else closes the gate, waits until the owner is out, and has it alone.
+// front_cache: the ready slots of one thread for one pool, behind a biased lock. Its owner works on
+// it with plain stores; everybody else closes the gate, waits until the owner is out, and has it
+// alone.
 //
 //   owner:   busy = 1; c = gate; work on c; busy = 0
 //   closer:  gate = sentinel; barrier in all threads; wait for busy == 0; work; gate = cache
@@ -16,7 +17,8 @@
 // holds all counts; `word` is depth and pops in one, so a pop adds one constant and a push another:
 //   word = pops << 16 | depth,  pop: word += (1 << 16) - 1,  push: word += 1
 //   pops since birth = pops_base + (word >> 16) - (2^48 - sample_period)
-//   pushes since birth = depth + pops - filled      (filled: moved in minus moved out by slow paths)
+//   pushes since birth = depth + pops - filled (filled: moved in minus moved out by slow paths)
+//
 // The pops start `sample_period` below their overflow: the carry of the add asks for a sample.
 //
 // Thread safety: fields marked "owner" are touched inside the biased lock only.
@@ -129,7 +131,8 @@ static_assert(sizeof(lane_front) % 64 == 0 && offsetof(lane_front, magazines) % 
 
 struct front_cache;
 
-/// One pool's entry in a thread's table. Written by its thread, except `cache`, which closers write.
+/// One pool's entry in a thread's table. Written by its thread, except `cache`, which closers
+/// write.
 struct alignas(16) way_entry {
   constexpr way_entry() noexcept;
   std::atomic<front_cache*> cache;
@@ -175,7 +178,8 @@ struct alignas(64) front_cache {
   [[nodiscard]] lane_front& lane(std::size_t number) noexcept;
   [[nodiscard]] magazine& lane0_magazine(unsigned size_class) noexcept;
 
-  /// The owner's entry from slow paths: true when the biased lock is held. leave() ends it either way.
+  /// The owner's entry from slow paths: true when the biased lock is held. leave() ends it either
+  /// way.
   [[nodiscard]] bool enter() noexcept {
     if (home != nullptr) {
       return &home->enter() == this;
@@ -227,10 +231,11 @@ extern constinit sentinel_cache sentinel;
 
 constexpr way_entry::way_entry() noexcept : cache(&sentinel.cache) {}
 
-// --- The calling thread -------------------------------------------------------------------------
+// The calling thread.
 
-/// Each thread has a table of ways in static TLS; every pool has a way of its own, or, when more than
-/// `pool_ways` pools live at once, the last one, which stays closed: such pools work by slow paths.
+/// Each thread has a table of ways in static TLS; every pool has a way of its own, or, when more
+/// than `pool_ways` pools live at once, the last one, which stays closed: such pools work by slow
+/// paths.
 inline constexpr std::size_t pool_ways = 15;
 struct way_table {
   way_entry way[pool_ways + 1];

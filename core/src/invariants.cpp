@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Walks the pool's structures and names the first broken invariant. For tests and debugging. Exact only
-// while no other thread works on the pool.
+// Walks the pool's structures and names the first broken invariant. For tests and debugging. Exact
+// only while no other thread works on the pool.
 #include "pool_core.hpp"
 #include "recall.hpp"
 

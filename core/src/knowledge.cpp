@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the pool answers about a tensor, and changes of what it knows. Records are read without a lock.
+// What the pool answers about a tensor, and changes of what it knows. Records are read without a
+// lock.
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -9,7 +10,8 @@ inline namespace v0 {
 namespace detail {
 
 // The seqlock's reader: header, fields, header. Fields of a live record change one at a time and by
-// atomic stores (name, category, size in place), so a copy between two equal generations is consistent.
+// atomic stores (name, category, size in place), so a copy between two equal generations is
+// consistent.
 bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
   record& r = slots.at(id.value());
   const std::uint64_t header = r.header.load(std::memory_order_acquire);

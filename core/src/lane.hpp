@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lanes and devices of a pool. A lane is what blocks may be reused within: a device, or a device and a
-// stream. Lane 0 is the pool's first device.
+// Lanes and devices of a pool. A lane is what blocks may be reused within: a device, or a device
+// and a stream. Lane 0 is the pool's first device.
 #pragma once
 
 #include "ready_list.hpp"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// latency_sampler: what operations cost, without a clock per operation. A warm operation is timed when
-// a magazine's pop count carries (every sample_period pops): the thread's own gate is closed, so that
-// the next operation, or the one after, comes to the slow path, which opens the gate again and times
-// the ordinary operation. One slow operation in 16 is timed too. The mean weighs both by how often
-// each happened.
+// latency_sampler: what operations cost, without a clock per operation. A warm operation is timed
+// when a magazine's pop count carries (every sample_period pops): the thread's own gate is closed,
+// so that the next operation, or the one after, comes to the slow path, which opens the gate again
+// and times the ordinary operation. One slow operation in 16 is timed too. The mean weighs both by
+// how often each happened.
 // Thread safety: relaxed atomics; touched by samples only.
 #pragma once
 

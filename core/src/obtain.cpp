@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finding a free block for a request: the thread's magazine, the pool's ready list, the backend, and the
-// out-of-memory ladder. Every step leaves the pool as it was when it fails.
+// Finding a free block for a request: the thread's magazine, the pool's ready list, the backend,
+// and the out-of-memory ladder. Every step leaves the pool as it was when it fails.
 #include "pool_core.hpp"
 
 #include <algorithm>
@@ -72,7 +72,8 @@ record* pool_core::screen(record& slot) noexcept {
   return nullptr;
 }
 
-// Asks the backend for up to out.size() blocks and binds them. Post: count records in out, or `why`.
+// Asks the backend for up to out.size() blocks and binds them. Post: count records in out, or
+// `why`.
 status pool_core::refill(const block_demand& demand, std::span<record*> out, std::size_t& count,
                          bool may_grow) noexcept {
   device_entry& device = *demand.where->device;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pool_core: the state behind a pool handle. It lives until the handle and the last tensor are gone.
+// pool_core: the state behind a pool handle. It lives until the handle and the last tensor are
+// gone.
 //
 // One allocation, step by step: see core/README.md. Where the steps live:
 //   warm_path.cpp     pop and push on the thread's magazine
@@ -80,12 +81,12 @@ struct obtained {
 
 class pool_core {
  public:
-  // --- Hot: read by every warm operation, written once --------------------------------------------
+  // Hot: read by every warm operation, written once.
   std::ptrdiff_t way = 0;        // offset_of_way: this pool's entry in each thread's table
   std::uint32_t lane0_bits = 0;  // device of lane 0; never equal to a device when not plain enough
   slot_table slots;
 
-  // --- Making and ending (lifetime.cpp) ----------------------------------------------------------
+  // Making and ending (lifetime.cpp).
   [[nodiscard]] static result<pool_core*> make(std::vector<std::unique_ptr<backend>> backends,
                                                const pool_options& options) noexcept;
   /// Live tensors left. Idempotent.
@@ -118,7 +119,7 @@ class pool_core {
   /// A tensor that was alive when the pool closed is gone.
   void forget_tensor() noexcept { uses_.fetch_sub(1, std::memory_order_acq_rel); }
 
-  // --- Allocation (allocate.cpp, obtain.cpp) ------------------------------------------------------
+  // Allocation (allocate.cpp, obtain.cpp).
   [[nodiscard]] raw_tensor allocate(allocation_request request) noexcept;
   [[nodiscard]] raw_tensor allocate_empty(const allocation_request& request, lane& where) noexcept;
   [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
@@ -126,11 +127,11 @@ class pool_core {
   [[nodiscard]] lane* find_lane(device where, const stream_ref& stream) noexcept;
   [[nodiscard]] status last_failure_on(device where, std::size_t bytes, errc code) const noexcept;
 
-  // --- Free (free.cpp) ----------------------------------------------------------------------------
+  // Free (free.cpp).
   errc deallocate(tensor_id id, const stream_ref& stream) noexcept;
   errc report(misuse_kind kind, tensor_id id) noexcept;
 
-  // --- Parts and references (parts.cpp) -------------------------------------------------------------
+  // Parts and references (parts.cpp).
   errc retain(tensor_id id) noexcept;
   [[nodiscard]] result<raw_tensor> adopt(void* data, std::size_t bytes, device where,
                                          const adopt_options& options) noexcept;
@@ -140,7 +141,7 @@ class pool_core {
   errc unpin(tensor_id id) noexcept;
   errc resize(tensor_id id, std::size_t bytes) noexcept;
 
-  // --- Knowledge (knowledge.cpp) --------------------------------------------------------------------
+  // Knowledge (knowledge.cpp).
   [[nodiscard]] bool read(tensor_id id, tensor_info& info) const noexcept;
   [[nodiscard]] result<tensor_id> find(const void* data) noexcept;
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
@@ -152,11 +153,11 @@ class pool_core {
   name_table names;
   category_table categories;
 
-  // --- Streams (streams.cpp) ------------------------------------------------------------------------
+  // Streams (streams.cpp).
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
   errc retire(device where, const stream_ref& stream) noexcept;
 
-  // --- Memory (recall.cpp, memory.cpp) ----------------------------------------------------------------
+  // Memory (recall.cpp, memory.cpp).
   /// All free blocks of all threads and ready lists go back to the backends.
   void recall(bool reserves_too) noexcept;
   [[nodiscard]] trim_report trim(device_entry& where, std::size_t keep_bytes) noexcept;
@@ -171,12 +172,12 @@ class pool_core {
     return descriptions_;
   }
 
-  // --- Observation (recall.cpp, statistics.cpp, invariants.cpp) --------------------------------------
+  // Observation (recall.cpp, statistics.cpp, invariants.cpp).
   [[nodiscard]] tidepool::statistics statistics() noexcept;
   void set_observer(allocation_observer* observer) noexcept;
   [[nodiscard]] const char* check_invariants() noexcept;
 
-  // --- Sampling (warm_path.cpp) ----------------------------------------------------------------------
+  // Sampling (warm_path.cpp).
   /// Closes this thread's gate, so that the operation after `operations - 1` others is timed.
   void arm_sample(front_cache& cache, std::uint32_t operations) noexcept;
   /// Is the gate closed for a sample? Then it is open again: repeat the operation, and time it or

@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// record: the 64 bytes of metadata of one slot, the only metadata line that a warm allocation or free
-// touches. Records live in the slot table and never move. A record is bound to a free or used block
-// for as long as the block is ready or in use; slices, adopted memory and empty tensors have none.
+// record: the 64 bytes of metadata of one slot, the only metadata line that a warm allocation or
+// free touches. Records live in the slot table and never move. A record is bound to a free or used
+// block for as long as the block is ready or in use; slices, adopted memory and empty tensors have
+// none.
 //
 // The header word is a seqlock and the whole truth about who may use the slot:
 //   bit 63       free
 //   bits 62..32  generation, 1..2^31-1; one generation serves one tensor
 //   bits 31..0   self:  bit 31 = 0, slot << 6 | pool tag     (compact form, and every free slot)
 //                state: bit 31 = 1, references 15, lifecycle 8, flags 8   (full form)
-// A plain tensor (one reference, temporary, no flags) is in compact form: its header equals its id, so
-// one compare at free checks pool, slot, generation, liveness and uniqueness at once. Everything else
-// is in full form, which that compare sends to the slow path.
+// A plain tensor (one reference, temporary, no flags) is in compact form: its header equals its id,
+// so one compare at free checks pool, slot, generation, liveness and uniqueness at once. Everything
+// else is in full form, which that compare sends to the slow path.
 //   id             = generation << 32 | self
 //   live compact   <=> header == id
 //   live full      <=> header >> 32 == generation and bit 31 set
 //   free           <=> bit 63 set; the generation is the one of the *next* tensor
 //   retired        <=> header == self: the generation wrapped, the slot is never used again
-// Freeing adds `free_step` = 2^63 + 2^32: it sets the bit and steps the generation, and the step from
-// the last generation carries out of the word and leaves `self`, which no pop takes for free.
+// Freeing adds `free_step` = 2^63 + 2^32: it sets the bit and steps the generation, and the step
+// from the last generation carries out of the word and leaves `self`, which no pop takes for free.
 //
-// Thread safety: atomics, plain moves on x86-64. The owner of a free slot (its magazine, its ready list)
-// writes the other fields before it publishes a live header with release order; readers load the
-// header, the fields with acquire order and the header again.
+// Thread safety: atomics, plain moves on x86-64. The owner of a free slot (its magazine, its ready
+// list) writes the other fields before it publishes a live header with release order; readers load
+// the header, the fields with acquire order and the header again.
 #pragma once
 
 #include <tidepool/attributes.hpp>
@@ -65,8 +66,8 @@ struct alignas(64) record {
 static_assert(sizeof(record) == 64 && alignof(record) == 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
-// Lists of free records. The link is a field of its own: a record that misuse put into two places stays
-// a valid link in one while it is used through the other.
+// Lists of free records. The link is a field of its own: a record that misuse put into two places
+// stays a valid link in one while it is used through the other.
 [[nodiscard]] inline record* next_of(record& r) noexcept {
   const std::int32_t distance = r.next.load(std::memory_order_relaxed);
   return distance == 0 ? nullptr : &r + distance;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Names and categories. Eviction priorities of the built-in categories follow users.md 7.3: caches and
-// staging first, work in progress last.
+// Names and categories. Eviction priorities of the built-in categories follow users.md 7.3: caches
+// and staging first, work in progress last.
 #include "registry.hpp"
 
 #include <exception>

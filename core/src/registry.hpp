@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Interned names and categories of a pool: small append-only tables. Thread safety: one mutex to add;
-// reading a name or priority by id takes none.
+// Interned names and categories of a pool: small append-only tables. Thread safety: one mutex to
+// add; reading a name or priority by id takes none.
 #pragma once
 
 #include <tidepool/attributes.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Summing statistics: every front cache is closed for a moment, so the sums are exact and the owners'
-// counters need not be atomic.
+// Summing statistics: every front cache is closed for a moment, so the sums are exact and the
+// owners' counters need not be atomic.
 #include "pool_core.hpp"
 #include "recall.hpp"
 #include <tidepool/statistics.hpp>

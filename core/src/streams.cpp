@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Streams of stream-ordered devices: each is a lane of its own, within which blocks are reused without
-// waiting. Devices that are not stream-ordered have one lane, and streams mean nothing to them.
+// Streams of stream-ordered devices: each is a lane of its own, within which blocks are reused
+// without waiting. Devices that are not stream-ordered have one lane, and streams mean nothing to
+// them.
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The warm path: pop and push on the calling thread's magazine. Two functions, no lock, no atomic
-// read-modify-write, no call; everything else is behind a tail call to a slow path. What they cost is
-// checked by tests: instructions under callgrind, and no locked instruction in the disassembly.
+// read-modify-write, no call; everything else is behind a tail call to a slow path. What they cost
+// is checked by tests: instructions under callgrind, and no locked instruction in the disassembly.
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/assert.hpp>

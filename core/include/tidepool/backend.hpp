@@ -97,7 +97,8 @@ class TIDEPOOL_EXPORT backend {
   [[nodiscard]] virtual refill_result refill(const block_request& request,
                                              std::span<block> blocks) noexcept = 0;
 
-  /// One block of at least request.bytes bytes, more only by rounding to pages.
+  /// One block of at least request.bytes bytes: rounded to pages, and by up to 1/32 more unless
+  /// request.long_lived, so that tensors that grow slowly find their blocks again.
   [[nodiscard]] virtual result<block> allocate_large(const block_request& request) noexcept = 0;
 
   /// Takes blocks back, of any sizes, in the order of `stream`. Never fails; a failed give-back to

@@ -52,8 +52,8 @@ template <class T>
     return false;
   }
   const auto* const bytes = reinterpret_cast<const unsigned char*>(from);
-  if (size > sizeof(T) && std::any_of(bytes + sizeof(T), bytes + size,
-                                      [](unsigned char byte) { return byte != 0; })) {
+  if (size > sizeof(T) &&
+      std::any_of(bytes + sizeof(T), bytes + size, [](unsigned char byte) { return byte != 0; })) {
     return false;
   }
   to = {};

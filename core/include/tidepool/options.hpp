@@ -69,13 +69,13 @@ struct pool_options {
   std::size_t limit_bytes = SIZE_MAX;
   /// Alignment that every allocation has at least; raised to the device's own. Power of two.
   std::size_t minimum_alignment = 0;
-  /// Bound of free bytes that one thread keeps ready: a quarter of it in blocks up to 1 MiB, the rest
-  /// in larger ones, of which one is always allowed. 0: threads keep nothing.
+  /// Bound of free bytes that one thread keeps ready: a quarter of it in blocks up to 1 MiB, the
+  /// rest in larger ones, of which one is always allowed. 0: threads keep nothing.
   std::size_t thread_cache_bytes = std::size_t{128} << 20;
   /// Bound of the same over all threads of the pool.
   std::size_t total_cache_bytes = std::size_t{512} << 20;
-  /// Bound of free bytes kept ready centrally per device (pre-warmed blocks not counted) before they
-  /// go back to the backend's heap.
+  /// Bound of free bytes kept ready centrally per device (pre-warmed blocks not counted) before
+  /// they go back to the backend's heap.
   std::size_t ready_bytes = std::size_t{32} << 20;
   /// Upper bound of tensors alive or ready at once; rounded up to a power of two, at most 2^25.
   /// Costs address space (128 bytes each), not memory.

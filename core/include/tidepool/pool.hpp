@@ -85,9 +85,7 @@ class TIDEPOOL_EXPORT pool {
   /// Closes. Live tensors stay usable; the memory of the pool lives until the last is gone.
   ~pool();
 
-  // --- Allocation
-  // ---------------------------------------------------------------------------------
-
+  // Allocation.
   /// Memory for `bytes` bytes on `where`, uninitialised. Zero bytes is a valid tensor with null
   /// data. Alignment: the request's, at least 64 bytes and the device's own. Throws out_of_memory
   /// (also for a limit) or error (unknown_device, invalid_argument, closed). Stream order: usable
@@ -137,9 +135,7 @@ class TIDEPOOL_EXPORT pool {
   [[nodiscard]] result<tensor> try_adopt(void* data, std::size_t bytes, device where = {},
                                          const adopt_options& options = {}) noexcept;
 
-  // --- References and parts
-  // -----------------------------------------------------------------------
-
+  // References and parts.
   /// One more owner of the same tensor. too_many: 32767 references.
   [[nodiscard]] result<tensor> share(const tensor& of) noexcept;
   /// One more reference, ended by release or deallocate.
@@ -157,9 +153,7 @@ class TIDEPOOL_EXPORT pool {
   /// unsupported or out_of_memory: nothing changed. Pre: `what` has one reference and no slices.
   errc resize(tensor& what, std::size_t bytes) noexcept;
 
-  // --- Knowledge
-  // ----------------------------------------------------------------------------------
-
+  // Knowledge.
   /// A consistent copy of the record; from any thread, without a lock.
   [[nodiscard]] result<tensor_info> info(tensor_id id) const noexcept;
   /// The tensor whose data begins at `data`. The first call builds an index of all blocks; from
@@ -189,18 +183,14 @@ class TIDEPOOL_EXPORT pool {
 
   [[nodiscard]] std::span<const device_description> devices() const noexcept;
 
-  // --- Streams
-  // ------------------------------------------------------------------------------------
-
+  // Streams.
   /// Gives a stream of `where` its dense number; the answer makes later calls cheapest. On devices
   /// that are not stream-ordered: accepted, number 0.
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
   /// To be called before the stream is destroyed.
   errc retire(device where, const stream_ref& stream) noexcept;
 
-  // --- Memory
-  // -------------------------------------------------------------------------------------
-
+  // Memory.
   /// Takes all free blocks back from threads and ready lists and gives memory to the system until
   /// at most keep_bytes per device are reserved. Live tensors are not touched. Post: reserved <=
   /// max(keep_bytes, what live tensors hold in spans); the report has the figures. Cost: interrupts
@@ -216,9 +206,7 @@ class TIDEPOOL_EXPORT pool {
   prewarm_report prewarm(const prewarm_plan& plan);
   [[nodiscard]] memory_info memory(device where) const noexcept;
 
-  // --- Observation
-  // --------------------------------------------------------------------------------
-
+  // Observation.
   /// Exact sums over all threads. Cost: interrupts each thread's cache once.
   [[nodiscard]] tidepool::statistics statistics() const;
   /// Null detaches. After the call returns no further call into the previous observer begins.
