@@ -7,10 +7,11 @@
 # the first calls' symbol look-up and function frames cancel; nothing else is left out:
 #   inside the library   all instructions from entry to return of allocate_plain and deallocate_id
 #   with the calls       that, and the two call instructions: what the limit is for
-#   with the loop        everything executed by measured_pairs of warm_pair.cpp: the loop, the inline
-#                        part of pool::allocate_raw and, with shared libraries, the linkage table
-# One pair in many that takes a sampled, longer way is in the mean. Instructions do not depend on the
-# machine's load: one run is enough. Valgrind may refuse membarrier, which the library then does
+#   with the loop        everything executed by measured_pairs of warm_pair.cpp: the loop, the
+#                        inline part of pool::allocate_raw and, with shared libraries, the linkage
+#                        table
+# One pair in many that takes a sampled, longer way is in the mean. Instructions do not depend on
+# the machine's load: one run is enough. Valgrind may refuse membarrier, which the library then does
 # without (core/README.md): the count is then of that path.
 #
 # Exit codes: 0 ok, 1 above the limit, 2 failed to measure, 77 no valgrind.
