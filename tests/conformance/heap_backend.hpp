@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// heap_backend: the smallest backend there can be, over aligned_alloc. Every block is claimed and
+// allocated by itself and goes back to the heap when it is taken back, so reserved bytes == bytes
+// in blocks handed out, and ASan sees every use after the pool gave a block away. It remembers
+// what it handed out and counts what comes back wrongly; calls can be refused.
+// Thread-safe. For tests of any folder.
+#pragma once
+
+#include <tidepool/backend.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <span>
+
+namespace tidepool::test {
+
+/// What outlives the backend, for the test to look at.
+struct heap_log {
+  std::atomic<std::size_t> handed_out{0};     ///< blocks, now
+  std::atomic<std::size_t> made{0};           ///< blocks, ever
+  std::atomic<std::size_t> wrong_returns{0};  ///< blocks taken back that were not out as given
+  std::atomic<std::int64_t> left{INT64_MAX};  ///< blocks until every further one is refused
+};
+
+class heap_backend final : public backend {
+ public:
+  explicit heap_backend(heap_log& log, device where = device::cpu(), std::size_t alignment = 64)
+      : log_(log), description_{.where = where, .name = "heap", .alignment = alignment} {}
+  heap_backend(const heap_backend&) = delete;
+  heap_backend& operator=(const heap_backend&) = delete;
+  ~heap_backend() override {
+    for (const auto& [data, held] : out_) {
+      std::free(data);
+    }
+  }
+
+  [[nodiscard]] std::span<const device_description> devices() const noexcept override {
+    return {&description_, 1};
+  }
+  void attach(backend_host& host) noexcept override { host_ = &host; }
+
+  [[nodiscard]] refill_result refill(const block_request& request,
+                                     std::span<block> blocks) noexcept override {
+    refill_result answer;
+    for (; answer.count < blocks.size(); ++answer.count) {
+      const result<block> one = make(request);
+      if (!one) {
+        answer.why = one.error();
+        break;
+      }
+      blocks[answer.count] = *one;
+    }
+    return answer;
+  }
+
+  [[nodiscard]] result<block> allocate_large(const block_request& request) noexcept override {
+    return make(request);
+  }
+
+  void take_back(device /*where*/, std::span<const block> blocks,
+                 stream_ref /*stream*/) noexcept override {
+    for (const block& b : blocks) {
+      {
+        const std::lock_guard lock(mutex_);
+        const auto known = out_.find(b.data);
+        if (known == out_.end() || known->second.bytes != b.bytes ||
+            known->second.cookie != b.cookie) {
+          log_.wrong_returns.fetch_add(1);
+          continue;
+        }
+        out_.erase(known);
+        reserved_ -= b.bytes;
+      }
+      std::free(b.data);
+      log_.handed_out.fetch_sub(1);
+      host_->unclaim(description_.where, b.bytes);
+    }
+  }
+
+  [[nodiscard]] std::size_t trim(device /*where*/, std::size_t /*keep*/) noexcept override {
+    return 0;
+  }
+
+  [[nodiscard]] memory_info memory(device /*where*/) const noexcept override {
+    const std::lock_guard lock(mutex_);
+    return {.reserved_bytes = reserved_, .address_space_bytes = reserved_};
+  }
+
+  [[nodiscard]] const char* check_invariants() const noexcept override {
+    const std::lock_guard lock(mutex_);
+    std::size_t sum = 0;
+    for (const auto& [data, held] : out_) {
+      sum += held.bytes;
+    }
+    return sum == reserved_ ? nullptr : "reserved bytes == sum of the blocks handed out";
+  }
+
+ private:
+  [[nodiscard]] result<block> make(const block_request& request) noexcept {
+    const auto refused = [&](errc code) {
+      return status{.code = code, .requested = request.bytes, .where = request.where};
+    };
+    if (!request.may_grow || log_.left.fetch_sub(1) <= 0) {
+      return refused(errc::out_of_memory);
+    }
+    const std::size_t unit = description_.alignment;
+    if (request.bytes > SIZE_MAX / 4) {
+      return refused(errc::out_of_memory);
+    }
+    const std::size_t bytes = (request.bytes + unit - 1) / unit * unit;
+    if (!host_->claim(description_.where, bytes)) {
+      return refused(errc::over_budget);
+    }
+    const std::size_t rounded =
+        (bytes + request.alignment - 1) / request.alignment * request.alignment;
+    void* const data = std::aligned_alloc(request.alignment, rounded);
+    if (data == nullptr) {
+      host_->unclaim(description_.where, bytes);
+      return refused(errc::out_of_memory);
+    }
+    const std::lock_guard lock(mutex_);
+    const block made{data, bytes, log_.made.fetch_add(1) * 7919 + 1};
+    out_.emplace(data, made);
+    reserved_ += bytes;
+    log_.handed_out.fetch_add(1);
+    return made;
+  }
+
+  heap_log& log_;
+  device_description description_;
+  backend_host* host_ = nullptr;
+  mutable std::mutex mutex_;
+  std::map<void*, block> out_;  // guarded by mutex_
+  std::size_t reserved_ = 0;    // guarded by mutex_
+};
+
+}  // namespace tidepool::test
