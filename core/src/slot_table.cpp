@@ -55,16 +55,17 @@ std::size_t slot_table::acquire(std::span<record*> out) noexcept {
 }
 
 void slot_table::release(record& slot) noexcept {
+  // Retired slots too: nothing may take their last block for theirs.
+  slot.data.store(nullptr, std::memory_order_relaxed);
+  slot.capacity.store(0, std::memory_order_relaxed);
+  slot.fit = 0;
+  slot.size_class.store(0, std::memory_order_relaxed);
   const std::uint64_t header = slot.header.load(std::memory_order_relaxed);
   if (!is_free(header)) {
     TIDEPOOL_ASSERT(1, header == self_of(slot));
     retired_.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  slot.data.store(nullptr, std::memory_order_relaxed);
-  slot.capacity.store(0, std::memory_order_relaxed);
-  slot.fit = 0;
-  slot.size_class.store(0, std::memory_order_relaxed);
   const std::lock_guard lock(mutex_);
   set_next(slot, free_);
   free_ = &slot;
