@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// flat_index against std::unordered_map, with colliding keys and many deletions.
+#include "flat_index.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <unordered_map>
+#include <vector>
+
+namespace tidepool::detail {
+namespace {
+
+// The inverse of the finaliser that flat_index hashes with: keys whose hashes are chosen here.
+[[nodiscard]] std::uint64_t key_with_hash(std::uint64_t hash) {
+  hash ^= hash >> 33;
+  hash *= 0x9cb4b2f8129337dbULL;
+  hash ^= hash >> 33;
+  hash *= 0x4f74430c22a54005ULL;
+  hash ^= hash >> 33;
+  return hash;
+}
+
+void compare_with_map(const std::vector<std::uint64_t>& keys, std::uint64_t seed, int steps) {
+  std::mt19937_64 random(seed);
+  flat_index tested;
+  std::unordered_map<std::uint64_t, std::uint32_t> model;
+  for (int i = 0; i < steps; ++i) {
+    const std::uint64_t key = keys[random() % keys.size()];
+    const auto slot = static_cast<std::uint32_t>(random() % 8);
+    const auto known = model.find(key);
+    switch (random() % 5) {
+    case 0:
+      ASSERT_TRUE(tested.set(key, slot));
+      model[key] = slot;
+      break;
+    case 1: {
+      const flat_index::insertion done = tested.insert(key, slot);
+      ASSERT_TRUE(done.stored);
+      ASSERT_EQ(done.added, known == model.end());
+      ASSERT_EQ(done.slot, done.added ? slot : known->second);
+      model.emplace(key, slot);
+      break;
+    }
+    case 2: {
+      const auto other = static_cast<std::uint32_t>(random() % 8);
+      const bool replaces = known != model.end() && known->second == other;
+      ASSERT_EQ(tested.replace(key, other, slot), replaces);
+      if (replaces) {
+        known->second = slot;
+      }
+      break;
+    }
+    default:
+      tested.erase(key, slot);  // only if it maps to this slot
+      if (known != model.end() && known->second == slot) {
+        model.erase(known);
+      }
+      break;
+    }
+    ASSERT_EQ(tested.size(), model.size());
+    if (i % 64 == 0) {
+      for (const std::uint64_t k : keys) {
+        const auto expected = model.find(k);
+        const auto found = tested.find(k);
+        ASSERT_EQ(found.has_value(), expected != model.end()) << k << " after " << i;
+        ASSERT_TRUE(!found || *found == expected->second);
+      }
+    }
+  }
+}
+
+TEST(FlatIndex, EqualsAMapWithFewKeys) {
+  std::vector<std::uint64_t> keys;
+  for (std::uint64_t k = 1; k <= 40; ++k) {
+    keys.push_back(k);
+  }
+  compare_with_map(keys, 1, 30000);
+}
+
+TEST(FlatIndex, EqualsAMapWhenAllKeysCollideAtTheEndOfTheTable) {
+  // All hashes end in 62 and 63 modulo 64: chains wrap around the end.
+  std::vector<std::uint64_t> keys;
+  for (std::uint64_t h = 1; h <= 24; ++h) {
+    keys.push_back(key_with_hash(h << 20 | (62 + h % 2)));
+  }
+  for (std::uint64_t h = 1; h <= 6; ++h) {
+    keys.push_back(key_with_hash(h << 40 | h % 3));
+  }
+  compare_with_map(keys, 2, 60000);
+}
+
+TEST(FlatIndex, EqualsAMapWithManyKeys) {
+  std::mt19937_64 random(3);
+  std::vector<std::uint64_t> keys(3000);
+  for (std::uint64_t& k : keys) {
+    k = random() | 1;
+  }
+  compare_with_map(keys, 4, 20000);
+}
+
+TEST(FlatIndex, AnEmptyOneFindsNothing) {
+  flat_index tested;
+  EXPECT_FALSE(tested.find(1).has_value());
+  EXPECT_FALSE(tested.find(0).has_value());
+  EXPECT_FALSE(tested.replace(1, 0, 0));
+  tested.erase(1, 0);
+  tested.erase(0, 0);
+  EXPECT_EQ(tested.size(), 0U);
+}
+
+TEST(FlatIndex, TheInverseOfTheHashIsRight) {
+  // If this breaks, the collision test above tests nothing.
+  const auto mix = [](std::uint64_t key) {
+    key ^= key >> 33;
+    key *= 0xff51afd7ed558ccdULL;
+    key ^= key >> 33;
+    key *= 0xc4ceb9fe1a85ec53ULL;
+    key ^= key >> 33;
+    return key;
+  };
+  for (const std::uint64_t hash :
+       {std::uint64_t{1}, std::uint64_t{0x123456789abcdef}, ~std::uint64_t{0}}) {
+    EXPECT_EQ(mix(key_with_hash(hash)), hash);
+  }
+}
+
+}  // namespace
+}  // namespace tidepool::detail
