@@ -17,8 +17,9 @@
 // Thread safety: every function may be called by any number of threads at once, except
 // tidepool_pool_destroy and tidepool_backend_destroy. Callbacks must not throw or jump out.
 //
-// Cost: "warm" means that the calling thread has a fitting block ready: then an allocation or a free
-// takes no lock and no system call. Other costs are said where they differ from one short lock.
+// Cost: "warm" means that the calling thread has a fitting block ready: then an allocation or a
+// free takes no lock and no system call. Other costs are said where they differ from one short
+// lock.
 #pragma once
 
 #include <tidepool/c_types.h>
@@ -37,9 +38,9 @@ TIDEPOOL_EXPORT const char* tidepool_version(void);
 
 // A short constant text for a code, e.g. "out of memory". Never NULL.
 TIDEPOOL_EXPORT const char* tidepool_status_text(tidepool_status code);
-// A sentence about the calling thread's last failed call, with its numbers, as snprintf does: writes
-// at most size bytes with the final zero, answers the length without it. 0: no call failed so far.
-// buffer may be NULL if size is 0. Success does not clear it.
+// A sentence about the calling thread's last failed call, with its numbers, as snprintf does:
+// writes at most size bytes with the final zero, answers the length without it. 0: no call failed
+// so far. buffer may be NULL if size is 0. Success does not clear it.
 TIDEPOOL_EXPORT size_t tidepool_last_error(char* buffer, size_t size);
 
 // --- Devices. Numbers out of range name a device that no pool has.
@@ -70,8 +71,8 @@ TIDEPOOL_EXPORT tidepool_status tidepool_pool_create(tidepool_backend* const* ba
                                                      tidepool_pool** out);
 // Ends allocation; frees still work. Gives all free memory back. live (may be NULL): tensors left.
 TIDEPOOL_EXPORT tidepool_status tidepool_pool_close(tidepool_pool* pool, size_t* live);
-// Closes and frees the pool. NULL is ignored. Tensors still alive: their data stays usable until the
-// process ends and their release callbacks are never called, as nothing is left to free them
+// Closes and frees the pool. NULL is ignored. Tensors still alive: their data stays usable until
+// the process ends and their release callbacks are never called, as nothing is left to free them
 // through; tidepool_pool_close says whether there are any. Not while another thread uses the pool.
 TIDEPOOL_EXPORT void tidepool_pool_destroy(tidepool_pool* pool);
 // For a backend that was not given to a pool. NULL is ignored.
@@ -86,7 +87,8 @@ TIDEPOOL_EXPORT tidepool_status tidepool_describe_device(const tidepool_pool* po
 
 // Memory for `bytes` bytes on `where`, uninitialised. Zero bytes is a valid tensor with null data.
 // Alignment: the request's, at least 64 bytes and the device's own.
-// Errors: out_of_memory, over_budget, unknown_device, invalid_argument, key_in_use, too_many, closed.
+// Errors: out_of_memory, over_budget, unknown_device, invalid_argument, key_in_use, too_many,
+// closed.
 // Stream order: usable in options->stream's order. Cost: warm with options NULL or a plain request.
 TIDEPOOL_EXPORT tidepool_status tidepool_allocate(tidepool_pool* pool, size_t bytes,
                                                   tidepool_device where,
@@ -119,11 +121,12 @@ TIDEPOOL_EXPORT tidepool_status tidepool_adopt(tidepool_pool* pool, void* data, 
 // One more reference, ended by release or deallocate, which are the same. too_many: 32767.
 TIDEPOOL_EXPORT tidepool_status tidepool_retain(tidepool_pool* pool, tidepool_tensor_id id);
 TIDEPOOL_EXPORT tidepool_status tidepool_release(tidepool_pool* pool, tidepool_tensor_id id);
-// Bytes [offset, offset + bytes) of a tensor as a tensor of its own. It shares the block, which stays
-// until the last part is gone. Errors: invalid_argument beyond the end, too_many, closed.
+// Bytes [offset, offset + bytes) of a tensor as a tensor of its own. It shares the block, which
+// stays until the last part is gone. Errors: invalid_argument beyond the end, too_many, closed.
 TIDEPOOL_EXPORT tidepool_status tidepool_slice(tidepool_pool* pool, tidepool_tensor_id of,
                                                size_t offset, size_t bytes, tidepool_tensor* out);
-// The address, and a promise that it stays until the matching unpin. Needed only for movable tensors.
+// The address, and a promise that it stays until the matching unpin. Needed only for movable
+// tensors.
 TIDEPOOL_EXPORT tidepool_status tidepool_pin(tidepool_pool* pool, tidepool_tensor_id id,
                                              void** data);
 // Errors: invalid_argument without a pin.
@@ -169,8 +172,9 @@ TIDEPOOL_EXPORT uint8_t tidepool_eviction_priority(const tidepool_pool* pool,
 
 // --- Streams
 
-// Gives a stream of `where` its dense number: *stream with it makes later calls cheapest. On devices
-// that are not stream-ordered: accepted, number 0. Errors: unknown_device, invalid_argument, too_many.
+// Gives a stream of `where` its dense number: *stream with it makes later calls cheapest. On
+// devices that are not stream-ordered: accepted, number 0. Errors: unknown_device,
+// invalid_argument, too_many.
 TIDEPOOL_EXPORT tidepool_status tidepool_attach(tidepool_pool* pool, tidepool_device where,
                                                 tidepool_stream* stream);
 // To be called before the stream is destroyed. Errors: unknown_device, not_found, invalid_argument.
@@ -179,8 +183,8 @@ TIDEPOOL_EXPORT tidepool_status tidepool_retire(tidepool_pool* pool, tidepool_de
 
 // --- Memory. report may be NULL; if not, report->size is set.
 
-// Takes all free blocks back from threads and gives memory to the system until at most keep_bytes are
-// reserved on `where`, or on each device (_all). Live tensors are not touched. Errors:
+// Takes all free blocks back from threads and gives memory to the system until at most keep_bytes
+// are reserved on `where`, or on each device (_all). Live tensors are not touched. Errors:
 // unknown_device. Cost: interrupts each thread's cache once (about 10 us each), then system calls.
 TIDEPOOL_EXPORT tidepool_status tidepool_trim(tidepool_pool* pool, tidepool_device where,
                                               size_t keep_bytes, tidepool_trim_report* report);
@@ -204,12 +208,11 @@ TIDEPOOL_EXPORT tidepool_status tidepool_memory(const tidepool_pool* pool, tidep
 // --- Observation. Cost: statistics and invariants interrupt each thread's cache once.
 
 // Of one device, or of all together: tidepool_device_automatic(). Pre: out->size is set.
-TIDEPOOL_EXPORT tidepool_status tidepool_statistics_read(tidepool_pool* pool,
-                                                         tidepool_device where,
+TIDEPOOL_EXPORT tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device where,
                                                          tidepool_statistics* out);
 // All figures as a table for people, or as one JSON object; as snprintf does: writes at most size
-// bytes with the final zero, answers the length without it, 0 on failure. buffer may be NULL if size
-// is 0. Two calls are two moments: the second may need more.
+// bytes with the final zero, answers the length without it, 0 on failure. buffer may be NULL if
+// size is 0. Two calls are two moments: the second may need more.
 TIDEPOOL_EXPORT size_t tidepool_statistics_text(tidepool_pool* pool, char* buffer, size_t size);
 TIDEPOOL_EXPORT size_t tidepool_statistics_json(tidepool_pool* pool, char* buffer, size_t size);
 // Copies the callbacks; NULL detaches. After the call returns no further call into the previous

@@ -27,9 +27,9 @@ inline namespace v0 {
   return std::unique_ptr<backend>(reinterpret_cast<backend*>(handle));
 }
 
-/// Answers the code. If it is no success, `why` becomes the calling thread's tidepool_last_error.
+/// The code of `why`. If it is no success, `why` becomes the calling thread's tidepool_last_error.
 /// Pre: why.text is null or static.
-TIDEPOOL_EXPORT tidepool_status to_c(const status& why) noexcept;
+TIDEPOOL_EXPORT tidepool_status record_error(const status& why) noexcept;
 
 namespace detail {
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Types of the C interface: values, options, answers and callbacks. Included by <tidepool.h>, which
-// has the functions. C11 and C++; fixed-width integers only, so that other languages can declare it.
+// has the functions. C11 and C++; fixed-width integers only, for the sake of other languages.
 //
 // Structs that begin with `size` may grow at their end. The caller sets size = sizeof the struct it
 // was compiled with:
-//   options  fields beyond it have their defaults; a struct longer than the library knows is refused
-//            (TIDEPOOL_INVALID_ARGUMENT) unless the unknown bytes are zero;
+//   options  fields beyond it have their defaults; a struct longer than the library knows is
+//            refused (TIDEPOOL_INVALID_ARGUMENT) unless the unknown bytes are zero;
 //   answers  at most size bytes are written; bytes unknown to the library become zero;
 //   reports to callbacks carry the library's size.
-// A size of 0, or one that is no multiple of 8, is refused. `reserved` must be 0. In options 0 means
-// the default, so `{.size = sizeof options}` is always right.
+// A size of 0, or one that is no multiple of 8, is refused. `reserved` must be 0. In options 0
+// means the default, so `{.size = sizeof options}` is always right.
 #pragma once
 
 #include <tidepool/export.hpp>
@@ -213,10 +213,10 @@ typedef struct tidepool_tensor_info {
 
 typedef struct tidepool_failure {
   size_t size;
-  size_t requested;   // bytes asked for
-  const char* text;   // static text with more detail, or NULL
+  size_t requested;  // bytes asked for
+  const char* text;  // static text with more detail, or NULL
   tidepool_status status;
-  int32_t native;     // errno or the driver's code, 0: none
+  int32_t native;  // errno or the driver's code, 0: none
   tidepool_device where;
   uint32_t reserved;
 } tidepool_failure;
@@ -298,9 +298,9 @@ typedef struct tidepool_statistics {
   uint64_t system_calls;  // memory calls to the system or driver
   // Of the whole pool, whatever the device:
   uint64_t misuses;
-  uint64_t failures;  // allocations that answered an error
-  uint64_t recalls;   // times that caches of threads were taken back
-  uint64_t threads;   // that have a cache
+  uint64_t failures;        // allocations that answered an error
+  uint64_t recalls;         // times that caches of threads were taken back
+  uint64_t threads;         // that have a cache
   double allocate_mean_ns;  // of sampled operations; 0 without samples
   double free_mean_ns;
 } tidepool_statistics;

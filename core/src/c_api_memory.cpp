@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The C interface: streams, memory as a whole, statistics.
+#include "c_api.hpp"
+#include <tidepool/pool.hpp>
+
+#include <string>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+namespace {
+
+// A report is optional; if it is there, it can be written.
+template <class T>
+[[nodiscard]] bool is_writable_if_any(const T* report) noexcept {
+  return report == nullptr || is_writable(report);
+}
+
+[[nodiscard]] tidepool_trim_report report_of(const trim_report& report) noexcept {
+  return {.size = sizeof(tidepool_trim_report),
+          .released_bytes = report.released_bytes,
+          .reserved_bytes = report.reserved_bytes,
+          .in_use_bytes = report.in_use_bytes};
+}
+
+[[nodiscard]] tidepool_status prewarm(pool_core& core, const prewarm_plan& plan,
+                                      tidepool_prewarm_report* report) noexcept {
+  const result<prewarm_report> done = core.prewarm(plan);
+  if (!done) {
+    return record_error(done.error());
+  }
+  if (report != nullptr) {
+    write_c_struct(tidepool_prewarm_report{.size = sizeof(tidepool_prewarm_report),
+                                           .blocks = done->blocks,
+                                           .bytes = done->bytes,
+                                           .populated_bytes = done->populated_bytes},
+                   report);
+  }
+  return TIDEPOOL_OK;
+}
+
+void add(tidepool_statistics& sum, const device_statistics& of) noexcept {
+  sum.allocations += of.total.allocations;
+  sum.frees += of.total.frees;
+  sum.front_hits += of.total.front_hits;
+  sum.ready_hits += of.total.ready_hits;
+  sum.refills += of.total.refills;
+  sum.requested_bytes += of.total.requested_bytes;
+  sum.live += of.total.live;
+  sum.reserved_bytes += of.reserved_bytes;
+  sum.peak_reserved_bytes += of.peak_reserved_bytes;
+  sum.live_bytes += of.live_bytes;
+  sum.cached_bytes += of.cached_bytes;
+  sum.system_calls += of.system_calls;
+}
+
+// As snprintf: the text of the pool's statistics.
+[[nodiscard]] std::size_t write_statistics(tidepool_pool* pool, char* buffer, std::size_t size,
+                                           std::string (*format)(const statistics&)) noexcept {
+  if (pool == nullptr || (buffer == nullptr && size != 0)) {
+    (void)null_argument();
+    return 0;
+  }
+  try {
+    return write_text(format(pool->core->statistics()), buffer, size);
+  } catch (const std::exception&) {
+    (void)fail(errc::out_of_memory, "writing statistics");
+    return 0;
+  }
+}
+
+}  // namespace
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
+
+using namespace tidepool;          // NOLINT: the functions below are outside of all namespaces
+using namespace tidepool::detail;  // NOLINT
+
+tidepool_status tidepool_attach(tidepool_pool* pool, tidepool_device where,
+                                tidepool_stream* stream) {
+  if (pool == nullptr || stream == nullptr) {
+    return null_argument();
+  }
+  stream_ref wanted;
+  if (!read_stream(*stream, wanted)) {
+    return fail(errc::invalid_argument, "no such kind of stream");
+  }
+  const result<stream_ref> attached = pool->core->attach(device::from_bits(where), wanted);
+  if (!attached) {
+    return record_error(attached.error());
+  }
+  *stream = to_c(*attached);
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_retire(tidepool_pool* pool, tidepool_device where,
+                                tidepool_stream stream) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  stream_ref ending;
+  if (!read_stream(stream, ending)) {
+    return fail(errc::invalid_argument, "no such kind of stream");
+  }
+  return answer(pool->core->retire(device::from_bits(where), ending));
+}
+
+std::size_t tidepool_device_count(const tidepool_pool* pool) {
+  return pool == nullptr ? 0 : pool->core->descriptions().size();
+}
+
+tidepool_status tidepool_describe_device(const tidepool_pool* pool, std::size_t index,
+                                         tidepool_device_description* out) {
+  if (pool == nullptr || out == nullptr) {
+    return null_argument();
+  }
+  if (!is_writable(out)) {
+    return bad_struct();
+  }
+  if (index >= pool->core->descriptions().size()) {
+    return fail(errc::invalid_argument, "the pool has fewer devices");
+  }
+  const device_description& from = pool->core->descriptions()[index];
+  const auto flag = [](bool is) { return is ? std::uint8_t{1} : std::uint8_t{0}; };
+  tidepool_device_description answer{.size = sizeof(tidepool_device_description),
+                                     .alignment = from.alignment,
+                                     .total_bytes = from.total_bytes,
+                                     .where = from.where.bits(),
+                                     .host_accessible = flag(from.host_accessible),
+                                     .stream_ordered = flag(from.stream_ordered),
+                                     .can_populate = flag(from.can_populate),
+                                     .can_extend = flag(from.can_extend),
+                                     .name = {}};
+  (void)write_text(from.name, answer.name, sizeof answer.name);
+  write_c_struct(answer, out);
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_trim(tidepool_pool* pool, tidepool_device where, std::size_t keep_bytes,
+                              tidepool_trim_report* report) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  if (!is_writable_if_any(report)) {
+    return bad_struct();
+  }
+  device_entry* const entry = pool->core->find_device(device::from_bits(where));
+  if (entry == nullptr) {
+    return record_error(status{.code = errc::unknown_device, .where = device::from_bits(where)});
+  }
+  const trim_report done = pool->core->trim(*entry, keep_bytes);
+  if (report != nullptr) {
+    write_c_struct(report_of(done), report);
+  }
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_trim_all(tidepool_pool* pool, std::size_t keep_bytes,
+                                  tidepool_trim_report* report) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  if (!is_writable_if_any(report)) {
+    return bad_struct();
+  }
+  trim_report sum;
+  for (const std::unique_ptr<device_entry>& entry : pool->core->devices()) {
+    const trim_report one = pool->core->trim(*entry, keep_bytes);
+    sum.released_bytes += one.released_bytes;
+    sum.reserved_bytes += one.reserved_bytes;
+    sum.in_use_bytes += one.in_use_bytes;
+  }
+  if (report != nullptr) {
+    write_c_struct(report_of(sum), report);
+  }
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_tick(tidepool_pool* pool) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  pool->core->tick();
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_thread_idle(tidepool_pool* pool) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  pool->core->thread_idle();
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_prewarm(tidepool_pool* pool, tidepool_device where,
+                                 const tidepool_prewarm_plan* plan,
+                                 tidepool_prewarm_report* report) {
+  if (pool == nullptr || plan == nullptr) {
+    return null_argument();
+  }
+  tidepool_prewarm_plan read{};
+  if (!read_c_struct(plan, read) || !is_writable_if_any(report)) {
+    return bad_struct();
+  }
+  if (read.items == nullptr && read.item_count != 0) {
+    return null_argument();
+  }
+  try {
+    prewarm_plan wanted{.items = {},
+                        .where = device::from_bits(where),
+                        .populate = read.no_populate == 0,
+                        .threads = read.threads};
+    wanted.items.reserve(read.item_count);
+    for (std::size_t i = 0; i < read.item_count; ++i) {
+      wanted.items.push_back({read.items[i].bytes, read.items[i].count});
+    }
+    return prewarm(*pool->core, wanted, report);
+  } catch (const std::exception&) {
+    return fail(errc::out_of_memory, "reading a plan");
+  }
+}
+
+tidepool_status tidepool_prewarm_seed(tidepool_pool* pool, tidepool_device where,
+                                      tidepool_prewarm_report* report) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  if (!is_writable_if_any(report)) {
+    return bad_struct();
+  }
+  try {
+    return prewarm(*pool->core, prewarm_plan::seed(device::from_bits(where)), report);
+  } catch (const std::exception&) {
+    return fail(errc::out_of_memory, "making a plan");
+  }
+}
+
+tidepool_status tidepool_memory(const tidepool_pool* pool, tidepool_device where,
+                                tidepool_memory_info* out) {
+  if (pool == nullptr || out == nullptr) {
+    return null_argument();
+  }
+  if (!is_writable(out)) {
+    return bad_struct();
+  }
+  const device place = device::from_bits(where);
+  const device_entry* const entry = pool->core->find_device(place);
+  if (entry == nullptr) {
+    return record_error(status{.code = errc::unknown_device, .where = place});
+  }
+  const memory_info now = entry->source->memory(place);
+  write_c_struct(tidepool_memory_info{.size = sizeof(tidepool_memory_info),
+                                      .reserved_bytes = now.reserved_bytes,
+                                      .free_bytes = now.free_bytes,
+                                      .largest_free_bytes = now.largest_free_bytes,
+                                      .address_space_bytes = now.address_space_bytes,
+                                      .system_calls = now.system_calls},
+                 out);
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device where,
+                                         tidepool_statistics* out) {
+  if (pool == nullptr || out == nullptr) {
+    return null_argument();
+  }
+  if (!is_writable(out)) {
+    return bad_struct();
+  }
+  const device place = device::from_bits(where);
+  const bool all = place == placement::automatic;
+  if (!all && pool->core->find_device(place) == nullptr) {
+    return record_error(status{.code = errc::unknown_device, .where = place});
+  }
+  try {
+    const statistics now = pool->core->statistics();
+    tidepool_statistics sum{};
+    sum.size = sizeof sum;
+    for (const device_statistics& of : now.devices) {
+      if (all || of.where == place) {
+        add(sum, of);
+      }
+    }
+    sum.misuses = now.misuses;
+    sum.failures = now.failures;
+    sum.recalls = now.recalls;
+    sum.threads = now.threads;
+    sum.allocate_mean_ns = now.allocate.mean_ns;
+    sum.free_mean_ns = now.free.mean_ns;
+    write_c_struct(sum, out);
+    return TIDEPOOL_OK;
+  } catch (const std::exception&) {
+    return fail(errc::out_of_memory, "reading statistics");
+  }
+}
+
+std::size_t tidepool_statistics_text(tidepool_pool* pool, char* buffer, std::size_t size) {
+  return write_statistics(pool, buffer, size, to_text);
+}
+
+std::size_t tidepool_statistics_json(tidepool_pool* pool, char* buffer, std::size_t size) {
+  return write_statistics(pool, buffer, size, to_json);
+}
+
+const char* tidepool_check_invariants(tidepool_pool* pool) {
+  return pool == nullptr ? nullptr : pool->core->check_invariants();
+}
