@@ -26,7 +26,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     bool last = false;
     bool told = false;
     while (!last) {
-      if (!is_live(header, ending.value())) {
+      if (!slots.is_live(slot, header, ending.value())) {
         return report(misuse_kind::stale_free, ending);
       }
       last = references_of(header) == 1;

@@ -15,7 +15,7 @@ namespace detail {
 bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
   record& r = slots.at(id.value());
   const std::uint64_t header = r.header.load(std::memory_order_acquire);
-  if (!id || !is_live(header, id.value())) {
+  if (!id || !slots.is_live(r, header, id.value())) {
     return false;
   }
   const std::uint64_t tag = r.tag.load(std::memory_order_acquire);
@@ -107,7 +107,7 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
   record& r = slots.at(id.value());
   std::uint64_t tag = r.tag.load(std::memory_order_acquire);
   do {
-    if (!id || !is_live(r.header.load(std::memory_order_acquire), id.value())) {
+    if (!id || !slots.is_live(r, r.header.load(std::memory_order_acquire), id.value())) {
       return report(misuse_kind::stale_use, id);
     }
   } while (!r.tag.compare_exchange_weak(tag, (tag & ~mask) | value, std::memory_order_acq_rel,

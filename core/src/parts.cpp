@@ -132,7 +132,7 @@ result<void*> pool_core::pin(tensor_id id) noexcept {
 errc pool_core::unpin(tensor_id id) noexcept {
   const use guard(*this);
   record& slot = slots.at(id.value());
-  if (!id || !is_live(slot.header.load(std::memory_order_acquire), id.value())) {
+  if (!id || !slots.is_live(slot, slot.header.load(std::memory_order_acquire), id.value())) {
     return report(misuse_kind::stale_use, id);
   }
   std::uint16_t pins = slot.pins.load(std::memory_order_acquire);
@@ -158,7 +158,7 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
   const use guard(*this);
   record& slot = slots.at(id.value());
   const std::uint64_t header = slot.header.load(std::memory_order_acquire);
-  if (!id || !is_live(header, id.value())) {
+  if (!id || !slots.is_live(slot, header, id.value())) {
     return report(misuse_kind::stale_use, id);
   }
   const std::uint64_t old_bytes = slot.bytes.load(std::memory_order_acquire);

@@ -294,7 +294,7 @@ errc pool_core::change_header(tensor_id id, F&& f) noexcept {
   record& r = slots.at(id.value());
   std::uint64_t header = r.header.load(std::memory_order_acquire);
   for (;;) {
-    if (!id || !is_live(header, id.value())) {
+    if (!id || !slots.is_live(r, header, id.value())) {
       return report(misuse_kind::stale_use, id);
     }
     const std::uint64_t full =

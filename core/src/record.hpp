@@ -107,10 +107,11 @@ struct alignas(64) cold_record {
 [[nodiscard]] constexpr tensor_flags flags_of(std::uint64_t header) noexcept {
   return is_full(header) ? static_cast<tensor_flags>(header & 0xff) : tensor_flags::none;
 }
-/// Does this header say that the tensor with this id is alive?
+/// Does this header say that the tensor with this id is alive? A full one does not name its slot and
+/// pool: ids from outside are asked for by slot_table::is_live.
 [[nodiscard]] constexpr bool is_live(std::uint64_t header, std::uint64_t id) noexcept {
-  return header == id ||
-         (is_full(header) && !is_free(header) && header >> 32 == id >> 32 && id >> 32 != 0);
+  return id >> 32 != 0 &&
+         (header == id || (is_full(header) && !is_free(header) && header >> 32 == id >> 32));
 }
 [[nodiscard]] constexpr std::uint64_t full_header(std::uint64_t id, std::uint64_t references,
                                                   lifecycle state, tensor_flags flags) noexcept {

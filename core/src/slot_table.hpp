@@ -39,6 +39,12 @@ class slot_table {
     return std::uint64_t{index_of(r)} << slot_shift | pool_tag_;
   }
 
+  /// Does this header of r say that the tensor with this id is alive? No id of another pool or slot is.
+  [[nodiscard]] bool is_live(const record& r, std::uint64_t header,
+                             std::uint64_t id) const noexcept {
+    return detail::self_of(id) == self_of(r) && detail::is_live(header, id);
+  }
+
   /// Fills out[0..n) with free slots without a block; n < out.size() when the table is full.
   [[nodiscard]] std::size_t acquire(std::span<record*> out) noexcept;
   /// Pre: the slot is free (its header says so) and has no block. Retired slots are dropped.
