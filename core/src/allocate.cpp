@@ -148,7 +148,7 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   }
   const bool plain =
       request.lifecycle == lifecycle::temporary && request.flags == tensor_flags::none;
-  const std::uint64_t id = slot.header.load(std::memory_order_relaxed) & ~free_bit;
+  const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
   slot.bytes.store(request.bytes, std::memory_order_release);
   slot.tag.store(make_tag(request.name, request.category, where->stream.number),
                  std::memory_order_release);
@@ -195,7 +195,7 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
     count_failure(why);
     return failed(why.code);
   }
-  const std::uint64_t id = slot->header.load(std::memory_order_relaxed) & ~free_bit;
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
   slot->bytes.store(0, std::memory_order_release);
   slot->tag.store(make_tag(request.name, request.category, where.stream.number),
                   std::memory_order_release);
@@ -208,7 +208,7 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
 // Enters the key for the slot. A key whose tensor is dead but not yet taken out is free.
 status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
   const auto index = static_cast<std::uint32_t>(slots.index_of(slot));
-  slots.cold(slot).key = key;
+  std::atomic_ref(slots.cold(slot).key).store(key, std::memory_order_relaxed);
   for (;;) {
     const flat_index::insertion entered = keys_.insert(key, index);
     if (!entered.stored) {

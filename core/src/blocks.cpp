@@ -83,8 +83,8 @@ void pool_core::give_to_backend(lane& where, record* list) noexcept {
       where.device->ready_bytes.fetch_sub(held.bytes, std::memory_order_relaxed);
       // In use through a second free of the same tensor: not ours to give away.
       if (const std::uint64_t header = r.header.load(std::memory_order_acquire);
-          !is_free(header) && header != slots.self_of(r)) {
-        (void)report(misuse_kind::racing_free, tensor_id::from_value(header));
+          !is_free(header) && !slots.is_retired(r, header)) {
+        count_misuse(misuse_kind::racing_free);
         continue;
       }
       taken[n] = &r;
@@ -114,7 +114,7 @@ void pool_core::give_back(lane& where, unsigned size_class,
   // ready_bytes counts what passes through the lists too: give_to_backend takes it off again.
   const std::size_t ready = device.ready_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   for (std::size_t refused = list.put(records); refused != 0; --refused) {
-    (void)report(misuse_kind::racing_free, {});
+    count_misuse(misuse_kind::racing_free);
   }
   std::size_t keep = ready > options_.ready_bytes ? 0 : ready_limit(size_class);
   keep = std::max(keep, list.reserve_count());
@@ -141,7 +141,7 @@ void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes,
     if (cache->enter()) {
       lane_front& front = cache->lane(where.number);
       front.mark_used(size_class);
-      magazine& m = front.magazines[size_class - first_size_class];
+      magazine& m = front.magazine_of(size_class);
       m.count_pop(bytes);
       m.ready_hits += from == block_source::ready ? 1 : 0;
       m.refills += from == block_source::backend ? 1 : 0;
@@ -179,7 +179,7 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
     std::size_t evicted_count = 0;
     if (cache.enter()) {
       lane_front& front = cache.lane(where.number);
-      magazine& m = front.magazines[size_class - first_size_class];
+      magazine& m = front.magazine_of(size_class);
       std::size_t& used = large ? cache.large_capacity : cache.small_capacity;
       std::size_t wanted = m.limit == 0 ? (size <= 64 * kib ? std::size_t{8} : std::size_t{1})
                                         : std::size_t{m.limit} * 2;
@@ -238,10 +238,7 @@ bool pool_core::halve_richest(front_cache& cache, bool large, std::span<record*>
   richest->limit = limit;
   const unsigned depth = richest->depth();
   count = depth > limit ? depth - limit : 0;
-  std::copy_n(richest->slots, count, out.begin());
-  std::copy(richest->slots + count, richest->slots + depth, richest->slots);
-  richest->word -= count;
-  richest->filled -= count;
+  richest->take_oldest(static_cast<unsigned>(count), out.data());
   return true;
 }
 
@@ -254,10 +251,9 @@ void pool_core::stow(lane& where, std::span<record* const> records, front_cache*
   std::size_t kept = 0;
   if (cache != nullptr && where.number < options_.max_cached_lanes) {
     if (cache->enter()) {
-      magazine& m = cache->lane(where.number).magazines[size_class - first_size_class];
+      magazine& m = cache->lane(where.number).magazine_of(size_class);
       while (kept < records.size() && m.depth() < m.limit) {
-        m.slots[m.depth()] = records[kept++];
-        m.word += 1;
+        m.push(records[kept++]);
         m.filled += 1;
       }
     }
@@ -283,20 +279,16 @@ void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache
       if (entered) {
         lane_front& front = cache->lane(where.number);
         front.mark_used(size_class);
-        magazine& m = front.magazines[size_class - first_size_class];
+        magazine& m = front.magazine_of(size_class);
         m.open();
         full = m.depth() >= m.limit;
         if (full && round == 1 && m.limit >= 2) {
           // The older half goes to the others.
           overflowing = std::min<std::size_t>(m.limit / 2, overflow.size());
-          std::copy_n(m.slots, overflowing, overflow.begin());
-          std::copy(m.slots + overflowing, m.slots + m.depth(), m.slots);
-          m.word -= overflowing;
-          m.filled -= overflowing;
+          m.take_oldest(static_cast<unsigned>(overflowing), overflow.data());
         }
         if (m.depth() < m.limit) {
-          m.slots[m.depth()] = self;
-          m.word += push_step;
+          m.push(self);
           m.requested -= bytes;
           kept = true;
         } else if (round == 1) {

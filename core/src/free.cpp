@@ -34,7 +34,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
         told = true;
         notify(false, ending);
       }
-      const std::uint64_t next = last ? (ending.value() + free_step) : header - reference_step;
+      const std::uint64_t next = last ? freed_header(ending.value()) : header - reference_step;
       if (slot.header.compare_exchange_weak(header, next, std::memory_order_acq_rel,
                                             std::memory_order_acquire)) {
         break;
@@ -58,7 +58,7 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
     keys_.erase(cold.key, static_cast<std::uint32_t>(slots.index_of(slot)));
   }
   if (any(flags & tensor_flags::slice)) {
-    parent = cold.parent;
+    parent = tensor_id::from_value(std::atomic_ref(cold.parent).load(std::memory_order_relaxed));
   }
   slot.pins.store(0, std::memory_order_relaxed);
   if (slot.size_class.load(std::memory_order_relaxed) != 0) {
@@ -79,6 +79,11 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
   return parent;
 }
 
+void pool_core::count_misuse(misuse_kind kind) noexcept {
+  misuses_by_kind_[static_cast<unsigned>(kind)].fetch_add(1, std::memory_order_relaxed);
+  misuses_.fetch_add(1, std::memory_order_relaxed);
+}
+
 errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
   // An id that was never made here is foreign, whatever was done with it.
   if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
@@ -94,13 +99,13 @@ errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
       "unpin without pin, or release without reference",
       "an allocation from a closed pool",
   };
-  const std::uint64_t count = misuses_.fetch_add(1, std::memory_order_relaxed) + 1;
-  misuses_by_kind_[static_cast<unsigned>(kind)].fetch_add(1, std::memory_order_relaxed);
+  count_misuse(kind);
+  const std::uint64_t count = misuses_.load(std::memory_order_relaxed);
   const misuse_report report{
       .kind = kind, .id = id, .count = count, .text = sentences[static_cast<unsigned>(kind)]};
   if (options_.on_misuse != nullptr) {
     options_.on_misuse(report, options_.misuse_context);
-  } else if (count == 1) {
+  } else if (!misuse_told_.exchange(true, std::memory_order_relaxed)) {
     std::fprintf(stderr,
                  "tidepool: misuse: %s (id 0x%016llx); nothing was changed; further ones are only "
                  "counted (statistics().misuses)\n",

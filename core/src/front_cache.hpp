@@ -56,10 +56,49 @@ struct alignas(64) magazine {
   std::uint64_t pops_base = 0;   // owner
   std::uint64_t ready_hits = 0;  // owner; pops served by the pool's ready list
   std::uint64_t refills = 0;     // owner; pops served by the backend
-  std::uint64_t unused_word = 0;
-  std::uint16_t limit = 0;  // owner; depth <= limit <= magazine_slots
+  record* top = nullptr;         // owner; the newest, null when empty
+  std::uint16_t limit = 0;       // owner; depth <= limit <= magazine_slots
   std::uint16_t unused[3] = {};
-  record* slots[magazine_slots] = {};  // owner; [0, depth)
+  // owner; of the depth records, oldest first, slots[i] is the i-th for 1 <= i < depth, and `top`
+  // the last; slots[0] is null. A push stores the old top at slots[depth], a pop loads the new one
+  // from slots[depth - 1]; who pops needs neither to know which record it gets.
+  record* slots[magazine_slots] = {};
+
+  /// The i-th oldest, 1 <= i <= depth.
+  [[nodiscard]] record* at(unsigned i) const noexcept { return i == depth() ? top : slots[i]; }
+  /// Pre: depth < limit.
+  void push(record* slot) noexcept {
+    slots[depth()] = top;
+    top = slot;
+    word += push_step;
+  }
+  /// Takes the `count` oldest out. Pre: count <= depth.
+  void take_oldest(unsigned count, record** out) noexcept {
+    const unsigned before = depth();
+    for (unsigned i = 1; i <= count; ++i) {
+      out[i - 1] = at(i);
+    }
+    for (unsigned i = 1; i + count < before; ++i) {
+      slots[i] = slots[i + count];
+    }
+    top = count == before ? nullptr : top;
+    word -= count;
+    filled -= count;
+  }
+  /// Takes the i-th oldest out.
+  [[nodiscard]] record* take(unsigned i) noexcept {
+    record* const taken = at(i);
+    if (i == depth()) {
+      top = slots[i - 1];
+    } else {
+      for (; i + 1 < depth(); ++i) {
+        slots[i] = slots[i + 1];
+      }
+    }
+    word -= 1;
+    filled -= 1;
+    return taken;
+  }
 
   /// The low half-word, read as one: a narrower load needs no masking.
   [[nodiscard]] std::uint16_t depth() const noexcept {
@@ -109,8 +148,15 @@ struct lane_front {
   std::uint64_t used[words] = {};  // owner; bit i: magazine i has counts
   std::uint64_t published = 0;     // owner; of all `requested`, what the device's live total knows
   std::uint64_t unused[(64 - (words + 1) * 8 % 64) / 8] = {};
+  // Classes up to 1 MiB are used here; the places of the others stay empty, so that the warm path
+  // finds nothing there and needs no test for them.
   magazine magazines[size_class_count];
+  magazine large[size_class_count - (last_small_class + 1 - first_size_class)];
 
+  [[nodiscard]] magazine& magazine_of(unsigned size_class) noexcept {
+    return size_class <= last_small_class ? magazines[size_class - first_size_class]
+                                          : large[size_class - last_small_class - 1];
+  }
   void mark_used(unsigned size_class) noexcept {
     const unsigned i = size_class - first_size_class;
     used[i / 64] |= std::uint64_t{1} << (i % 64);
@@ -122,7 +168,7 @@ struct lane_front {
       for (std::uint64_t bits = used[w]; bits != 0; bits &= bits - 1) {
         const auto i =
             static_cast<unsigned>(w * 64 + static_cast<unsigned>(std::countr_zero(bits)));
-        f(i + first_size_class, magazines[i]);
+        f(i + first_size_class, magazine_of(i + first_size_class));
       }
     }
   }
@@ -176,7 +222,7 @@ struct alignas(64) front_cache {
     return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) + offset);
   }
   [[nodiscard]] lane_front& lane(std::size_t number) noexcept;
-  [[nodiscard]] magazine& lane0_magazine(unsigned size_class) noexcept;
+  [[nodiscard]] magazine& lane0_small(unsigned size_class) noexcept;
 
   /// The owner's entry from slow paths: true when the biased lock is held. leave() ends it either
   /// way.
@@ -199,9 +245,11 @@ struct alignas(64) front_cache {
 static_assert(sizeof(front_cache) % 64 == 0);
 
 constexpr std::uint32_t front_cache::offset_of(std::size_t lane, unsigned size_class) noexcept {
-  return static_cast<std::uint32_t>(sizeof(front_cache) + lane * sizeof(lane_front) +
-                                    offsetof(lane_front, magazines) +
-                                    (size_class - first_size_class) * sizeof(magazine));
+  const std::size_t in_lane =
+      size_class <= last_small_class
+          ? offsetof(lane_front, magazines) + (size_class - first_size_class) * sizeof(magazine)
+          : offsetof(lane_front, large) + (size_class - last_small_class - 1) * sizeof(magazine);
+  return static_cast<std::uint32_t>(sizeof(front_cache) + lane * sizeof(lane_front) + in_lane);
 }
 constexpr std::uint32_t front_cache::offset_of_none() noexcept {
   return static_cast<std::uint32_t>(sizeof(front_cache) - sizeof(magazine));
@@ -210,7 +258,7 @@ constexpr std::size_t front_cache::bytes_for(std::size_t lanes) noexcept {
   return sizeof(front_cache) + lanes * sizeof(lane_front);
 }
 // Written so that all constants end in the addressing mode.
-inline magazine& front_cache::lane0_magazine(unsigned size_class) noexcept {
+inline magazine& front_cache::lane0_small(unsigned size_class) noexcept {
   constexpr std::size_t first = sizeof(front_cache) + offsetof(lane_front, magazines);
   return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) +
                                       std::size_t{size_class} * sizeof(magazine) +

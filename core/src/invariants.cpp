@@ -39,7 +39,7 @@ const char* pool_core::check_invariants() noexcept {
     sightings seen(slots.made());
     const auto check_ready = [&](const lane& where, unsigned size_class, const record& r) {
       const std::uint64_t header = r.header.load(std::memory_order_relaxed);
-      require(is_free(header) || header == slots.self_of(r), "a ready slot is free");
+      require(is_free(header) || slots.is_retired(r, header), "a ready slot is free");
       require(r.size_class.load(std::memory_order_relaxed) == size_class &&
                   r.lane.load(std::memory_order_relaxed) == where.number,
               "a ready slot is kept under its own class and lane");
@@ -62,8 +62,8 @@ const char* pool_core::check_invariants() noexcept {
         cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
           require(m.depth() <= m.limit && m.limit <= magazine_slots, "depth <= limit <= slots");
           (size_class > last_small_class ? large : small) += m.limit * size_of_class(size_class);
-          for (unsigned d = 0; d < m.depth(); ++d) {
-            check_ready(*where, size_class, *m.slots[d]);
+          for (unsigned d = 1; d <= m.depth(); ++d) {
+            check_ready(*where, size_class, *m.at(d));
           }
         });
       }
@@ -85,7 +85,7 @@ const char* pool_core::check_invariants() noexcept {
       const record& r = slots.by_index(i);
       const std::uint64_t header = r.header.load(std::memory_order_acquire);
       const bool bound = r.size_class.load(std::memory_order_relaxed) != 0;
-      const bool live = !is_free(header) && header != slots.self_of(r);
+      const bool live = !is_free(header) && !slots.is_retired(r, header);
       require(!live || !seen.seen(i), "a live slot is in no list");
       require(!bound || live || seen.seen(i), "a bound slot is live or in a list");
       loose += live && !bound ? 1 : 0;

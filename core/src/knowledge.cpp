@@ -38,7 +38,10 @@ bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
       any(info.flags & tensor_flags::keyed)
           ? std::atomic_ref(const_cast<std::uint64_t&>(cold.key)).load(std::memory_order_relaxed)
           : 0;
-  info.parent = any(info.flags & tensor_flags::slice) ? cold.parent : tensor_id{};
+  info.parent = any(info.flags & tensor_flags::slice)
+                    ? tensor_id::from_value(std::atomic_ref(const_cast<std::uint64_t&>(cold.parent))
+                                                .load(std::memory_order_relaxed))
+                    : tensor_id{};
   return generation_of(r.header.load(std::memory_order_acquire)) == generation_of(id.value()) &&
          !is_free(r.header.load(std::memory_order_acquire));
 }
@@ -82,7 +85,7 @@ result<tensor_id> pool_core::find(const void* data) noexcept {
   if (const auto index = pointers_.find(reinterpret_cast<std::uint64_t>(data))) {
     const record& r = slots.by_index(*index);
     const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    if (!is_free(header) && header != slots.self_of(r) &&
+    if (!is_free(header) && !slots.is_retired(r, header) &&
         r.data.load(std::memory_order_acquire) == data) {
       return tensor_id::from_value(std::uint64_t{generation_of(header)} << 32 | slots.self_of(r));
     }

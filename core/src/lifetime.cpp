@@ -207,7 +207,7 @@ std::size_t pool_core::close() noexcept {
   for (std::size_t i = 0; i < slots.made(); ++i) {
     const record& r = slots.by_index(i);
     const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    live += !is_free(header) && header != slots.self_of(r) ? 1 : 0;
+    live += !is_free(header) && !slots.is_retired(r, header) ? 1 : 0;
   }
   uses_.fetch_add(live, std::memory_order_seq_cst);
   drain_ready(true);

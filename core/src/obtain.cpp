@@ -31,13 +31,10 @@ record* pool_core::pop_fitting(const block_demand& demand, front_cache& cache) n
   }
   record* found = nullptr;
   if (cache.enter()) {
-    magazine& m = cache.lane(demand.where->number).magazines[demand.size_class - first_size_class];
-    for (unsigned i = m.depth(); i-- > 0;) {
-      if (fits(*m.slots[i], demand)) {
-        found = m.slots[i];
-        std::copy(m.slots + i + 1, m.slots + m.depth(), m.slots + i);
-        m.word -= 1;
-        m.filled -= 1;
+    magazine& m = cache.lane(demand.where->number).magazine_of(demand.size_class);
+    for (unsigned i = m.depth(); i > 0; --i) {
+      if (fits(*m.at(i), demand)) {
+        found = m.take(i);
         break;
       }
     }
@@ -53,7 +50,7 @@ record* pool_core::screen(record& slot) noexcept {
   if (is_free(header)) {
     return &slot;
   }
-  if (header != slots.self_of(slot)) {
+  if (!slots.is_retired(slot, header)) {
     (void)report(misuse_kind::racing_free, tensor_id::from_value(header));
     return nullptr;
   }
@@ -139,39 +136,28 @@ std::size_t pool_core::flush_large(lane& where, front_cache* cache) noexcept {
   if (cache == nullptr || where.number >= options_.max_cached_lanes) {
     return 0;
   }
-  constexpr unsigned first = size_class_of(worth_searching) + 1;
-  std::size_t flushed = 0;
-  for (unsigned size_class = first; size_class < first_size_class + size_class_count;
-       ++size_class) {
-    std::array<record*, magazine_slots> taken;
-    unsigned depth = 0;
-    if (cache->enter()) {
-      lane_front& front = cache->lane(where.number);
-      const unsigned i = size_class - first_size_class;
-      if ((front.used[i / 64] >> (i % 64) & 1) != 0) {
-        magazine& m = front.magazines[i];
-        depth = m.depth();
-        std::copy_n(m.slots, depth, taken.begin());
-        m.word -= depth;
-        m.filled -= depth;
+  record* flushed = nullptr;
+  std::size_t count = 0;
+  std::size_t bytes = 0;
+  if (cache->enter()) {
+    cache->lane(where.number).for_each_used([&](unsigned size_class, magazine& m) {
+      if (size_of_class(size_class) <= worth_searching) {
+        return;
       }
-    }
-    cache->leave();
-    if (depth != 0) {
-      for (unsigned i = 0; i + 1 < depth; ++i) {
-        set_next(*taken[i], taken[i + 1]);
+      for (; m.depth() != 0; ++count) {
+        record* const taken = m.take(m.depth());
+        set_next(*taken, flushed);
+        flushed = taken;
+        bytes += taken->fit;
       }
-      set_next(*taken[depth - 1], nullptr);
-      std::size_t bytes = 0;
-      for (unsigned i = 0; i < depth; ++i) {
-        bytes += taken[i]->capacity.load(std::memory_order_relaxed);
-      }
-      where.device->ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
-      give_to_backend(where, taken[0]);
-      flushed += depth;
-    }
+    });
   }
-  return flushed;
+  cache->leave();
+  if (flushed != nullptr) {
+    where.device->ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
+    give_to_backend(where, flushed);
+  }
+  return count;
 }
 
 // The ladder: every rung at most once. Pre: growing failed for want of memory, budget or slots.

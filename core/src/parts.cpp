@@ -61,7 +61,7 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
   cold_record& cold = slots.cold(*slot);
   cold.release = options.release;
   cold.context = options.context;
-  const std::uint64_t id = slot->header.load(std::memory_order_relaxed) & ~free_bit;
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
   slot->data.store(data, std::memory_order_release);
   slot->capacity.store(bytes, std::memory_order_release);
   slot->bytes.store(bytes, std::memory_order_release);
@@ -100,8 +100,8 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
   }
   auto* const begin = static_cast<std::byte*>(parent.data.load(std::memory_order_acquire));
   void* const data = begin == nullptr ? nullptr : begin + offset;
-  slots.cold(*slot).parent = of;
-  const std::uint64_t id = slot->header.load(std::memory_order_relaxed) & ~free_bit;
+  std::atomic_ref(slots.cold(*slot).parent).store(of.value(), std::memory_order_relaxed);
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
   slot->data.store(data, std::memory_order_release);
   slot->capacity.store(bytes, std::memory_order_release);
   slot->bytes.store(bytes, std::memory_order_release);

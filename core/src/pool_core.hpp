@@ -79,7 +79,7 @@ struct obtained {
   status why = {};
 };
 
-class pool_core {
+class alignas(cache_line) pool_core {
  public:
   // Hot: read by every warm operation, written once.
   std::ptrdiff_t way = 0;        // offset_of_way: this pool's entry in each thread's table
@@ -130,6 +130,8 @@ class pool_core {
   // Free (free.cpp).
   errc deallocate(tensor_id id, const stream_ref& stream) noexcept;
   errc report(misuse_kind kind, tensor_id id) noexcept;
+  /// Counts only: for places that hold a lock, where no handler may run.
+  void count_misuse(misuse_kind kind) noexcept;
 
   // Parts and references (parts.cpp).
   errc retain(tensor_id id) noexcept;
@@ -286,6 +288,7 @@ class pool_core {
   std::atomic<std::uint64_t> recalls_{0};
   std::atomic<std::uint64_t> slow_frees_{0};
   std::atomic<std::uint64_t> misuses_{0};
+  std::atomic<bool> misuse_told_{false};
   std::array<std::atomic<std::uint64_t>, misuse_kind_count> misuses_by_kind_{};
 };
 

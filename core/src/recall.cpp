@@ -46,13 +46,12 @@ void pool_core::drain(front_cache& cache) noexcept {
     }
     publish(*where, cache);
     cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
-      const unsigned depth = m.depth();
       front_capacity_.fetch_sub(m.limit * size_of_class(size_class), std::memory_order_relaxed);
       m.limit = 0;
-      if (depth != 0) {
-        m.word -= depth;
-        m.filled -= depth;
-        give_back(*where, size_class, std::span(m.slots, depth));
+      if (const unsigned depth = m.depth(); depth != 0) {
+        std::array<record*, magazine_slots> taken;
+        m.take_oldest(depth, taken.data());
+        give_back(*where, size_class, std::span(taken).first(depth));
       }
     });
   }

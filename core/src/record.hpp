@@ -5,21 +5,18 @@
 // block for as long as the block is ready or in use; slices, adopted memory and empty tensors have
 // none.
 //
-// The header word is a seqlock and the whole truth about who may use the slot:
-//   bit 63       free
-//   bits 62..32  generation, 1..2^31-1; one generation serves one tensor
-//   bits 31..0   self:  bit 31 = 0, slot << 6 | pool tag     (compact form, and every free slot)
-//                state: bit 31 = 1, references 15, lifecycle 8, flags 8   (full form)
-// A plain tensor (one reference, temporary, no flags) is in compact form: its header equals its id,
-// so one compare at free checks pool, slot, generation, liveness and uniqueness at once. Everything
-// else is in full form, which that compare sends to the slow path.
-//   id             = generation << 32 | self
-//   live compact   <=> header == id
-//   live full      <=> header >> 32 == generation and bit 31 set
-//   free           <=> bit 63 set; the generation is the one of the *next* tensor
-//   retired        <=> header == self: the generation wrapped, the slot is never used again
-// Freeing adds `free_step` = 2^63 + 2^32: it sets the bit and steps the generation, and the step
-// from the last generation carries out of the word and leaves `self`, which no pop takes for free.
+// The header word is a seqlock and the whole truth about who may use the slot. An id is
+//   bit 63 = 0, bits 62..32 generation (1..2^31-1, one per tensor), bits 31..0 self = slot << 6 |
+//   tag
+// and a header is one of
+//   live, compact  == id                a plain tensor: one reference, temporary, no flags
+//   live, full     generation << 32 | bit 31 | references 15 | lifecycle 8 | flags 8
+//   free           == -(id of the next tensor), so bit 63 is set
+//   retired        == -(2^63 + self) == 2^63 - self: all generations are used up
+// Compact headers make one compare at free check pool, slot, generation, liveness and uniqueness at
+// once; everything else is in full form, which that compare sends to the slow path. Free headers
+// are negated because the negation's own flags say whether a popped header was free: live and
+// retired ones become negative. The step past the last generation makes such a one by itself.
 //
 // Thread safety: atomics, plain moves on x86-64. The owner of a free slot (its magazine, its ready
 // list) writes the other fields before it publishes a live header with release order; readers load
@@ -40,7 +37,6 @@ namespace detail {
 
 inline constexpr std::uint64_t free_bit = std::uint64_t{1} << 63;
 inline constexpr std::uint64_t generation_step = std::uint64_t{1} << 32;
-inline constexpr std::uint64_t free_step = free_bit + generation_step;
 inline constexpr std::uint64_t full_bit = std::uint64_t{1} << 31;
 inline constexpr std::uint64_t reference_step = std::uint64_t{1} << 16;
 inline constexpr std::uint64_t reference_mask = std::uint64_t{0x7fff} << 16;
@@ -81,11 +77,22 @@ inline void set_next(record& r, record* next) noexcept {
 struct alignas(64) cold_record {
   std::uint64_t cookie;  // the backend's, of the bound block
   std::uint64_t key;
-  tensor_id parent;                                               // of a slice
+  std::uint64_t parent;                                           // id, of a slice
   void (*release)(void* data, std::size_t bytes, void* context);  // of adopted memory
   void* context;
 };
 
+/// The header after the tensor with this id ended.
+[[nodiscard]] constexpr std::uint64_t freed_header(std::uint64_t id) noexcept {
+  return std::uint64_t{0} - (id + generation_step);
+}
+/// The id of the tensor that a free slot is used for next. Pre: is_free(header).
+[[nodiscard]] constexpr std::uint64_t next_id(std::uint64_t header) noexcept {
+  return std::uint64_t{0} - header;
+}
+[[nodiscard]] constexpr bool is_retired(std::uint64_t header, std::uint64_t self) noexcept {
+  return header == free_bit - self;
+}
 [[nodiscard]] constexpr bool is_free(std::uint64_t header) noexcept {
   return (header & free_bit) != 0;
 }
@@ -107,8 +114,8 @@ struct alignas(64) cold_record {
 [[nodiscard]] constexpr tensor_flags flags_of(std::uint64_t header) noexcept {
   return is_full(header) ? static_cast<tensor_flags>(header & 0xff) : tensor_flags::none;
 }
-/// Does this header say that the tensor with this id is alive? A full one does not name its slot and
-/// pool: ids from outside are asked for by slot_table::is_live.
+/// Does this header say that the tensor with this id is alive? A full one does not name its slot
+/// and pool: ids from outside are asked for by slot_table::is_live.
 [[nodiscard]] constexpr bool is_live(std::uint64_t header, std::uint64_t id) noexcept {
   return id >> 32 != 0 &&
          (header == id || (is_full(header) && !is_free(header) && header >> 32 == id >> 32));
@@ -137,7 +144,7 @@ struct alignas(64) cold_record {
 
 static_assert(full_header(0x500000041, 1, lifecycle::temporary, tensor_flags::none) ==
               (0x500000000 | full_bit | reference_step));
-static_assert(((std::uint64_t{0x7fffffff} << 32 | 65) + free_step) == 65);
+static_assert(is_retired(freed_header(std::uint64_t{0x7fffffff} << 32 | 65), 65));
 
 }  // namespace detail
 }  // namespace v0

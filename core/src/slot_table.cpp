@@ -46,8 +46,8 @@ std::size_t slot_table::acquire(std::span<record*> out) noexcept {
   std::size_t made = made_.load(std::memory_order_relaxed);
   for (; n < out.size() && made < capacity_; ++n, ++made) {
     record& r = by_index(made);
-    r.header.store(free_bit | std::uint64_t{first_generation_} << 32 | self_of(r),
-                   std::memory_order_release);
+    const std::uint64_t first = std::uint64_t{first_generation_} << 32 | self_of(r);
+    r.header.store(std::uint64_t{0} - first, std::memory_order_release);
     out[n] = &r;
   }
   made_.store(made, std::memory_order_release);
@@ -62,7 +62,7 @@ void slot_table::release(record& slot) noexcept {
   slot.size_class.store(0, std::memory_order_relaxed);
   const std::uint64_t header = slot.header.load(std::memory_order_relaxed);
   if (!is_free(header)) {
-    TIDEPOOL_ASSERT(1, header == self_of(slot));
+    TIDEPOOL_ASSERT(1, is_retired(slot, header));
     retired_.fetch_add(1, std::memory_order_relaxed);
     return;
   }

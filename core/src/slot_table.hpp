@@ -39,10 +39,15 @@ class slot_table {
     return std::uint64_t{index_of(r)} << slot_shift | pool_tag_;
   }
 
-  /// Does this header of r say that the tensor with this id is alive? No id of another pool or slot is.
+  [[nodiscard]] bool is_retired(const record& r, std::uint64_t header) const noexcept {
+    return detail::is_retired(header, self_of(r));
+  }
+  /// Does this header of r say that the tensor with this id is alive? No id of another pool or slot
+  /// is.
   [[nodiscard]] bool is_live(const record& r, std::uint64_t header,
                              std::uint64_t id) const noexcept {
-    return detail::self_of(id) == self_of(r) && detail::is_live(header, id);
+    return detail::self_of(id) == self_of(r) && !is_retired(r, header) &&
+           detail::is_live(header, id);
   }
 
   /// Fills out[0..n) with free slots without a block; n < out.size() when the table is full.

@@ -53,8 +53,8 @@ tidepool::statistics pool_core::statistics() noexcept {
           sum.ready_hits += m.ready_hits;
           sum.refills += m.refills;
           sum.requested += m.requested;
-          for (unsigned d = 0; d < m.depth(); ++d) {
-            cached[i] += m.slots[d]->capacity.load(std::memory_order_relaxed);
+          for (unsigned d = 1; d <= m.depth(); ++d) {
+            cached[i] += m.at(d)->capacity.load(std::memory_order_relaxed);
           }
         });
       }

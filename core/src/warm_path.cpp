@@ -15,8 +15,8 @@ namespace detail {
 namespace {
 
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
-                                                            way_entry* entered) noexcept {
-  entered->leave();
+                                                            way_entry& way) noexcept {
+  way.leave();
   front_cache* const cache = find_this_thread(*core);
   if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
     const std::uint64_t begin = cycle_clock::now();
@@ -49,8 +49,8 @@ namespace {
 }
 
 [[gnu::noinline, gnu::cold]] errc deallocate_slow(pool_core* core, tensor_id id,
-                                                  way_entry* entered) noexcept {
-  entered->leave();
+                                                  way_entry& way) noexcept {
+  way.leave();
   front_cache* const cache = find_this_thread(*core);
   if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
     const std::uint64_t begin = cycle_clock::now();
@@ -72,19 +72,54 @@ namespace {
 }
 
 // The pop is done, its count carried: keep counting and ask for a sample.
-[[gnu::noinline, gnu::cold]] raw_tensor after_carry(pool_core* core, way_entry* entered,
-                                                    magazine* from, record* slot,
-                                                    std::uint64_t id) noexcept {
-  front_cache* const cache = entered->cache.load(std::memory_order_relaxed);
+[[gnu::noinline, gnu::cold]] raw_tensor after_carry(pool_core* core, way_entry& way, magazine* from,
+                                                    record* slot, std::uint64_t id) noexcept {
+  front_cache* const cache = way.cache.load(std::memory_order_relaxed);
   const raw_tensor made{slot->data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
   from->keep_counting();
-  entered->leave();
+  way.leave();
   if (find_this_thread(*core) != cache) {
     return made;
   }
   // Alternately the next operation and the one after: both kinds get their share in any pattern.
   core->arm_sample(*cache, 1 + (cache->slow_count++ & 1));
   return made;
+}
+
+// Turns the free top of a magazine into a tensor. Pre: the cache is entered, the slot fits.
+[[gnu::always_inline]] inline raw_tensor pop(pool_core* core, std::size_t bytes, way_entry& way,
+                                             magazine& from, record& slot,
+                                             std::uint64_t id) noexcept {
+  from.top = from.slots[std::size_t{from.depth()} - 1];
+  slot.bytes.store(bytes, std::memory_order_release);
+  slot.tag.store(0, std::memory_order_release);
+  slot.header.store(id, std::memory_order_release);
+  from.requested += bytes;
+  from.word += pop_step;
+  if (from.is_carried()) [[unlikely]] {
+    return after_carry(core, way, &from, &slot, id);
+  }
+  const raw_tensor made{slot.data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
+  way.leave();
+  return made;
+}
+
+// No small block is ready. Above 1 MiB blocks have lengths of their own: the top of the bin must be
+// long enough. Still inside the cache, and as free of locks as the path that led here.
+[[gnu::noinline]] raw_tensor allocate_missed(pool_core* core, std::size_t bytes,
+                                             way_entry& way) noexcept {
+  if (bytes > largest_small_block) {
+    front_cache& cache = *way.cache.load(std::memory_order_relaxed);
+    magazine& ready = cache.lane(0).magazine_of(size_class_of(bytes));
+    record* const slot = ready.top;
+    if (slot != nullptr && slot->fit >= bytes) {
+      const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+      if (static_cast<std::int64_t>(id) > 0) {
+        return pop(core, bytes, way, ready, *slot, id);
+      }
+    }
+  }
+  return allocate_plain_slow(core, bytes, way);
 }
 
 }  // namespace
@@ -95,30 +130,18 @@ raw_tensor allocate_plain(pool_core* core, std::size_t bytes, std::uint32_t devi
   }
   way_entry& way = way_at(core->way);
   front_cache& cache = way.enter();
-  // 0 bytes and sizes beyond any block have classes too, whose magazines stay empty.
-  magazine& ready = cache.lane0_magazine(size_class_of(bytes));
-  const std::size_t depth = ready.depth();
-  if (depth == 0) [[unlikely]] {
-    return allocate_plain_slow(core, bytes, &way);
+  // 0 bytes and sizes above 1 MiB have classes too, whose magazines here stay empty.
+  magazine& ready = cache.lane0_small(size_class_of(bytes));
+  record* const slot = ready.top;
+  if (slot == nullptr) [[unlikely]] {
+    return allocate_missed(core, bytes, way);
   }
-  record& slot = *ready.slots[depth - 1];
-  const std::uint64_t header = slot.header.load(std::memory_order_relaxed);
-  // A header that is not free: two threads freed one tensor at once, or the slot is retired.
-  if (!is_free(header) || slot.fit < bytes) [[unlikely]] {
-    return allocate_plain_slow(core, bytes, &way);
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+  // Not free: two threads freed one tensor at once, or the slot is retired.
+  if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
+    return allocate_plain_slow(core, bytes, way);
   }
-  const std::uint64_t id = header & ~free_bit;
-  slot.bytes.store(bytes, std::memory_order_release);
-  slot.tag.store(0, std::memory_order_release);
-  slot.header.store(id, std::memory_order_release);
-  ready.requested += bytes;
-  ready.word += pop_step;
-  if (ready.is_carried()) [[unlikely]] {
-    return after_carry(core, &way, &ready, &slot, id);
-  }
-  const raw_tensor made{slot.data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
-  way.leave();
-  return made;
+  return pop(core, bytes, way, ready, *slot, id);
 }
 
 raw_tensor allocate_tagged(pool_core* core, std::size_t bytes, std::uint32_t device_bits,
@@ -140,24 +163,25 @@ errc deallocate_id(pool_core* core, tensor_id id) noexcept {
   record& slot = core->slots.at(id.value());
   // One compare: this pool's, alive, this generation, one reference, nothing special.
   if (slot.header.load(std::memory_order_acquire) != id.value()) [[unlikely]] {
-    return deallocate_slow(core, id, &way);
+    return deallocate_slow(core, id, way);
   }
   magazine& home = cache.at(slot.magazine.load(std::memory_order_relaxed));
   const std::uint16_t depth = home.depth();
   if (depth >= home.limit) [[unlikely]] {
-    return deallocate_slow(core, id, &way);
+    return deallocate_slow(core, id, way);
   }
   if constexpr (TIDEPOOL_ASSERT_LEVEL >= 1) {
     // Checked builds find racing double frees here, others at the next pop.
     std::uint64_t expected = id.value();
-    if (!slot.header.compare_exchange_strong(expected, id.value() + free_step,
+    if (!slot.header.compare_exchange_strong(expected, freed_header(id.value()),
                                              std::memory_order_acq_rel)) {
-      return deallocate_slow(core, id, &way);
+      return deallocate_slow(core, id, way);
     }
   } else {
-    slot.header.store(id.value() + free_step, std::memory_order_release);
+    slot.header.store(freed_header(id.value()), std::memory_order_release);
   }
-  home.slots[depth] = &slot;
+  home.slots[depth] = home.top;
+  home.top = &slot;
   home.word += push_step;
   home.requested -= slot.bytes.load(std::memory_order_relaxed);
   way.leave();

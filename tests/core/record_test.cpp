@@ -42,23 +42,22 @@ TEST(RecordHeader, FullFormCarriesEveryField) {
 }
 
 TEST(RecordHeader, FreeingStepsTheGeneration) {
-  const std::uint64_t freed = id + free_step;
+  const std::uint64_t freed = freed_header(id);
   EXPECT_TRUE(is_free(freed));
   EXPECT_FALSE(is_live(freed, id));
-  EXPECT_EQ(generation_of(freed), 78U);
-  EXPECT_EQ(self_of(freed), self);
-  const std::uint64_t next = freed & ~free_bit;
+  const std::uint64_t next = next_id(freed);
+  EXPECT_EQ(generation_of(next), 78U);
+  EXPECT_EQ(self_of(next), self);
   EXPECT_TRUE(is_live(next, next));
   EXPECT_FALSE(is_live(next, id));
   EXPECT_FALSE(is_live(full_header(next, 3, lifecycle::inactive, tensor_flags::none), id));
 }
 
-TEST(RecordHeader, TheLastGenerationLeavesSelfWhichIsNeitherFreeNorAnIdsHeader) {
+TEST(RecordHeader, TheLastGenerationRetiresTheSlotWhichIsThenNotFree) {
   const std::uint64_t last = std::uint64_t{0x7fffffff} << 32 | self;
-  const std::uint64_t retired = last + free_step;
-  EXPECT_EQ(retired, self);
+  const std::uint64_t retired = freed_header(last);
+  EXPECT_TRUE(is_retired(retired, self));
   EXPECT_FALSE(is_free(retired));
-  EXPECT_FALSE(is_live(retired, last));
   EXPECT_FALSE(is_live(retired, std::uint64_t{1} << 32 | self));
 }
 

@@ -55,10 +55,11 @@ TEST(SlotTable, NewSlotsAreFreeWithTheFirstGenerationAndTheirOwnName) {
   for (record* r : batch) {
     const std::uint64_t header = r->header.load();
     EXPECT_TRUE(is_free(header));
-    EXPECT_EQ(generation_of(header), 12345U);
-    EXPECT_EQ(self_of(header), made.table.self_of(*r));
-    EXPECT_EQ(header & tag_mask, pool_tag);
-    EXPECT_EQ(&made.table.at(header & ~free_bit), r);
+    const std::uint64_t id = next_id(header);
+    EXPECT_EQ(generation_of(id), 12345U);
+    EXPECT_EQ(self_of(id), made.table.self_of(*r));
+    EXPECT_EQ(id & tag_mask, pool_tag);
+    EXPECT_EQ(&made.table.at(id), r);
     EXPECT_EQ(&made.table.by_index(made.table.index_of(*r)), r);
     EXPECT_NE(&made.table.cold(*r), nullptr);
   }
@@ -86,7 +87,7 @@ TEST(SlotTable, ARetiredSlotIsNeverGivenAgain) {
   record* const retiring = batch[0];
   // The last tensor of the last generation ends.
   const std::uint64_t last = std::uint64_t{0x7fffffff} << 32 | table.self_of(*retiring);
-  retiring->header.store(last + free_step);
+  retiring->header.store(freed_header(last));
   table.release(*retiring);
   EXPECT_EQ(table.retired(), 1U);
   std::size_t given = 0;

@@ -212,7 +212,7 @@ class TIDEPOOL_EXPORT pool {
   /// Null detaches. After the call returns no further call into the previous observer begins.
   void set_observer(allocation_observer* observer) noexcept;
   /// Ends allocation; frees still work. Gives all free memory back. Answers the number of live
-  /// tensors.
+  /// tensors. Waits for operations of other threads; not to be called from a callback of this pool.
   std::size_t close() noexcept;
   /// Walks the pool's and the backends' structures: null, or the first broken invariant in words.
   /// For tests; stops every cache meanwhile.
