@@ -73,7 +73,8 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
       release(data, bytes, context);
     }
   }
-  if (is_closed()) {
+  // What ends while the pool is closing was not counted: closing waits for this operation first.
+  if (close_done_.load(std::memory_order_acquire)) {
     forget_tensor();
   }
   return parent;

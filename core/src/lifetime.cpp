@@ -17,12 +17,18 @@ namespace detail {
 
 namespace {
 constexpr std::size_t highest_alignment = std::size_t{1} << 30;
+constinit thread_local const pool_core::use* innermost_use = nullptr;
 }  // namespace
 
-pool_core::use::use(pool_core& pool) noexcept : pool_(pool) {
+pool_core::use::use(pool_core& pool) noexcept : pool_(pool), outer_(innermost_use) {
+  bool nested = false;
+  for (const use* u = outer_; u != nullptr && !nested; u = u->outer_) {
+    nested = &u->pool_ == &pool;
+  }
+  innermost_use = this;
   for (;;) {
     pool.uses_.fetch_add(1, std::memory_order_seq_cst);
-    if (!pool.closed_.load(std::memory_order_seq_cst) ||
+    if (nested || !pool.closed_.load(std::memory_order_seq_cst) ||
         pool.close_done_.load(std::memory_order_acquire)) {
       return;
     }
@@ -33,6 +39,7 @@ pool_core::use::use(pool_core& pool) noexcept : pool_(pool) {
 }
 
 pool_core::use::~use() {
+  innermost_use = outer_;
   pool_.destroy_if_last();
 }
 

@@ -106,6 +106,8 @@ class alignas(cache_line) pool_core {
   }
 
   /// Every slow operation holds one: the pool is not destroyed meanwhile, and closing waits for it.
+  /// They nest within a thread (operations are made of others, callbacks use the pool): an inner one
+  /// never waits for the closing that waits for the outer one.
   class use {
    public:
     explicit use(pool_core& pool) noexcept;
@@ -115,6 +117,7 @@ class alignas(cache_line) pool_core {
 
    private:
     pool_core& pool_;
+    const use* const outer_;
   };
   /// A tensor that was alive when the pool closed is gone.
   void forget_tensor() noexcept { uses_.fetch_sub(1, std::memory_order_acq_rel); }
