@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the tests of a pool share: small pools, a log of misuses, comparing statistics.
+#pragma once
+
+#include <tidepool/cpu/backend.hpp>
+#include <tidepool/pool.hpp>
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace tidepool::test {
+
+inline constexpr std::size_t kib = 1024;
+inline constexpr std::size_t mib = 1024 * kib;
+
+/// Little address space: ThreadSanitizer leaves little.
+inline std::unique_ptr<backend> small_cpu(device where = device::cpu()) {
+  return cpu::make_backend({.device = where,
+                            .huge_pages = cpu::huge_pages::never,
+                            .arena_bytes = std::size_t{512} << 20});
+}
+
+/// Keeps every report. Outlives the pools it is given to.
+class misuse_log {
+ public:
+  [[nodiscard]] pool_options options(pool_options rest = {}) {
+    rest.on_misuse = note;
+    rest.misuse_context = this;
+    return rest;
+  }
+  /// The reports since the last call.
+  [[nodiscard]] std::vector<misuse_report> take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(seen_, {});
+  }
+  /// Exactly one report of this kind and id since the last call.
+  [[nodiscard]] ::testing::AssertionResult one(misuse_kind kind, tensor_id id) {
+    const std::vector<misuse_report> reports = take();
+    if (reports.size() != 1) {
+      return ::testing::AssertionFailure() << reports.size() << " reports";
+    }
+    if (reports[0].kind != kind || reports[0].id != id || reports[0].text == nullptr) {
+      return ::testing::AssertionFailure() << "kind " << static_cast<int>(reports[0].kind)
+                                           << ", id " << std::hex << reports[0].id.value();
+    }
+    return ::testing::AssertionSuccess();
+  }
+
+ private:
+  static void note(const misuse_report& report, void* context) {
+    auto& self = *static_cast<misuse_log*>(context);
+    const std::lock_guard lock(self.mutex_);
+    self.seen_.push_back(report);
+  }
+  std::mutex mutex_;
+  std::vector<misuse_report> seen_;  // guarded by mutex_
+};
+
+inline void expect_equal(const operation_counts& a, const operation_counts& b) {
+  EXPECT_EQ(a.allocations, b.allocations);
+  EXPECT_EQ(a.frees, b.frees);
+  EXPECT_EQ(a.front_hits, b.front_hits);
+  EXPECT_EQ(a.ready_hits, b.ready_hits);
+  EXPECT_EQ(a.refills, b.refills);
+  EXPECT_EQ(a.requested_bytes, b.requested_bytes);
+  EXPECT_EQ(a.live, b.live);
+}
+
+/// Everything but misuses and samples.
+inline void expect_unchanged(const statistics& a, const statistics& b) {
+  expect_equal(a.total, b.total);
+  ASSERT_EQ(a.devices.size(), b.devices.size());
+  for (std::size_t i = 0; i < a.devices.size(); ++i) {
+    expect_equal(a.devices[i].total, b.devices[i].total);
+    for (unsigned c = 0; c < size_category_count; ++c) {
+      expect_equal(a.devices[i].by_size[c], b.devices[i].by_size[c]);
+    }
+    EXPECT_EQ(a.devices[i].reserved_bytes, b.devices[i].reserved_bytes);
+    EXPECT_EQ(a.devices[i].live_bytes, b.devices[i].live_bytes);
+    EXPECT_EQ(a.devices[i].cached_bytes, b.devices[i].cached_bytes);
+  }
+  EXPECT_EQ(a.threads, b.threads);
+  EXPECT_EQ(a.recalls, b.recalls);
+  EXPECT_EQ(a.failures, b.failures);
+}
+
+/// Not inlined: compilers would warn of the null data that no test here has.
+[[gnu::noinline]] inline unsigned char& byte_of(const tensor& t, std::size_t i) {
+  return static_cast<unsigned char*>(t.data())[i];
+}
+
+inline bool is_aligned(const void* data, std::size_t alignment) {
+  return (reinterpret_cast<std::uintptr_t>(data) & (alignment - 1)) == 0;
+}
+
+}  // namespace tidepool::test
