@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads a trace as a stream, one chunk in memory at a time (at most 2 x 16 MiB plus the names), from
-// a file, standard input or memory. It checks everything that makes the bytes well-formed, so any
-// input gives events or an error and never a crash; whether the events make sense (a free of a dead
-// tensor, say) is validate.hpp's question. A reader belongs to one thread at a time.
+// Reads a trace as a stream, one chunk in memory at a time (at most 2 x 16 MiB plus the names),
+// from a file, standard input or memory. It checks everything that makes the bytes well-formed, so
+// any input gives events or an error and never a crash; whether the events make sense (a free of a
+// dead tensor, say) is validate.hpp's question. A reader belongs to one thread at a time.
 //
 //   auto opened = reader::open("llama8b.tpt");
 //   if (!opened) return fail(opened.error());

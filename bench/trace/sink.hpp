@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a writer's bytes go: a file, standard output, or memory. Private to writer.cpp.
+// Where a writer's bytes go: a file, standard output, or memory. Private to the writer.
+// One thread at a time.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a reader's bytes come from: a file, standard input, or memory. Private to reader.cpp.
-// Counts the bytes taken, so that every error can name its offset.
+// Where a reader's bytes come from: a file, standard input, or memory. Private to the reader.
+// Counts the bytes taken, so that every error can name its offset. One thread at a time.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The words of the text form, shared by text_dump.cpp and text_pack.cpp so that they cannot differ.
+// The words of the text form, shared by text_dump.cpp, text_fields.hpp and text_pack.cpp so that
+// they cannot differ.
 #pragma once
 
 #include "trace/event.hpp"

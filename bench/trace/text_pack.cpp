@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text to trace. Strict on purpose: an unknown key or a word of the wrong type is an error with its
-// line, because a misspelt key would otherwise be a field silently left at its default.
+// Text to trace: header line, event lines, end line. What keys a line may have is checked by
+// text_fields.hpp; errors name the line.
 #include "trace/text.hpp"
+#include "trace/text_fields.hpp"
 #include "trace/text_names.hpp"
 
 #include <nlohmann/json.hpp>
@@ -10,24 +11,15 @@
 #include <exception>
 #include <istream>
 #include <limits>
-#include <set>
 #include <string>
 
 namespace tidepool::bench::trace {
 namespace {
 
-using json = nlohmann::json;
-
 constexpr std::size_t max_line_bytes = 64u << 20;
 
-error syntax(std::string reason) {
-  error failure;
-  failure.code = errc::syntax;
-  failure.reason = std::move(reason);
-  return failure;
-}
-
-/// Reads one line without its end. False at the end of the text; `is_too_long` set beyond the limit.
+/// Reads one line without its end. False at the end of the text. Sets `is_too_long` beyond the
+/// limit.
 bool read_line(std::istream& in, std::string& line, bool& is_too_long) {
   line.clear();
   std::streambuf* buffer = in.rdbuf();
@@ -43,79 +35,6 @@ bool read_line(std::istream& in, std::string& line, bool& is_too_long) {
   }
   return !line.empty();
 }
-
-/// The keys of one line, taken one by one; what is left at the end was misspelt.
-class fields {
- public:
-  explicit fields(const json& object) : object_(object) {}
-
-  [[nodiscard]] const json* take(const char* key) {
-    const auto at = object_.find(key);
-    if (at == object_.end()) {
-      return nullptr;
-    }
-    taken_.insert(key);
-    return &*at;
-  }
-
-  /// The number under `key`, or 0; a failure is remembered.
-  template <class Integer>
-  Integer number(const char* key) {
-    const json* value = take(key);
-    if (value == nullptr) {
-      return 0;
-    }
-    if (!value->is_number_unsigned() ||
-        value->get<std::uint64_t>() > std::numeric_limits<Integer>::max()) {
-      fail(std::string("\"") + key + "\" is not a number from 0 to " +
-           std::to_string(std::numeric_limits<Integer>::max()));
-      return 0;
-    }
-    return static_cast<Integer>(value->get<std::uint64_t>());
-  }
-
-  /// The value of a word under `key`, or 0. Numbers stand for values without a word.
-  template <std::size_t Size>
-  std::uint8_t word_value(const char* key, const std::array<word, Size>& words) {
-    const json* value = take(key);
-    if (value == nullptr) {
-      return 0;
-    }
-    if (value->is_string()) {
-      if (const auto found = value_of(words, value->get_ref<const std::string&>())) {
-        return static_cast<std::uint8_t>(*found);
-      }
-    } else if (value->is_number_unsigned()) {
-      return number<std::uint8_t>(key);
-    }
-    fail(std::string("\"") + key + "\" has no value " + value->dump());
-    return 0;
-  }
-
-  void fail(std::string reason) {
-    if (!failure_) {
-      failure_ = syntax(std::move(reason));
-    }
-  }
-
-  /// The first failure, else a key that nobody took.
-  [[nodiscard]] status finish() {
-    if (failure_) {
-      return *failure_;
-    }
-    for (const auto& [key, value] : object_.items()) {
-      if (taken_.count(key) == 0) {
-        return syntax("key \"" + key + "\" is unknown or has no place here");
-      }
-    }
-    return {};
-  }
-
- private:
-  const json& object_;
-  std::set<std::string, std::less<>> taken_;
-  std::optional<error> failure_;
-};
 
 class packer {
  public:

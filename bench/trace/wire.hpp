@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The envelope of a trace file: file header, chunk headers, footer, checksum, filter, and the limits
-// that keep a hostile file from making a reader allocate. Pure functions over bytes: no input or
-// output, no state. For reader.cpp, writer.cpp and tests; programs want reader.hpp and writer.hpp.
+// The envelope of a trace file: file header, chunk headers, footer, checksum, filter, and the
+// limits that keep a hostile file from making a reader allocate. Pure functions over bytes: no
+// input or output, no state. For the reader, the writer and tests; programs want reader.hpp and
+// writer.hpp.
 #pragma once
 
 #include "trace/event.hpp"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Writes a trace: interns texts, gathers events into chunks, compresses them, and closes with a
-// footer of totals. It checks that an event is well-formed (what a reader would refuse), not that it
-// makes sense (validate.hpp). After the first failure every later call returns it again. A writer
-// belongs to one thread at a time; one that is destroyed without close() leaves a trace without
-// footer, which readers report as truncated.
+// footer of totals. It checks that an event is well-formed (what a reader would refuse), not that
+// it makes sense (validate.hpp). After the first failure every later call returns it again. A
+// writer belongs to one thread at a time; one that is destroyed without close() leaves a trace
+// without footer, which readers report as truncated.
 //
 //   auto made = writer::create("run.tpt", {.metadata = R"({"model":"tiny"})"});
 //   if (!made) return fail(made.error());
@@ -56,7 +56,7 @@ class writer {
   /// Appends an event that owns `extra`; its `bytes` is set to the length. Definitions with numbers
   /// chosen by the caller go this way too and are known to name(), category() and device() then.
   status append(event record, std::span<const std::byte> extra) noexcept;
-  /// One operation's touches of several tensors; `record` gives time, stream, thread and the access.
+  /// One operation's touches of several tensors; `record` gives time, stream, thread and access.
   status append_touch(event record, std::span<const std::uint64_t> ids) noexcept;
   /// Touches of parts of tensor `record.id`.
   status append_touch(event record, std::span<const std::uint32_t> parts) noexcept;
