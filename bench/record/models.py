@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Models to record: a dense decoder of the Llama family in eager PyTorch, as the common runtimes
-# write it (RMS norm in float32, rotary embedding, grouped-query attention, gated MLP), with the true
-# shapes of released models. The KV cache grows by torch.cat, or lives in pages of 16 tokens.
+# write it (RMS norm in float32, rotary embedding, grouped-query attention, gated MLP), with the
+# true shapes of released models. The KV cache grows by torch.cat, or lives in pages of 16 tokens.
 # The arithmetic is the real one, so tests can run a tiny model on real tensors too.
 
 import dataclasses

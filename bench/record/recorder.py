@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Records what a PyTorch program asks of its memory: every storage that begins or ends, every tensor
-# that an operation reads or writes, with phases, layers, names and categories. No weights, no GPU and
-# next to no memory are needed: tensors are fake (torch's FakeTensorMode), shapes are true.
+# Records what a PyTorch program asks of its memory: every storage that begins or ends, every
+# tensor that an operation reads or writes, with phases, layers, names and categories. No weights,
+# no GPU and next to no memory are needed: tensors are fake (torch's FakeTensorMode), shapes are
+# true.
 #
 #   with Recorder("run.tpt", metadata={"model": "mine"}) as r:
 #       model = MyModel().eval()            # built inside: its parameters are fake
@@ -10,8 +11,9 @@
 #       with r.phase("prefill"):
 #           out = model(torch.zeros(1, 512, dtype=torch.long))
 #
-# What it sees: each ATen operation, after composite ones are taken apart. What it cannot see: memory
-# that a kernel takes for itself (workspaces). One thread; operations of other threads are not seen.
+# What it sees: each ATen operation, after composite ones are taken apart. What it cannot see:
+# memory that a kernel takes for itself (workspaces). One thread; operations of other threads are
+# not seen.
 
 import collections
 import contextlib
@@ -135,8 +137,8 @@ class Recorder:
 
     @contextlib.contextmanager
     def pause(self):
-        """Inside, nothing is recorded, and tensors are fake all the same: for building a model, whose
-        parameters adopt() then records as loaded, without their initialisation."""
+        """Inside, nothing is recorded, and tensors are fake all the same: for building a model,
+        whose parameters adopt() then records as loaded, without their initialisation."""
         self._before()
         self._is_paused = True
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Tests of the recorder and the Python writer: `python3 -m unittest test_recorder` in this folder.
-# Without PyTorch (1.13 or later) the recorder's tests are skipped. With TIDEPOOL_TRACE_TOOL set to the
-# program `tidepool`, every trace is also checked by its `validate`.
+# Without PyTorch (1.13 or later) the recorder's tests are skipped. With TIDEPOOL_TRACE_TOOL set to
+# the program `tidepool`, every trace is also checked by its `validate`.
 
 import json
 import os
