@@ -87,7 +87,7 @@ TEST(TraceFormat, SameEventsGiveTheSameBytes) {
 TEST(TraceFormat, FileAndMemoryAreTheSame) {
   const std::string path = testing::TempDir() + "/tidepool_trace_test.tpt";
   {
-    writer out = *writer::create(path);
+    writer out = must(writer::create(path));
     expect_ok(out.append({.time = 3, .kind = event_kind::mark_begin}));
     expect_ok(out.close());
     EXPECT_FALSE(out.append({.time = 4, .kind = event_kind::mark_end}).ok());
@@ -109,7 +109,7 @@ TEST(TraceFormat, FullDiskIsAnError) {
   if (!std::filesystem::exists("/dev/full")) {
     GTEST_SKIP() << "no /dev/full";
   }
-  writer out = *writer::create("/dev/full");
+  writer out = must(writer::create("/dev/full"));
   (void)out.append({.kind = event_kind::mark_begin});
   const status closed = out.close();
   ASSERT_FALSE(closed.ok());
@@ -118,7 +118,7 @@ TEST(TraceFormat, FullDiskIsAnError) {
 
 TEST(TraceFormat, LargeExtrasGoIntoChunksOfTheirOwn) {
   byte_vector bytes;
-  writer out = *writer::to_memory(bytes, {.compression_level = 0});
+  writer out = must(writer::to_memory(bytes, {.compression_level = 0}));
   const std::vector<std::uint32_t> parts(limits::list_bytes / 4, 5);
   for (int i = 0; i < 3; ++i) {
     expect_ok(out.append_touch({.id = 1, .detail = 1}, parts));
@@ -129,13 +129,13 @@ TEST(TraceFormat, LargeExtrasGoIntoChunksOfTheirOwn) {
   ASSERT_EQ(found.events.size(), 3u);
   EXPECT_EQ(found.events[2].extra.size(), limits::list_bytes);
   const std::vector<std::uint32_t> more(parts.size() + 1);
-  writer refused = *writer::to_memory(bytes);
+  writer refused = must(writer::to_memory(bytes));
   EXPECT_EQ(refused.append_touch({.id = 1}, more).error().code, errc::over_limit);
 }
 
 TEST(TraceFormat, UnknownOptionalEventsAreSkippedAndCounted) {
   byte_vector bytes;
-  writer out = *writer::to_memory(bytes);
+  writer out = must(writer::to_memory(bytes));
   const std::string payload = "from the future";
   expect_ok(out.append({.kind = event_kind::mark_begin}));
   expect_ok(out.append({.kind = static_cast<event_kind>(0x9A)}));
@@ -153,7 +153,7 @@ TEST(TraceFormat, WriterRefusesWhatReadersWould) {
   const std::string text(limits::text_bytes + 1, 'x');
   const auto refused = [](auto use) {
     byte_vector bytes;
-    writer out = *writer::to_memory(bytes);
+    writer out = must(writer::to_memory(bytes));
     return !use(out);
   };
   EXPECT_TRUE(refused([&](writer& out) { return out.name(text).has_value(); }));
@@ -169,7 +169,7 @@ TEST(TraceFormat, WriterRefusesWhatReadersWould) {
 
 TEST(TraceFormat, FailureOfTheWriterStays) {
   byte_vector bytes;
-  writer out = *writer::to_memory(bytes);
+  writer out = must(writer::to_memory(bytes));
   EXPECT_FALSE(out.append({}).ok());
   EXPECT_FALSE(out.append({.kind = event_kind::mark_begin}).ok());
   EXPECT_FALSE(out.close().ok());
@@ -177,10 +177,10 @@ TEST(TraceFormat, FailureOfTheWriterStays) {
 
 TEST(TraceSummary, CountsSizesPeaksAndLifetimes) {
   byte_vector bytes;
-  writer out = *writer::to_memory(bytes);
-  const std::uint8_t weight = *out.category("weight");
+  writer out = must(writer::to_memory(bytes));
+  const std::uint8_t weight = must(out.category("weight"));
   ASSERT_TRUE(out.device("cpu"));  // events 0 and 1 are definitions
-  const std::uint32_t phase = *out.name("decode");
+  const std::uint32_t phase = must(out.name("decode"));
   const auto add = [&](event record) { expect_ok(out.append(record)); };
   add({.id = 1, .bytes = 1000, .kind = event_kind::alloc, .category = weight});
   add({.name = phase, .kind = event_kind::mark_begin, .detail = 1});
@@ -191,31 +191,30 @@ TEST(TraceSummary, CountsSizesPeaksAndLifetimes) {
   add({.name = phase, .kind = event_kind::mark_end, .detail = 1});
   expect_ok(out.close());
   auto opened = reader::from_memory(bytes);
-  const auto figures = summarize(*opened);
-  ASSERT_TRUE(figures) << figures.error().message();
-  EXPECT_EQ(figures->sums.peak_live_bytes, 1500u);
-  EXPECT_EQ(figures->peak_event, 23u);
-  EXPECT_EQ(figures->peak_tensors, 2u);
-  EXPECT_EQ(figures->live_tensors, 1u);
-  EXPECT_EQ(figures->distinct_sizes, 3u);
-  EXPECT_EQ(figures->common_sizes.at(0).bytes, 64u);
-  EXPECT_EQ(figures->common_sizes.at(0).count, 9u);
-  ASSERT_EQ(figures->categories.size(), 2u);
-  EXPECT_EQ(figures->categories[0].name, "unspecified");
-  EXPECT_EQ(figures->categories[0].bytes_at_peak, 500u);
-  EXPECT_EQ(figures->categories[1].bytes_at_peak, 1000u);
-  EXPECT_EQ(figures->lifetimes.count, 10u);
-  EXPECT_EQ(figures->lifetimes.max, 1u);
-  ASSERT_EQ(figures->phases.size(), 1u);
-  EXPECT_EQ(figures->phases[0].allocs, 10u);
-  EXPECT_EQ(figures->phases[0].peak_live_bytes, 1500u);
-  EXPECT_NE(to_text(*figures).find("1500"), std::string::npos);
-  EXPECT_NE(to_json(*figures).find("\"peak_live_bytes\": 1500"), std::string::npos);
+  const summary figures = must(summarize(*opened));
+  EXPECT_EQ(figures.sums.peak_live_bytes, 1500u);
+  EXPECT_EQ(figures.peak_event, 23u);
+  EXPECT_EQ(figures.peak_tensors, 2u);
+  EXPECT_EQ(figures.live_tensors, 1u);
+  EXPECT_EQ(figures.distinct_sizes, 3u);
+  EXPECT_EQ(figures.common_sizes.at(0).bytes, 64u);
+  EXPECT_EQ(figures.common_sizes.at(0).count, 9u);
+  ASSERT_EQ(figures.categories.size(), 2u);
+  EXPECT_EQ(figures.categories[0].name, "unspecified");
+  EXPECT_EQ(figures.categories[0].bytes_at_peak, 500u);
+  EXPECT_EQ(figures.categories[1].bytes_at_peak, 1000u);
+  EXPECT_EQ(figures.lifetimes.count, 10u);
+  EXPECT_EQ(figures.lifetimes.max, 1u);
+  ASSERT_EQ(figures.phases.size(), 1u);
+  EXPECT_EQ(figures.phases[0].allocs, 10u);
+  EXPECT_EQ(figures.phases[0].peak_live_bytes, 1500u);
+  EXPECT_NE(to_text(figures).find("1500"), std::string::npos);
+  EXPECT_NE(to_json(figures).find("\"peak_live_bytes\": 1500"), std::string::npos);
 }
 
 TEST(TraceSummary, RefusesATraceThatMakesNoSense) {
   byte_vector bytes;
-  writer out = *writer::to_memory(bytes);
+  writer out = must(writer::to_memory(bytes));
   expect_ok(out.append({.id = 1, .kind = event_kind::free}));
   expect_ok(out.close());
   auto opened = reader::from_memory(bytes);

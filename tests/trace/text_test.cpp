@@ -47,7 +47,7 @@ TEST(TraceText, RandomTracesSurviveBothWays) {
 
 TEST(TraceText, WrongTracesSurviveToo) {
   byte_vector bytes;
-  writer out = *writer::to_memory(bytes);
+  writer out = must(writer::to_memory(bytes));
   expect_ok(out.append({.id = 5,
                         .bytes = 3,
                         .generation = 2,
@@ -73,7 +73,8 @@ TEST(TraceText, DefinesNamesAtTheirFirstUse) {
   const auto packed = pack_into(bytes, R"({"trace":"tidepool trace 1","metadata":{"model":"m"}}
 # a remark
 
-{"op":"alloc","id":1,"bytes":64,"align":256,"device":"cuda:0","category":"kv","name":"k","flags":["pinned"]}
+{"op":"alloc","id":1,"bytes":64,"align":256,"device":"cuda:0","category":"kv","name":"k",)"
+                                       R"("flags":["pinned"]}
 {"op":"alloc","id":2,"bytes":64,"device":"cpu","category":"kv","name":"k"}
 )");
   ASSERT_TRUE(packed) << packed.error().message();

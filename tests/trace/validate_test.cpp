@@ -151,7 +151,7 @@ TEST(Validate, TruncationIsAFinding) {
 
 TEST(Validate, MetadataAndTextsHaveToBeWellFormed) {
   byte_vector bytes;
-  writer out = *writer::to_memory(bytes, {.metadata = "not json"});
+  writer out = must(writer::to_memory(bytes, {.metadata = "not json"}));
   ASSERT_TRUE(out.name("\xC0\xAF"));
   expect_ok(out.close());
   EXPECT_EQ(check(bytes).error_count, 2u);
