@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// growing_region and arena: reserving, committing in steps, giving up. Which pages hold memory and
+// who owns them is the caller's, extent_heap. Not thread-safe: the backend's mutex.
 #include "arena.hpp"
 
 #include <tidepool/assert.hpp>

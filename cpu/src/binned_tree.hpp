@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// binned_tree: an ordered_tree cut into one small tree per size bin, eight bins per doubling, with a
-// bitmap of those that have members. Same order and same answers; the walks are shorter, which
+// binned_tree: an ordered_tree cut into one small tree per size bin, eight bins per doubling, with
+// a bitmap of those that have members. Same order and same answers; the walks are shorter, which
 // matters because each step is a cache line of another descriptor. Not thread-safe.
 #pragma once
 

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The CPU backend: requests checked and rounded, sent to the heap of spans or of extents, and the
+// sums. How pages and blocks are found is in extent_heap and span_heap; options are checked in
+// make_backend.cpp. Thread-safe: one mutex guards heaps and sums; populate needs no lock.
 #include "memory_backend.hpp"
 
 #include "populate.hpp"
@@ -24,7 +28,8 @@ constexpr std::size_t pages_of(std::size_t bytes) noexcept {
 }
 
 /// Lengths that grow little by little, as a KV cache by concatenation does, are rounded to steps of
-/// at most 1/32, so that the block freed by one step serves a later one. Pre: bytes <= largest_block.
+/// at most 1/32, so that the block freed by one step serves a later one.
+/// Pre: bytes <= largest_block.
 constexpr std::size_t pages_with_room(std::size_t bytes) noexcept {
   const std::size_t step = std::max(std::bit_floor(bytes) / 32, page_bytes);
   return (bytes + step - 1) / step * step / page_bytes;

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// page_bits by words of 64 bits. Ranges are believed, not checked against the length of the words.
+// Not thread-safe: the words are the caller's, so is the lock.
 #include "page_bits.hpp"
 
 #include <algorithm>

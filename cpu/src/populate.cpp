@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Populating in parallel: the blocks are cut into pieces, which helper threads and the caller take
+// one by one. Claims nothing: the pages are backed in the books already. Thread-safe for blocks
+// that belong to the caller; the helpers end before the call does.
 #include "populate.hpp"
 
 #include <algorithm>

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// span_heap: blocks of spans handed out and taken back, spans made and given up, and its
+// invariants, walked. Finding pages for a span is extent_heap's. Not thread-safe: the backend's
+// mutex.
 #include "span_heap.hpp"
 
 #include "cookie.hpp"
