@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The arena and the system calls below it, on real memory: the frontier, commits in steps, what
+// happens when the system refuses. Extents have tests of their own.
 #include "arena.hpp"
 
 #include "support.hpp"

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// The heap of extents alone, one thread: which place is taken, merging, claims, purging by age,
+// growth, and that check() finds damage. Random sequences are in backend_property_test.cpp.
 #include "extent_heap.hpp"
 
 #include "support.hpp"

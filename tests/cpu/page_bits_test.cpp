@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// page_bits against the same questions answered bit by bit, over random words and ranges.
 #include "page_bits.hpp"
 
 #include <gtest/gtest.h>
