@@ -183,7 +183,7 @@ typedef struct tidepool_pool_options {
   size_t thread_cache_bytes;  // free bytes that one thread keeps ready; default 64 MiB
   size_t total_cache_bytes;   // the same over all threads; default 512 MiB
   size_t ready_bytes;         // free bytes kept ready centrally per device; default 32 MiB
-  size_t max_tensors;         // alive or ready at once, at most 2^25; default 2^22
+  size_t max_tensors;         // alive or ready at once, 2^12 to 2^25; default 2^22
   size_t max_cached_lanes;    // that threads cache for, at most 16; default 16
   tidepool_misuse_handler on_misuse;  // default: one message on stderr, then only counted
   void* misuse_context;
