@@ -106,8 +106,8 @@ class alignas(cache_line) pool_core {
   }
 
   /// Every slow operation holds one: the pool is not destroyed meanwhile, and closing waits for it.
-  /// They nest within a thread (operations are made of others, callbacks use the pool): an inner one
-  /// never waits for the closing that waits for the outer one.
+  /// They nest within a thread (operations are made of others, callbacks use the pool): an inner
+  /// one never waits for the closing that waits for the outer one.
   class use {
    public:
     explicit use(pool_core& pool) noexcept;
