@@ -109,7 +109,7 @@ TEST(SlotTable, AReleasedSlotHasNoBlock) {
     r.fit = 64;
     r.size_class.store(30);
     if (retired) {
-      r.header.store(made.table.self_of(r));
+      r.header.store(free_bit - made.table.self_of(r));
     }
     made.table.release(r);
     EXPECT_EQ(r.data.load(), nullptr) << retired;
