@@ -67,6 +67,8 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
     const allocation_options seen{.stream = request.stream,
                                   .category = request.category,
                                   .lifecycle = request.lifecycle,
+                                  .movable = any(request.flags & tensor_flags::movable),
+                                  .tracked = any(request.flags & tensor_flags::tracked),
                                   .name = request.name,
                                   .alignment = request.alignment,
                                   .key = request.key};

@@ -13,8 +13,8 @@ namespace tidepool {
 inline namespace v0 {
 
 /// Called on the thread that allocates or frees, outside every lock, after an allocation and before
-/// a free; calls of different threads may overlap. May allocate from other pools, not from this
-/// one.
+/// a free; calls of different threads may overlap. May
+/// allocate from other pools, not from this one, and may not call set_observer.
 class TIDEPOOL_EXPORT allocation_observer {
  public:
   virtual ~allocation_observer();

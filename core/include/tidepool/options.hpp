@@ -77,7 +77,8 @@ struct pool_options {
   /// Bound of free bytes kept ready centrally per device (pre-warmed blocks not counted) before
   /// they go back to the backend's heap.
   std::size_t ready_bytes = std::size_t{32} << 20;
-  /// Upper bound of tensors alive or ready at once; rounded up to a power of two, at most 2^25.
+  /// Upper bound of tensors alive or ready at once; rounded up to a power of two of at
+  /// least 4096; at most 2^25.
   /// Costs address space (128 bytes each), not memory.
   std::size_t max_tensors = std::size_t{1} << 22;
   /// Lanes (a device, or a device and a stream) that threads cache for; others work uncached.

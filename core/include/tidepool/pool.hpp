@@ -150,7 +150,8 @@ class TIDEPOOL_EXPORT pool {
   [[nodiscard]] result<void*> pin(tensor_id id) noexcept;
   errc unpin(tensor_id id) noexcept;
   /// Changes the size without moving the data, where the block or the memory behind it has room.
-  /// unsupported or out_of_memory: nothing changed. Pre: `what` has one reference and no slices.
+  /// unsupported or out_of_memory: nothing changed. Pre: `what` has one reference and no slices,
+  /// and no other thread uses its id meanwhile.
   errc resize(tensor& what, std::size_t bytes) noexcept;
 
   // Knowledge.
