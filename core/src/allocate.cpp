@@ -207,27 +207,19 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
   return {nullptr, tensor_id::from_value(id)};
 }
 
-// Enters the key for the slot. A key whose tensor is dead but not yet taken out is free.
+// Enters the key for the slot. A key is taken from here on: from before its tensor is alive until the
+// free that ends it takes the key out.
 status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
-  const auto index = static_cast<std::uint32_t>(slots.index_of(slot));
-  std::atomic_ref(slots.cold(slot).key).store(key, std::memory_order_relaxed);
-  for (;;) {
-    const flat_index::insertion entered = keys_.insert(key, index);
-    if (!entered.stored) {
-      return {.code = errc::out_of_memory, .text = "no memory for the key index"};
-    }
-    if (entered.added) {
-      return {};
-    }
-    const record& other = slots.by_index(entered.slot);
-    const std::uint64_t header = other.header.load(std::memory_order_acquire);
-    if (!is_free(header)) {
-      return {.code = errc::key_in_use, .text = "a live tensor has this key"};
-    }
-    if (keys_.replace(key, entered.slot, index)) {
-      return {};
-    }
+  slots.cold(slot).key = key;
+  const flat_index::insertion entered =
+      keys_.insert(key, static_cast<std::uint32_t>(slots.index_of(slot)));
+  if (!entered.stored) {
+    return {.code = errc::out_of_memory, .text = "no memory for the key index"};
   }
+  if (!entered.added) {
+    return {.code = errc::key_in_use, .text = "a live tensor has this key"};
+  }
+  return {};
 }
 
 raw_tensor allocate_general(pool_core* core, std::size_t bytes, device where,

@@ -71,19 +71,6 @@ bool flat_index::set(std::uint64_t key, std::uint32_t slot) noexcept {
   return true;
 }
 
-bool flat_index::replace(std::uint64_t key, std::uint32_t old_slot, std::uint32_t slot) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (cells_.empty()) {
-    return false;
-  }
-  cell& c = cells_[probe(key)];
-  if (c.key != key || c.slot != old_slot) {
-    return false;
-  }
-  c.slot = slot;
-  return true;
-}
-
 std::optional<std::uint32_t> flat_index::find(std::uint64_t key) const noexcept {
   const std::lock_guard lock(mutex_);
   if (key == 0 || cells_.empty()) {

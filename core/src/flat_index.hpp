@@ -26,8 +26,6 @@ class flat_index {
     std::uint32_t slot = 0;
   };
   [[nodiscard]] insertion insert(std::uint64_t key, std::uint32_t slot) noexcept;
-  /// Replaces old_slot by slot if the key maps to old_slot.
-  bool replace(std::uint64_t key, std::uint32_t old_slot, std::uint32_t slot) noexcept;
   [[nodiscard]] std::optional<std::uint32_t> find(std::uint64_t key) const noexcept;
   /// Removes the key if it maps to this slot.
   void erase(std::uint64_t key, std::uint32_t slot) noexcept;
