@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The model, and shrinking.
+#include "model.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <set>
+#include <sstream>
+#include <utility>
+
+namespace tidepool::test {
+namespace {
+
+class failed {
+ public:
+  explicit failed(std::string what) : what_(std::move(what)) {}
+  [[nodiscard]] const std::string& what() const { return what_; }
+
+ private:
+  std::string what_;
+};
+
+void require(bool holds, const char* what) {
+  if (!holds) {
+    throw failed(what);
+  }
+}
+
+struct live_tensor {
+  tensor handle;  // stands for one of the references
+  std::size_t bytes = 0;
+  unsigned char* data = nullptr;
+  std::uint64_t key = 0;
+  std::uint32_t references = 1;
+  std::uint32_t pins = 0;
+  std::uint32_t parts = 0;  // slices of it
+  unsigned category = 0;
+  unsigned lifecycle = 0;
+  unsigned char pattern = 0;
+  tensor_id parent = {};
+};
+
+class runner {
+ public:
+  explicit runner(const model_options& options)
+      : options_(options), pool_(options.make_backend(), with_handler(options.pool)) {}
+
+  void step(const operation& what) { std::visit(*this, what); }
+  void check() {
+    require(reports_ == expected_reports_, "the misuse handler is called once per misuse");
+    if (const char* const broken = pool_.check_invariants()) {
+      throw failed(broken);
+    }
+    const statistics s = pool_.statistics();
+    std::size_t requested = 0;
+    for (const auto& [id, t] : live_) {
+      requested += t.parent || t.bytes == 0 ? 0 : t.bytes;
+      check_contents(t, t.bytes);
+    }
+    require(s.total.live == live_.size(), "live tensors");
+    require(s.total.requested_bytes == requested, "requested bytes");
+    require(s.misuses == expected_reports_, "misuses");
+    require(s.devices[0].reserved_bytes <= options_.pool.limit_bytes, "reserved <= limit");
+    for (const auto& [key, id] : keys_) {
+      require(pool_.find(key).has_value() && *pool_.find(key) == id, "find(key)");
+    }
+  }
+  void finish() {
+    check();
+    while (!live_.empty()) {
+      // Parts keep what they are part of: some tensor has a pin or a reference of its own.
+      const auto next = std::find_if(live_.begin(), live_.end(), [](const auto& one) {
+        return one.second.references != one.second.parts;
+      });
+      require(next != live_.end(), "somebody owns what is alive");
+      if (next->second.pins != 0) {
+        const tensor_id id = next->first;
+        require(pool_.unpin(id) == errc::ok, "unpin");
+        --next->second.pins;
+        drop(id);
+      } else {
+        free_id(next->first);
+      }
+    }
+    check();
+    require(pool_.trim().reserved_bytes == 0, "nothing is reserved once all is free and trimmed");
+    check();
+  }
+
+  /// After a failure: lets go of the handles, whatever they are worth.
+  void forget() {
+    for (auto& [id, t] : live_) {
+      (void)t.handle.release();
+    }
+  }
+
+  void operator()(const allocate& o) {
+    const allocation_options options{
+        .category = static_cast<category>(o.category), .alignment = o.alignment, .key = o.key};
+    result<tensor> made = pool_.try_allocate(o.bytes, {}, options);
+    if (o.key != 0 && keys_.count(o.key) != 0) {
+      // Where there is no memory either, that is a right answer too.
+      require(made.error().code == errc::key_in_use || made.error().code == errc::over_budget,
+              "a key in use is refused");
+      return;
+    }
+    if (!made) {
+      require(made.error().code == errc::over_budget && options_.pool.limit_bytes != SIZE_MAX,
+              "only a limit refuses");
+      return;
+    }
+    live_tensor t;
+    t.bytes = o.bytes;
+    t.data = static_cast<unsigned char*>(made->data());
+    t.key = o.key;
+    t.category = o.category;
+    t.lifecycle = static_cast<unsigned>(default_lifecycle(static_cast<category>(o.category)));
+    t.pattern = ++pattern_;
+    require((t.data == nullptr) == (o.bytes == 0), "data is null for zero bytes only");
+    require((reinterpret_cast<std::uintptr_t>(t.data) &
+             (std::max<std::size_t>(o.alignment, 64) - 1)) == 0,
+            "alignment");
+    fill(t);
+    t.handle = std::move(*made);
+    add(std::move(t));
+  }
+  void operator()(const free_one& o) {
+    if (const tensor_id id = pick(o.which)) {
+      free_id(id);
+    }
+  }
+  void operator()(const share_one& o) {
+    const tensor_id id = pick(o.which);
+    if (expect(id, pool_.retain(id))) {
+      ++live_.at(id).references;
+    }
+  }
+  void operator()(const slice_one& o) {
+    const auto of = live_.find(pick(o.which));
+    if (of == live_.end()) {
+      return;
+    }
+    live_tensor& whole = of->second;
+    result<tensor> part = pool_.slice(whole.handle, o.offset, o.bytes);
+    require(part.has_value() == (o.offset <= whole.bytes && o.bytes <= whole.bytes - o.offset),
+            "a slice is inside its tensor");
+    if (!part) {
+      require(part.error().code == errc::invalid_argument, "a slice outside is invalid");
+      return;
+    }
+    ++whole.references;
+    ++whole.parts;
+    live_tensor t;
+    t.bytes = o.bytes;
+    t.data = whole.data == nullptr ? nullptr : whole.data + o.offset;
+    t.category = whole.category;
+    t.lifecycle = whole.lifecycle;
+    t.parent = of->first;
+    require(part->data() == t.data, "a slice begins at its offset");
+    t.handle = std::move(*part);
+    add(std::move(t));
+  }
+  void operator()(const resize_one& o) {
+    const auto it = live_.find(pick(o.which));
+    if (it == live_.end()) {
+      return;
+    }
+    live_tensor& t = it->second;
+    const errc code = pool_.resize(t.handle, o.bytes);
+    require(code == errc::ok || t.handle.bytes() == t.bytes, "a refused resize changes nothing");
+    if (o.bytes == t.bytes) {
+      require(code == errc::ok, "the same size is no change");
+      return;
+    }
+    if (t.references != 1 || t.parent || t.bytes == 0 || o.bytes == 0) {
+      require(code == errc::unsupported, "shared, empty and partial tensors keep their size");
+    } else if (code == errc::ok) {
+      require(t.handle.data() == t.data && t.handle.bytes() == o.bytes, "in place");
+      check_contents(t, std::min(t.bytes, o.bytes));
+      t.bytes = o.bytes;
+      fill(t);
+    } else {
+      require(o.bytes > t.bytes, "a block has room for less");
+    }
+  }
+  void operator()(const pin_one& o) {
+    const tensor_id id = pick(o.which);
+    const result<void*> data = pool_.pin(id);
+    if (expect(id, data.error().code)) {
+      live_tensor& t = live_.at(id);
+      require(*data == t.data, "pin answers the address");
+      ++t.pins;
+      ++t.references;
+    }
+  }
+  void operator()(const unpin_one& o) {
+    const tensor_id id = pick(o.which);
+    const errc code = pool_.unpin(id);
+    const auto it = live_.find(id);
+    if (it != live_.end() && it->second.pins == 0) {
+      ++expected_reports_;
+      require(code == errc::invalid_argument, "unpin without pin");
+    } else if (expect(id, code)) {
+      --it->second.pins;
+      drop(id);
+    }
+  }
+  void operator()(const set_one& o) {
+    const tensor_id id = pick(o.which);
+    if (expect(id, pool_.set_lifecycle(id, static_cast<lifecycle>(o.lifecycle)))) {
+      live_.at(id).lifecycle = o.lifecycle;
+    }
+    if (expect(id, pool_.set_category(id, static_cast<category>(o.category)))) {
+      live_.at(id).category = o.category;
+    }
+  }
+  void operator()(const look& o) {
+    const tensor_id id = pick(o.which);
+    const result<tensor_info> info = pool_.info(id);
+    const auto it = live_.find(id);
+    require(info.has_value() == (it != live_.end()), "info knows the living only");
+    if (!info) {
+      return;
+    }
+    const live_tensor& t = it->second;
+    require(info->id == id && info->bytes == t.bytes && info->data == t.data &&
+                info->key == t.key && info->references == t.references && info->pins == t.pins &&
+                static_cast<unsigned>(info->category) == t.category &&
+                static_cast<unsigned>(info->lifecycle) == t.lifecycle && info->parent == t.parent &&
+                info->capacity >= t.bytes,
+            "info equals the model");
+    if (!t.parent && t.bytes != 0) {
+      require(pool_.find(t.data).has_value() && *pool_.find(t.data) == id, "find(data)");
+    }
+  }
+  void operator()(const trim_all& o) { (void)pool_.trim(o.keep); }
+  void operator()(const prewarm_some& o) {
+    try {
+      (void)pool_.prewarm({.items = {{o.bytes, o.count}}, .populate = false});
+    } catch (const out_of_memory&) {
+      require(options_.pool.limit_bytes != SIZE_MAX, "only a limit refuses to prewarm");
+    }
+  }
+  void operator()(const thread_idle&) { pool_.thread_idle(); }
+  void operator()(const tick&) { pool_.tick(); }
+  void operator()(const count_all&) { check(); }
+
+ private:
+  [[nodiscard]] pool_options with_handler(pool_options options) {
+    options.on_misuse = [](const misuse_report&, void* context) {
+      ++static_cast<runner*>(context)->reports_;
+    };
+    options.misuse_context = this;
+    return options;
+  }
+  void add(live_tensor&& t) {
+    const tensor_id id = t.handle.id();
+    require(ever_.insert(id).second, "an id is new");
+    made_.push_back(id);
+    if (t.key != 0) {
+      keys_[t.key] = id;
+    }
+    live_.emplace(id, std::move(t));
+  }
+  /// Any tensor ever made, the living more often than not.
+  [[nodiscard]] tensor_id pick(std::size_t which) const {
+    if (made_.empty()) {
+      return {};
+    }
+    if (which % 8 != 0 && !live_.empty()) {
+      return std::next(live_.begin(), static_cast<std::ptrdiff_t>(which / 8 % live_.size()))->first;
+    }
+    return made_[which / 8 % made_.size()];
+  }
+  /// Is the tensor alive? Then the call must have worked, else it was one misuse.
+  bool expect(tensor_id id, errc code) {
+    const bool alive = live_.count(id) != 0;
+    expected_reports_ += alive ? 0 : 1;
+    require(code == (alive ? errc::ok : errc::stale_id), "only the living can be used");
+    return alive;
+  }
+  void free_id(tensor_id id) {
+    const auto it = live_.find(id);
+    if (it != live_.end() && it->second.references == it->second.pins + it->second.parts) {
+      return;  // no reference is the caller's own
+    }
+    if (expect(id, pool_.deallocate(id))) {
+      drop(id);
+    }
+  }
+  void drop(tensor_id id) {
+    live_tensor& t = live_.at(id);
+    if (--t.references != 0) {
+      return;
+    }
+    const tensor_id parent = t.parent;
+    keys_.erase(t.key);
+    (void)t.handle.release();
+    live_.erase(id);
+    if (parent) {
+      --live_.at(parent).parts;
+      drop(parent);
+    }
+  }
+  static void fill(const live_tensor& t) {
+    for (std::size_t i = 0; i < t.bytes; i += i < 512 ? 1 : 4096) {
+      t.data[i] = t.pattern;
+    }
+    if (t.bytes != 0) {
+      t.data[t.bytes - 1] = t.pattern;
+    }
+  }
+  static void check_contents(const live_tensor& t, std::size_t bytes) {
+    if (t.parent || bytes == 0) {
+      return;
+    }
+    require(t.data[0] == t.pattern && t.data[std::min<std::size_t>(bytes - 1, 511)] == t.pattern &&
+                t.data[bytes / 8192 * 4096 + (bytes < 8192 ? 0 : 512)] == t.pattern,
+            "a block belongs to one tensor");
+    require(bytes != t.bytes || t.data[bytes - 1] == t.pattern, "to its last byte");
+  }
+
+  const model_options& options_;
+  std::uint64_t reports_ = 0;
+  std::uint64_t expected_reports_ = 0;
+  std::map<tensor_id, live_tensor> live_;
+  std::map<std::uint64_t, tensor_id> keys_;
+  std::vector<tensor_id> made_;
+  std::set<tensor_id> ever_;
+  unsigned char pattern_ = 0;
+  pool pool_;
+};
+
+}  // namespace
+
+std::optional<std::string> run(const model_options& options, const std::vector<operation>& list) {
+  std::size_t i = 0;
+  try {
+    runner both(options);
+    try {
+      for (; i < list.size(); ++i) {
+        both.step(list[i]);
+        if (i % options.check_every == 0) {
+          both.check();
+        }
+      }
+      both.finish();
+    } catch (const failed&) {
+      both.forget();
+      throw;
+    }
+  } catch (const failed& why) {
+    std::ostringstream text;
+    text << why.what() << " at operation " << i << " of " << list.size();
+    return text.str();
+  }
+  return std::nullopt;
+}
+
+std::vector<operation> shrink(const model_options& options, std::vector<operation> list) {
+  for (std::size_t piece = list.size() / 2; piece != 0; piece /= 2) {
+    for (std::size_t at = 0; at + piece <= list.size();) {
+      std::vector<operation> shorter(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(at));
+      shorter.insert(shorter.end(), list.begin() + static_cast<std::ptrdiff_t>(at + piece),
+                     list.end());
+      if (run(options, shorter)) {
+        list = std::move(shorter);
+      } else {
+        at += piece;
+      }
+    }
+  }
+  return list;
+}
+
+}  // namespace tidepool::test

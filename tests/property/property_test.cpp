@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Random operations on a pool and on its model, for several backends and options. A failure prints the
+// seed and a shrunk list of operations, fit for regressions_test.cpp.
+// TIDEPOOL_TEST_SEEDS: seeds per case; TIDEPOOL_TEST_STEPS: operations per seed.
+#include "../conformance/heap_backend.hpp"
+#include "model.hpp"
+#include <tidepool/cpu/backend.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+
+namespace tidepool::test {
+namespace {
+
+constexpr std::size_t mib = std::size_t{1} << 20;
+
+[[nodiscard]] std::size_t amount(const char* variable, std::size_t usual) {
+  const char* const text = std::getenv(variable);
+  return text == nullptr ? usual : std::strtoull(text, nullptr, 10);
+}
+
+struct property_case {
+  const char* name;
+  model_options options;
+};
+
+class PoolProperty : public ::testing::TestWithParam<property_case> {};
+
+TEST_P(PoolProperty, BehavesAsItsModel) {
+  const model_options& options = GetParam().options;
+  const std::size_t seeds = amount("TIDEPOOL_TEST_SEEDS", 6);
+  const std::size_t steps = amount("TIDEPOOL_TEST_STEPS", 1500);
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    const std::vector<operation> list = random_operations(seed, steps);
+    if (const auto failure = run(options, list)) {
+      const std::vector<operation> shorter = shrink(options, list);
+      std::ostringstream text;
+      for (const operation& what : shorter) {
+        text << "    " << what << ",\n";
+      }
+      FAIL() << *failure << ", seed " << seed << ", steps " << steps << "; shrunk to "
+             << run(options, shorter).value_or("nothing") << ":\n"
+             << text.str();
+    }
+  }
+}
+
+[[nodiscard]] std::unique_ptr<backend> small_cpu() {
+  return cpu::make_backend(
+      {.huge_pages = cpu::huge_pages::never, .arena_bytes = std::size_t{512} << 20});
+}
+[[nodiscard]] std::unique_ptr<backend> huge_cpu() {
+  return cpu::make_backend(
+      {.huge_pages = cpu::huge_pages::always, .arena_bytes = std::size_t{512} << 20});
+}
+heap_log log;  // outlives the cases' backends
+[[nodiscard]] std::unique_ptr<backend> heap() {
+  return std::make_unique<heap_backend>(log);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    pools, PoolProperty,
+    ::testing::Values(property_case{"cpu", {small_cpu, {}}},
+                      property_case{"cpu_huge_pages", {huge_cpu, {}}},
+                      property_case{"cpu_limit", {small_cpu, {.limit_bytes = 24 * mib}}},
+                      property_case{"cpu_uncached", {small_cpu, {.thread_cache_bytes = 0}}},
+                      property_case{
+                          "cpu_little_cache",
+                          {small_cpu, {.thread_cache_bytes = 256 << 10, .ready_bytes = 64 << 10}}},
+                      property_case{"cpu_aligned", {small_cpu, {.minimum_alignment = 256}}},
+                      property_case{"heap", {heap, {}}},
+                      property_case{"heap_limit", {heap, {.limit_bytes = 8 * mib}}}),
+    [](const auto& one) { return std::string(one.param.name); });
+
+}  // namespace
+}  // namespace tidepool::test
