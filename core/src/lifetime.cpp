@@ -183,7 +183,8 @@ void pool_core::unregister_cache(front_cache& cache) noexcept {
       break;
     }
   }
-  cache.owner.store(nullptr, std::memory_order_relaxed);
+  // The last touch: its thread may use the memory for the next pool from here on.
+  cache.owner.store(nullptr, std::memory_order_release);
 }
 
 std::size_t pool_core::close() noexcept {

@@ -85,7 +85,7 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
     std::vector<owned_cache>& caches = this_thread.caches;
     // One that a closed pool left behind, or new memory.
     auto spare = std::find_if(caches.begin(), caches.end(), [&](const owned_cache& owned) {
-      return owned.cache->owner.load(std::memory_order_relaxed) == nullptr &&
+      return owned.cache->owner.load(std::memory_order_acquire) == nullptr &&
              owned.memory.bytes() >= bytes;
     });
     if (spare == caches.end()) {
