@@ -58,9 +58,9 @@ class CatCache:
 
     def append(self, k, v):
         """k, v: [batch, kv heads, tokens, head width]; returns all of them so far."""
-        with tag("kv", self._name + ".k"):
+        with tag("kv_cache", self._name + ".k"):
             self._k = k.contiguous() if self._k is None else torch.cat([self._k, k], dim=2)
-        with tag("kv", self._name + ".v"):
+        with tag("kv_cache", self._name + ".v"):
             self._v = v.contiguous() if self._v is None else torch.cat([self._v, v], dim=2)
         return self._k, self._v
 
@@ -79,7 +79,7 @@ class PagedCache:
         while taken < k.shape[2]:
             at = self._tokens % PAGE_TOKENS
             if at == 0:
-                with tag("kv", f"{self._name}.page{len(self._pages)}"):
+                with tag("kv_cache", f"{self._name}.page{len(self._pages)}"):
                     self._pages.append(torch.empty(2, k.shape[1], PAGE_TOKENS, k.shape[3],
                                                    dtype=k.dtype))
             count = min(PAGE_TOKENS - at, k.shape[2] - taken)

@@ -220,7 +220,7 @@ class RecorderTest(Case):
             read_ids = {each for e in events if e.kind in (tw.TOUCH, tw.TOUCH_TENSORS)
                         and e.detail & tw.READ for each in ids_of(e)}
             for event in events:
-                if event.kind == tw.ALLOC and categories[event.category] in ("weight", "kv"):
+                if event.kind == tw.ALLOC and categories[event.category] in ("weight", "kv_cache"):
                     self.assertIn(event.id, read_ids, names[event.name])
 
     def test_kv_sizes_follow_the_formula(self):
@@ -231,7 +231,7 @@ class RecorderTest(Case):
                 ("paged", [2 * 16 * per_token] * ((prefill + decode + 15) // 16) * shape.layers)):
             self.record(kv=kv, prefill=prefill, decode=decode)
             _, events, _ = self.content()
-            number = texts(events, tw.DEFINE_CATEGORY).index("kv") + 1
+            number = texts(events, tw.DEFINE_CATEGORY).index("kv_cache") + 1
             sizes = [e.bytes for e in events if e.kind == tw.ALLOC and e.category == number]
             self.assertEqual(sorted(sizes), sorted(expected))
 
@@ -268,7 +268,7 @@ class RecorderTest(Case):
         self.assertIn("external", texts(events, tw.DEFINE_CATEGORY))
 
     def test_tag_does_nothing_outside(self):
-        with tag("kv", "k"):
+        with tag("kv_cache", "k"):
             self.assertEqual(torch.ones(2).sum().item(), 2)
 
     def test_model_computes(self):
