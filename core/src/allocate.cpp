@@ -207,8 +207,8 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
   return {nullptr, tensor_id::from_value(id)};
 }
 
-// Enters the key for the slot. A key is taken from here on: from before its tensor is alive until the
-// free that ends it takes the key out.
+// Enters the key for the slot. A key is taken from here on: from before its tensor is alive until
+// the free that ends it takes the key out.
 status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
   slots.cold(slot).key = key;
   const flat_index::insertion entered =

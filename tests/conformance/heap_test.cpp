@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The conformance suite on the smallest backend there can be. The one to clone for a new backend.
+#include "../support/heap_backend.hpp"
 #include "conformance.hpp"
-#include "heap_backend.hpp"
 
 namespace tidepool::test {
 namespace {

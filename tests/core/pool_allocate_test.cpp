@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What may be asked for: sizes, alignments, devices, options; what is answered when it cannot be.
-#include "../conformance/heap_backend.hpp"
+#include "../support/heap_backend.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>

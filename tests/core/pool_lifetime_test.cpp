@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Many pools at once, pools that end before their tensors, threads that end before their tensors, and
-// the end of the process.
-#include "../conformance/heap_backend.hpp"
+// Many pools at once, pools that end before their tensors, threads that end before their tensors,
+// and the end of the process.
+#include "../support/heap_backend.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a pool holds: nothing unasked, limits that only bind when everything is in use, trim, prewarm,
-// threads that keep nothing.
-#include "../conformance/heap_backend.hpp"
+// What a pool holds: nothing unasked, limits that only bind when everything is in use, trim,
+// prewarm, threads that keep nothing.
+#include "../support/heap_backend.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Double, stale, foreign and forged ids in every function that takes one: reported exactly once, with
-// the right kind, and nothing changed.
+// Double, stale, foreign and forged ids in every function that takes one: reported exactly once,
+// with the right kind, and nothing changed.
 #include "support.hpp"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a pool can be asked to do, as printable values. Tensors are named by an index into those that
-// were ever made, modulo their number, so a list stays meaningful when operations are taken out.
+// What a pool can be asked to do, as printable values. Tensors are named by an index into those
+// that were ever made, modulo their number, so a list stays meaningful when operations are taken
+// out.
 #pragma once
 
 #include <cstddef>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random operations on a pool and on its model, for several backends and options. A failure prints the
-// seed and a shrunk list of operations, fit for regressions_test.cpp.
+// Random operations on a pool and on its model, for several backends and options. A failure prints
+// the seed and a shrunk list of operations, fit for regressions_test.cpp.
 // TIDEPOOL_TEST_SEEDS: seeds per case; TIDEPOOL_TEST_STEPS: operations per seed.
-#include "../conformance/heap_backend.hpp"
+#include "../support/heap_backend.hpp"
 #include "model.hpp"
 #include <tidepool/cpu/backend.hpp>
 
