@@ -23,7 +23,7 @@ struct replay_command {
   std::string json_path;
   std::string limit;
   std::string device_name = "cpu";
-  std::string touch = "line";
+  std::string touch = "none";
   std::string prewarm = "none";
   bool no_peers = false;
   replay_settings settings;
@@ -126,7 +126,7 @@ void add_options(CLI::App& self, replay_command& chosen) {
   self.add_option("trace", chosen.path, "The trace; - reads standard input")->required();
   self.add_option("--touch", chosen.touch,
                   "What is written to: none, the first line of each allocation, or one byte of "
-                  "each 4 KiB of it (all). Default: line")
+                  "each 4 KiB of it (all). Default: none")
       ->check(CLI::IsMember({"none", "line", "all"}));
   self.add_option("--threads", settings.copies,
                   "Threads that each replay a copy of the trace. Default: the trace's own threads")

@@ -37,7 +37,7 @@ struct pass_record {
 
 /// How to run a pass; the same for all threads.
 struct pass_settings {
-  touch_mode touch = touch_mode::line;
+  touch_mode touch = touch_mode::none;
   std::size_t chunk = 128;  ///< operations between two readings of the clock
   /// Called, untimed, once operation `survey_at` has run. Null: never.
   void (*survey)(void* context) = nullptr;

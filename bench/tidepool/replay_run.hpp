@@ -25,7 +25,7 @@ enum class prewarm_mode : std::uint8_t { none, seed, trace };
 
 struct replay_settings {
   device where = device::cpu();
-  touch_mode touch = touch_mode::line;
+  touch_mode touch = touch_mode::none;
   /// Threads that each replay a copy of the trace with ids of their own; 0: the plan's own threads.
   unsigned copies = 0;
   unsigned warm_passes = 5;

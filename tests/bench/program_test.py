@@ -67,7 +67,7 @@ class Replay(Folder):
         self.assertEqual(figures["trace"], self.trace)
         self.assertEqual(figures["device"], "cpu")
         self.assertEqual(figures["threads"], 1)
-        self.assertEqual(figures["touch"], "line")
+        self.assertEqual(figures["touch"], "none")
         self.assertEqual(figures["operations"], 9)
         self.assertEqual(figures["peak_live_bytes"], PEAK)
         self.assertEqual(figures["format_version"], 1)
