@@ -210,7 +210,7 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
 // Enters the key for the slot. A key is taken from here on: from before its tensor is alive until
 // the free that ends it takes the key out.
 status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
-  slots.cold(slot).key = key;
+  std::atomic_ref(slots.cold(slot).key).store(key, std::memory_order_relaxed);
   const flat_index::insertion entered =
       keys_.insert(key, static_cast<std::uint32_t>(slots.index_of(slot)));
   if (!entered.stored) {
