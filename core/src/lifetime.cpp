@@ -88,12 +88,12 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     core->backends_ = std::move(backends);
     const unsigned serial = next_pool_serial();
     core->tag_ = acquire_pool_tag();
-    // Tags are given lowest first, so the first pools alive have a way each.
-    core->has_way_ = !core->fenced_ && core->tag_ <= pool_ways;
-    core->way = offset_of_way(core->has_way_ ? core->tag_ - 1 : pool_ways);
     if (core->tag_ == 0) {
       return status{.code = errc::too_many, .text = "63 pools are alive in this process"};
     }
+    // Tags are given lowest first, so the first pools alive have a way each.
+    core->has_way_ = !core->fenced_ && core->tag_ <= pool_ways;
+    core->way = offset_of_way(core->has_way_ ? core->tag_ - 1 : pool_ways);
     const std::uint32_t first_generation = 1 + (serial * 2654435761U) % (1U << 24);
     if (!core->slots.open(options.max_tensors, core->tag_, first_generation)) {
       return status{.code = errc::out_of_memory, .text = "no address space for records"};
