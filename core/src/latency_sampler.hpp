@@ -3,7 +3,7 @@
 // latency_sampler: what operations cost, without a clock per operation. A warm operation is timed
 // when a magazine's pop count carries (every sample_period pops): the thread's own gate is closed,
 // so that the next operation, or the one after, comes to the slow path, which opens the gate again
-// and times the ordinary operation. One slow operation in 16 is timed too. The mean weighs both by
+// and times the ordinary operation. One slow operation in 17 is timed too. The mean weighs both by
 // how often each happened.
 // Thread safety: relaxed atomics; touched by samples only.
 #pragma once
@@ -18,7 +18,8 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-inline constexpr std::uint32_t slow_sample_period = 16;
+// Odd: where allocations and frees alternate, both get their share.
+inline constexpr std::uint32_t slow_sample_period = 17;
 
 class latency_sampler {
  public:
