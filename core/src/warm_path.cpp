@@ -53,6 +53,7 @@ namespace {
   way.leave();
   front_cache* const cache = find_this_thread(*core);
   if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
+    const pool_core::use guard(*core);  // it may be the last tensor of a pool that closes meanwhile
     const std::uint64_t begin = cycle_clock::now();
     const errc code = deallocate_id(core, id);
     if (sample == pool_core::sample::time) {
@@ -62,12 +63,13 @@ namespace {
     }
     return code;
   }
-  const bool timed = core->take_slow_sample(cache);
-  const std::uint64_t begin = timed ? cycle_clock::now() : 0;
-  const errc code = core->deallocate(id, {});
-  if (timed) {
-    core->sampler.free.slow.add(core->sampler.elapsed(begin));
+  if (!core->take_slow_sample(cache)) {
+    return core->deallocate(id, {});
   }
+  const pool_core::use guard(*core);
+  const std::uint64_t begin = cycle_clock::now();
+  const errc code = core->deallocate(id, {});
+  core->sampler.free.slow.add(core->sampler.elapsed(begin));
   return code;
 }
 
