@@ -19,10 +19,20 @@ class RetiredSlot : public ::testing::Test {
     backends.push_back(small_cpu());
     core = *pool_core::make(std::move(backends), log.options());
   }
-  void TearDown() override { core->drop_handle(); }
+  void TearDown() override {
+    for (const tensor_id id : made) {
+      tensor_info info;
+      if (core->read(id, info)) {
+        EXPECT_EQ(detail::deallocate_id(core, id), errc::ok);
+      }
+    }
+    core->drop_handle();
+  }
 
   raw_tensor allocate(std::size_t bytes, const allocation_options& options = {}) {
-    return detail::allocate(core, bytes, device::cpu(), options);
+    const raw_tensor one = detail::allocate(core, bytes, device::cpu(), options);
+    made.push_back(one.id);
+    return one;
   }
   /// Gives a live plain tensor the last generation; its new id.
   tensor_id age(tensor_id id) {
@@ -43,6 +53,7 @@ class RetiredSlot : public ::testing::Test {
 
   misuse_log log;
   pool_core* core = nullptr;
+  std::vector<tensor_id> made;
 };
 
 TEST_F(RetiredSlot, TheBlockOfAWarmSlotMovesToAnother) {

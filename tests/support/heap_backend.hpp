@@ -109,7 +109,7 @@ class heap_backend final : public backend {
       return refused(errc::out_of_memory);
     }
     const std::size_t unit = description_.alignment;
-    if (request.bytes > SIZE_MAX / 4) {
+    if (request.bytes > std::size_t{1} << 36) {  // sanitizers end the process instead
       return refused(errc::out_of_memory);
     }
     const std::size_t bytes = (request.bytes + unit - 1) / unit * unit;
