@@ -282,9 +282,10 @@ void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache
         magazine& m = front.magazine_of(size_class);
         m.open();
         full = m.depth() >= m.limit;
-        if (full && round == 1 && m.limit >= 2) {
-          // The older half goes to the others.
-          overflowing = std::min<std::size_t>(m.limit / 2, overflow.size());
+        if (full && round == 1 && m.limit != 0) {
+          // The older half goes to the others, at least one: the newest block is the likeliest to
+          // fit what comes next, and one that nobody can use must not keep it out.
+          overflowing = std::clamp<std::size_t>(m.limit / 2, 1, overflow.size());
           m.take_oldest(static_cast<unsigned>(overflowing), overflow.data());
         }
         if (m.depth() < m.limit) {
