@@ -114,11 +114,12 @@ TEST(Meddling, InfoIsNeverAMixtureOfTwoTensors) {
     });
   }
   int consistent = 0;
-  for (int i = 0; i < 100000 * effort(); ++i) {
+  for (int i = 0; i < 100000 * effort() || consistent < 1000; ++i) {
     const tensor_id id = tensor_id::from_value(
         ids[static_cast<std::size_t>(i) % watched].load(std::memory_order_acquire));
     const result<tensor_info> info = p.info(id);
     if (!info || !info->name) {
+      std::this_thread::yield();
       continue;  // gone, or its name is not written yet
     }
     ++consistent;
@@ -132,7 +133,6 @@ TEST(Meddling, InfoIsNeverAMixtureOfTwoTensors) {
   for (std::thread& t : workers) {
     t.join();
   }
-  EXPECT_GT(consistent, 0);
   expect_clean(p);
 }
 
