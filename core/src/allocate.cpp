@@ -15,10 +15,6 @@ namespace detail {
 
 namespace {
 
-constexpr std::size_t highest_alignment = std::size_t{1} << 30;
-// Beyond this no address space has room, and rounding cannot overflow below it.
-constexpr std::size_t largest_request = std::size_t{1} << 47;
-
 [[nodiscard]] raw_tensor failed(errc code) noexcept {
   return {reinterpret_cast<void*>(static_cast<std::uintptr_t>(code)), {}};
 }
@@ -37,15 +33,13 @@ lane* pool_core::find_lane(device where, const stream_ref& stream) noexcept {
   const std::size_t count = lane_count_.load(std::memory_order_acquire);
   if (stream.number != 0 && stream.number < count) {
     lane* const known = lanes_[stream.number].load(std::memory_order_acquire);
-    if (known->device == entry && known->stream.handle == stream.handle &&
-        known->stream.kind == stream.kind) {
+    if (known->is(*entry, stream)) {
       return known;
     }
   }
   for (std::size_t i = entry->first_lane; i < count; ++i) {
     lane* const known = lanes_[i].load(std::memory_order_acquire);
-    if (known->device == entry && known->stream.handle == stream.handle &&
-        known->stream.kind == stream.kind) {
+    if (known->is(*entry, stream)) {
       return known;
     }
   }
@@ -92,6 +86,9 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
                             : lifecycle::temporary;
   } else if (static_cast<unsigned>(request.lifecycle) >= lifecycle_count) {
     return invalid("unknown lifecycle");
+  }
+  if (request.key != 0) {
+    request.flags = request.flags | tensor_flags::keyed;
   }
   if (find_device(request.where) == nullptr) {
     return {.code = errc::unknown_device,
@@ -141,12 +138,9 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
     return fail(got.why);
   }
   record& slot = *got.slot;
-  if (request.key != 0) {
-    request.flags = request.flags | tensor_flags::keyed;
-    if (const status why = claim_key(request.key, slot); !why.ok()) {
-      give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
-      return fail(why);
-    }
+  if (const status why = claim_key(request.key, slot); !why.ok()) {
+    give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
+    return fail(why);
   }
   const bool plain =
       request.lifecycle == lifecycle::temporary && request.flags == tensor_flags::none;
@@ -162,55 +156,24 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   return {slot.data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
 }
 
-// A slot without a block, for tensors that own no memory of ours.
-record* pool_core::loose_slot(lane& where) noexcept {
-  record* slot = nullptr;
-  if (slots.acquire(std::span(&slot, 1)) == 0) {
-    recall(true);  // ready slots hold numbers too
-    if (slots.acquire(std::span(&slot, 1)) == 0) {
-      return nullptr;
-    }
-  }
-  slot->data.store(nullptr, std::memory_order_release);
-  slot->capacity.store(0, std::memory_order_release);
-  slot->size_class.store(0, std::memory_order_release);
-  slot->lane.store(where.number, std::memory_order_release);
-  slot->magazine.store(front_cache::offset_of_none(), std::memory_order_release);
-  slot->pins.store(0, std::memory_order_relaxed);
-  return slot;
-}
-
 raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& where) noexcept {
-  record* const slot = loose_slot(where);
-  status why{.code = errc::too_many, .where = request.where, .text = "all slots are in use"};
-  tensor_flags flags = request.flags;
-  if (slot != nullptr && request.key != 0) {
-    flags = flags | tensor_flags::keyed;
-    why = claim_key(request.key, *slot);
-  } else if (slot != nullptr) {
-    why = {};
+  const result<record*> slot = open_loose(where, request.key);
+  if (!slot) {
+    count_failure(slot.error());
+    return failed(slot.error().code);
   }
-  if (!why.ok()) {
-    if (slot != nullptr) {
-      slots.release(*slot);
-    }
-    count_failure(why);
-    return failed(why.code);
-  }
-  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
-  slot->bytes.store(0, std::memory_order_release);
-  slot->tag.store(make_tag(request.name, request.category, where.stream.number),
-                  std::memory_order_release);
-  slot->header.store(full_header(id, 1, request.lifecycle, flags), std::memory_order_release);
-  loose_live_.fetch_add(1, std::memory_order_relaxed);
-  notify(true, tensor_id::from_value(id));
-  return {nullptr, tensor_id::from_value(id)};
+  return publish_loose(**slot, nullptr, 0,
+                       make_tag(request.name, request.category, where.stream.number),
+                       request.lifecycle, request.flags);
 }
 
-// Enters the key for the slot. A key is taken from here on: from before its tensor is alive until
-// the free that ends it takes the key out.
+// Enters the key for the slot, if there is one. A key is taken from here on: from before its tensor
+// is alive until the free that ends it takes the key out.
 status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
-  std::atomic_ref(slots.cold(slot).key).store(key, std::memory_order_relaxed);
+  if (key == 0) {
+    return {};
+  }
+  slots.cold(slot).key.store(key, std::memory_order_relaxed);
   const flat_index::insertion entered =
       keys_.insert(key, static_cast<std::uint32_t>(slots.index_of(slot)));
   if (!entered.stored) {

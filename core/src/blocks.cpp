@@ -78,12 +78,11 @@ void pool_core::give_to_backend(lane& where, record* list) noexcept {
     while (n < batch.size() && list != nullptr) {
       record& r = *list;
       list = next_of(r);
-      const block held{r.data.load(std::memory_order_relaxed),
-                       r.capacity.load(std::memory_order_relaxed), slots.cold(r).cookie};
+      const block held = slots.block_of(r);
       where.device->ready_bytes.fetch_sub(held.bytes, std::memory_order_relaxed);
       // In use through a second free of the same tensor: not ours to give away.
       if (const std::uint64_t header = r.header.load(std::memory_order_acquire);
-          !is_free(header) && !slots.is_retired(r, header)) {
+          slots.is_taken(r, header)) {
         count_misuse(misuse_kind::racing_free);
         continue;
       }
@@ -155,7 +154,7 @@ void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes,
   }
   where.device->publish_live(bytes);
   const std::lock_guard lock(where.mutex);
-  class_counts& sum = where.counts[size_class - first_size_class];
+  class_counts& sum = where.counts_of(size_class);
   ++sum.pops;
   sum.ready_hits += from == block_source::ready ? 1 : 0;
   sum.refills += from == block_source::backend ? 1 : 0;
@@ -197,13 +196,14 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
           front_capacity_.fetch_sub(added, std::memory_order_relaxed);
         }
       } else if (added != 0 && m.limit == 0) {
-        again = halve_richest(cache, large, evicted, evicted_count);
+        const std::optional<std::size_t> taken = halve_richest(cache, large, evicted);
+        again = taken.has_value();
+        evicted_count = taken.value_or(0);
       }
     }
     cache.leave();
     for (std::size_t i = 0; i < evicted_count; ++i) {
-      lane& home =
-          *lanes_[evicted[i]->lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
+      lane& home = lane_of(*evicted[i]);
       give_back(home, evicted[i]->size_class.load(std::memory_order_relaxed),
                 std::span(&evicted[i], 1));
     }
@@ -211,10 +211,10 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
 }
 
 // Halves the limit of the small or large magazine with the most capacity; its oldest blocks beyond
-// the new limit go to `out`. False: no magazine of this kind has any. Pre: the caller has the
-// cache.
-bool pool_core::halve_richest(front_cache& cache, bool large, std::span<record*> out,
-                              std::size_t& count) noexcept {
+// the new limit go to `out`, and their number is returned. None: no magazine of this kind has any
+// capacity. Pre: the caller has the cache.
+std::optional<std::size_t> pool_core::halve_richest(front_cache& cache, bool large,
+                                                    std::span<record*> out) noexcept {
   magazine* richest = nullptr;
   std::size_t most = 0;
   std::size_t block_bytes = 0;
@@ -229,7 +229,7 @@ bool pool_core::halve_richest(front_cache& cache, bool large, std::span<record*>
     });
   }
   if (richest == nullptr) {
-    return false;
+    return std::nullopt;
   }
   const auto limit = static_cast<std::uint16_t>(richest->limit / 2);
   const std::size_t freed = (richest->limit - limit) * block_bytes;
@@ -237,9 +237,9 @@ bool pool_core::halve_richest(front_cache& cache, bool large, std::span<record*>
   front_capacity_.fetch_sub(freed, std::memory_order_relaxed);
   richest->limit = limit;
   const unsigned depth = richest->depth();
-  count = depth > limit ? depth - limit : 0;
+  const std::size_t count = depth > limit ? depth - limit : 0;
   richest->take_oldest(static_cast<unsigned>(count), out.data());
-  return true;
+  return count;
 }
 
 // Keeps free records of one class in the thread's magazine as far as they fit, the rest centrally.
@@ -266,7 +266,7 @@ void pool_core::stow(lane& where, std::span<record* const> records, front_cache*
 
 // Keeps one just freed block. Pre: its header is free and its requested bytes are in slot.bytes.
 void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache) noexcept {
-  lane& where = *lanes_[slot.lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
+  lane& where = lane_of(slot);
   const unsigned size_class = slot.size_class.load(std::memory_order_relaxed);
   record* self = &slot;
   if (cache != nullptr && where.number < options_.max_cached_lanes) {
@@ -316,7 +316,7 @@ void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache
   where.device->publish_live(std::uint64_t{0} - bytes);
   {
     const std::lock_guard lock(where.mutex);
-    class_counts& sum = where.counts[size_class - first_size_class];
+    class_counts& sum = where.counts_of(size_class);
     ++sum.pushes;
     sum.requested -= bytes;
   }
@@ -343,10 +343,10 @@ void pool_core::rebin(lane& where, record& slot, std::uint64_t bytes) noexcept {
     slot.magazine.store(front_cache::offset_of(where.number, new_class), std::memory_order_release);
   }
   const std::lock_guard lock(where.mutex);
-  class_counts& left = where.counts[old_class - first_size_class];
+  class_counts& left = where.counts_of(old_class);
   ++left.pushes;
   left.requested -= bytes;
-  class_counts& joined = where.counts[new_class - first_size_class];
+  class_counts& joined = where.counts_of(new_class);
   ++joined.pops;
   ++joined.ready_hits;
   joined.requested += bytes;

@@ -25,7 +25,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     std::uint64_t header = slot.header.load(std::memory_order_acquire);
     bool last = false;
     bool told = false;
-    while (!last) {
+    do {
       if (!slots.is_live(slot, header, ending.value())) {
         return report(misuse_kind::stale_free, ending);
       }
@@ -34,13 +34,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
         told = true;
         notify(false, ending);
       }
-      const std::uint64_t next = last ? freed_header(ending.value()) : header - reference_step;
-      if (slot.header.compare_exchange_weak(header, next, std::memory_order_acq_rel,
-                                            std::memory_order_acquire)) {
-        break;
-      }
-      last = false;
-    }
+    } while (!slot.header.compare_exchange_weak(
+        header, last ? freed_header(ending.value()) : header - reference_step,
+        std::memory_order_acq_rel, std::memory_order_acquire));
     if (!last) {
       return errc::ok;
     }
@@ -55,10 +51,11 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
   cold_record& cold = slots.cold(slot);
   tensor_id parent;
   if (any(flags & tensor_flags::keyed)) {
-    keys_.erase(cold.key, static_cast<std::uint32_t>(slots.index_of(slot)));
+    keys_.erase(cold.key.load(std::memory_order_relaxed),
+                static_cast<std::uint32_t>(slots.index_of(slot)));
   }
   if (any(flags & tensor_flags::slice)) {
-    parent = tensor_id::from_value(std::atomic_ref(cold.parent).load(std::memory_order_relaxed));
+    parent = tensor_id::from_value(cold.parent.load(std::memory_order_relaxed));
   }
   slot.pins.store(0, std::memory_order_relaxed);
   if (slot.size_class.load(std::memory_order_relaxed) != 0) {

@@ -25,6 +25,7 @@
 #pragma once
 
 #include "asymmetric_barrier.hpp"
+#include "class_counts.hpp"
 #include "record.hpp"
 #include <tidepool/size_class.hpp>
 
@@ -51,8 +52,7 @@ struct alignas(64) magazine {
   std::uint64_t filled = 0;  // owner; modulo 2^64
   // Not beside `word`: compilers would join both adds into one vector load, which must wait for the
   // two scalar stores before it (no store forwarding).
-  std::uint64_t requested =
-      0;  // owner; bytes allocated minus bytes freed through here, modulo 2^64
+  std::uint64_t requested = 0;   // owner; bytes allocated minus bytes freed here, modulo 2^64
   std::uint64_t pops_base = 0;   // owner
   std::uint64_t ready_hits = 0;  // owner; pops served by the pool's ready list
   std::uint64_t refills = 0;     // owner; pops served by the backend
@@ -111,6 +111,9 @@ struct alignas(64) magazine {
     return word == 0 ? 0 : pops_base + (word >> 16) - (word_at_birth >> 16);
   }
   [[nodiscard]] std::uint64_t pushes() const noexcept { return depth() + pops() - filled; }
+  [[nodiscard]] class_counts counts() const noexcept {
+    return {pops(), pushes(), ready_hits, refills, requested};
+  }
   void open() noexcept {
     if (word == 0) {
       word = word_at_birth;

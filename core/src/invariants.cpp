@@ -85,7 +85,7 @@ const char* pool_core::check_invariants() noexcept {
       const record& r = slots.by_index(i);
       const std::uint64_t header = r.header.load(std::memory_order_acquire);
       const bool bound = r.size_class.load(std::memory_order_relaxed) != 0;
-      const bool live = !is_free(header) && !slots.is_retired(r, header);
+      const bool live = slots.is_taken(r, header);
       require(!live || !seen.seen(i), "a live slot is in no list");
       require(!bound || live || seen.seen(i), "a bound slot is live or in a list");
       loose += live && !bound ? 1 : 0;

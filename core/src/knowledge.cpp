@@ -30,17 +30,11 @@ bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
   info.lifecycle = lifecycle_of(header);
   info.flags = flags_of(header);
   info.references = static_cast<std::uint32_t>(references_of(header));
-  const lane* const where =
-      lanes_[r.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
-  info.where = where->device->where;
+  info.where = lane_of(r).device->where;
   const cold_record& cold = slots.cold(r);
-  info.key =
-      any(info.flags & tensor_flags::keyed)
-          ? std::atomic_ref(const_cast<std::uint64_t&>(cold.key)).load(std::memory_order_relaxed)
-          : 0;
+  info.key = any(info.flags & tensor_flags::keyed) ? cold.key.load(std::memory_order_relaxed) : 0;
   info.parent = any(info.flags & tensor_flags::slice)
-                    ? tensor_id::from_value(std::atomic_ref(const_cast<std::uint64_t&>(cold.parent))
-                                                .load(std::memory_order_relaxed))
+                    ? tensor_id::from_value(cold.parent.load(std::memory_order_relaxed))
                     : tensor_id{};
   return generation_of(r.header.load(std::memory_order_acquire)) == generation_of(id.value()) &&
          !is_free(r.header.load(std::memory_order_acquire));
@@ -53,12 +47,11 @@ result<tensor_id> pool_core::find(std::uint64_t key) const noexcept {
   }
   const record& r = slots.by_index(*index);
   const std::uint64_t header = r.header.load(std::memory_order_acquire);
-  const std::uint64_t found_key =
-      std::atomic_ref(slots.cold(r).key).load(std::memory_order_relaxed);
-  if (is_free(header) || !any(flags_of(header) & tensor_flags::keyed) || found_key != key) {
+  if (is_free(header) || !any(flags_of(header) & tensor_flags::keyed) ||
+      slots.cold(r).key.load(std::memory_order_relaxed) != key) {
     return errc::not_found;  // ending, or being made
   }
-  return tensor_id::from_value(std::uint64_t{generation_of(header)} << 32 | slots.self_of(r));
+  return slots.id_of(r, header);
 }
 
 result<tensor_id> pool_core::find(const void* data) noexcept {
@@ -85,9 +78,8 @@ result<tensor_id> pool_core::find(const void* data) noexcept {
   if (const auto index = pointers_.find(reinterpret_cast<std::uint64_t>(data))) {
     const record& r = slots.by_index(*index);
     const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    if (!is_free(header) && !slots.is_retired(r, header) &&
-        r.data.load(std::memory_order_acquire) == data) {
-      return tensor_id::from_value(std::uint64_t{generation_of(header)} << 32 | slots.self_of(r));
+    if (slots.is_taken(r, header) && r.data.load(std::memory_order_acquire) == data) {
+      return slots.id_of(r, header);
     }
   }
   return errc::not_found;

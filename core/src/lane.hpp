@@ -4,6 +4,7 @@
 // and a stream. Lane 0 is the pool's first device.
 #pragma once
 
+#include "class_counts.hpp"
 #include "ready_list.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/size_class.hpp>
@@ -59,16 +60,6 @@ struct device_entry {
   }
 };
 
-/// Operations of one size class that no live front cache counts: by threads without one, and of
-/// caches that are gone.
-struct class_counts {
-  std::uint64_t pops = 0;
-  std::uint64_t pushes = 0;
-  std::uint64_t ready_hits = 0;
-  std::uint64_t refills = 0;
-  std::uint64_t requested = 0;  // modulo 2^64
-};
-
 struct lane {
   device_entry* device = nullptr;
   stream_ref stream = {};
@@ -76,10 +67,19 @@ struct lane {
   std::array<ready_list, size_class_count> ready;
 
   std::mutex mutex;
+  // What no live front cache counts: operations of threads without one, and of caches that are
+  // gone.
   std::array<class_counts, size_class_count> counts;  // guarded by mutex
 
   [[nodiscard]] ready_list& ready_of(unsigned size_class) noexcept {
     return ready[size_class - first_size_class];
+  }
+  /// Pre: mutex is held.
+  [[nodiscard]] class_counts& counts_of(unsigned size_class) noexcept {
+    return counts[size_class - first_size_class];
+  }
+  [[nodiscard]] bool is(const device_entry& of, const stream_ref& queue) const noexcept {
+    return device == &of && stream.handle == queue.handle && stream.kind == queue.kind;
   }
 };
 

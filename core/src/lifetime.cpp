@@ -16,7 +16,6 @@ inline namespace v0 {
 namespace detail {
 
 namespace {
-constexpr std::size_t highest_alignment = std::size_t{1} << 30;
 constinit thread_local const pool_core::use* innermost_use = nullptr;
 }  // namespace
 
@@ -167,14 +166,8 @@ void pool_core::unregister_cache(front_cache& cache) noexcept {
       break;
     }
     const std::lock_guard counts_lock(where->mutex);
-    cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
-      class_counts& sum = where->counts[size_class - first_size_class];
-      sum.pops += m.pops();
-      sum.pushes += m.pushes();
-      sum.ready_hits += m.ready_hits;
-      sum.refills += m.refills;
-      sum.requested += m.requested;
-    });
+    cache.lane(i).for_each_used(
+        [&](unsigned size_class, magazine& m) { where->counts_of(size_class) += m.counts(); });
   }
   for (front_cache** link = &caches_; *link != nullptr; link = &(*link)->next) {
     if (*link == &cache) {
@@ -215,7 +208,7 @@ std::size_t pool_core::close() noexcept {
   for (std::size_t i = 0; i < slots.made(); ++i) {
     const record& r = slots.by_index(i);
     const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    live += !is_free(header) && !slots.is_retired(r, header) ? 1 : 0;
+    live += slots.is_taken(r, header) ? 1 : 0;
   }
   uses_.fetch_add(live, std::memory_order_seq_cst);
   drain_ready(true);

@@ -48,7 +48,7 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
     if (item.bytes == 0 || item.count == 0) {
       continue;
     }
-    if (item.bytes > (std::size_t{1} << 47)) {
+    if (item.bytes > largest_request) {
       return status{.code = errc::out_of_memory, .requested = item.bytes, .where = plan.where};
     }
     const std::size_t rounded = (item.bytes + device.alignment - 1) & ~(device.alignment - 1);
@@ -65,18 +65,15 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
     list.raise_reserve(item.count);
     while (missing != 0) {
       std::array<record*, largest_batch> made;
-      std::size_t count = 0;
       const auto out = std::span(made).first(large ? 1 : std::min(missing, made.size()));
-      const status why = refill(demand, out, count, true);
+      const auto [count, why] = refill(demand, out, true);
       if (count == 0) {
         return why;
       }
       std::array<block, largest_batch> blocks;
       std::size_t bytes = 0;
       for (std::size_t i = 0; i < count; ++i) {
-        blocks[i] = {made[i]->data.load(std::memory_order_relaxed),
-                     made[i]->capacity.load(std::memory_order_relaxed),
-                     slots.cold(*made[i]).cookie};
+        blocks[i] = slots.block_of(*made[i]);
         bytes += blocks[i].bytes;
       }
       if (plan.populate) {
@@ -94,63 +91,5 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
 }
 
 }  // namespace detail
-
-prewarm_plan prewarm_plan::seed(device where) {
-  constexpr std::size_t kib = 1024;
-  return {.items = {{4 * kib, 256},
-                    {64 * kib, 128},
-                    {512 * kib, 64},
-                    {4096 * kib, 32},
-                    {32768 * kib, 16}},
-          .where = where};
-}
-
-prewarm_plan prewarm_plan::from_sizes(std::span<const std::ptrdiff_t> events, device where) {
-  struct level {
-    std::size_t now = 0;
-    std::size_t most = 0;
-    std::size_t largest = 0;
-  };
-  std::vector<level> levels(size_class_count);
-  for (const std::ptrdiff_t event : events) {
-    const auto bytes = event < 0 ? std::size_t{0} - static_cast<std::size_t>(event)
-                                 : static_cast<std::size_t>(event);
-    if (bytes == 0) {
-      continue;
-    }
-    level& l = levels[size_class_of(bytes) - first_size_class];
-    if (event > 0) {
-      l.most = std::max(l.most, ++l.now);
-      l.largest = std::max(l.largest, bytes);
-    } else if (l.now != 0) {
-      --l.now;
-    }
-  }
-  prewarm_plan plan;
-  plan.where = where;
-  for (unsigned i = 0; i < size_class_count; ++i) {
-    if (levels[i].most != 0) {
-      plan.items.push_back({levels[i].largest, levels[i].most});
-    }
-  }
-  return plan;
-}
-
-std::size_t prewarm_plan::total_bytes() const noexcept {
-  std::size_t total = 0;
-  for (const prewarm_item& item : items) {
-    const std::size_t each = item.bytes == 0 ? 0
-                             : item.bytes <= largest_small_block
-                                 ? size_of_class(size_class_of(item.bytes))
-                                 : item.bytes;
-    std::size_t sum = 0;
-    if (__builtin_mul_overflow(each, item.count, &sum) ||
-        __builtin_add_overflow(total, sum, &total)) {
-      return SIZE_MAX;
-    }
-  }
-  return total;
-}
-
 }  // namespace v0
 }  // namespace tidepool

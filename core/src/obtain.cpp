@@ -54,9 +54,8 @@ record* pool_core::screen(record& slot) noexcept {
     (void)report(misuse_kind::racing_free, tensor_id::from_value(header));
     return nullptr;
   }
-  lane& where = *lanes_[slot.lane.load(std::memory_order_relaxed)].load(std::memory_order_acquire);
-  const block held{slot.data.load(std::memory_order_relaxed),
-                   slot.capacity.load(std::memory_order_relaxed), slots.cold(slot).cookie};
+  lane& where = lane_of(slot);
+  const block held = slots.block_of(slot);
   unbind(slot);
   record* fresh = nullptr;
   if (slots.acquire(std::span(&fresh, 1)) == 1) {
@@ -69,66 +68,53 @@ record* pool_core::screen(record& slot) noexcept {
   return nullptr;
 }
 
-// Asks the backend for up to out.size() blocks and binds them. Post: count records in out, or
-// `why`.
-status pool_core::refill(const block_demand& demand, std::span<record*> out, std::size_t& count,
-                         bool may_grow) noexcept {
+// Asks the backend for up to out.size() blocks and binds them. Post: out[0, count) are records, and
+// count != 0 or `why` says why not.
+backend::refill_result pool_core::refill(const block_demand& demand, std::span<record*> out,
+                                         bool may_grow) noexcept {
   device_entry& device = *demand.where->device;
   std::array<block, largest_batch> blocks;
-  count = 0;
   const std::size_t wanted = slots.acquire(out.first(std::min(out.size(), blocks.size())));
   if (wanted == 0) {
-    return {.code = errc::too_many,
-            .requested = demand.bytes,
-            .where = device.where,
-            .text = "all slots are in use: raise pool_options::max_tensors"};
+    return {.count = 0, .why = no_slots(demand.bytes, device.where)};
   }
   // A small block has its class's exact size; a large one, or one aligned beyond a page, is single.
   constexpr std::size_t page = 4096;
-  const bool single = demand.size_class > last_small_class || demand.alignment > page;
+  const bool large = demand.size_class > last_small_class;
+  const bool single = large || demand.alignment > page;
   block_request request{.where = device.where,
-                        .bytes = single && demand.size_class > last_small_class
-                                     ? demand.bytes
-                                     : size_of_class(demand.size_class),
+                        .bytes = large ? demand.bytes : size_of_class(demand.size_class),
                         .alignment = demand.alignment,
                         .stream = demand.where->stream,
                         .may_grow = may_grow,
                         .long_lived = demand.long_lived};
-  std::size_t made = 0;
-  status why;
-  if (single) {
-    result<block> one = device.source->allocate_large(request);
-    if (one) {
-      blocks[made++] = *one;
-    } else {
-      why = one.error();
-    }
+  backend::refill_result made;
+  if (!single) {
+    made = device.source->refill(request, std::span(blocks).first(wanted));
+  } else if (const result<block> one = device.source->allocate_large(request)) {
+    blocks[made.count++] = *one;
   } else {
-    const backend::refill_result answer =
-        device.source->refill(request, std::span(blocks).first(wanted));
-    made = answer.count;
-    why = answer.why;
+    made.why = one.error();
   }
-  for (std::size_t i = 0; i < made; ++i) {
-    if (bind(*demand.where, blocks[i], *out[i])) {
-      ++count;
-      continue;
-    }
-    // No memory for the pointer index: keep what is bound, return the rest.
-    device.source->take_back(device.where, std::span(blocks).subspan(i, made - i),
+  std::size_t count = 0;
+  while (count < made.count && bind(*demand.where, blocks[count], *out[count])) {
+    ++count;
+  }
+  if (count < made.count) {
+    // Keep what is bound, return the rest.
+    device.source->take_back(device.where, std::span(blocks).subspan(count, made.count - count),
                              demand.where->stream);
-    why = {.code = errc::out_of_memory, .text = "no memory for the pointer index"};
-    break;
+    made.why = {.code = errc::out_of_memory, .text = "no memory for the pointer index"};
   }
   for (std::size_t i = count; i < wanted; ++i) {
     unbind(*out[i]);
   }
-  if (count == 0 && why.ok()) {
-    why.code = errc::out_of_memory;
+  if (count == 0 && made.why.ok()) {
+    made.why.code = errc::out_of_memory;
   }
-  why.requested = demand.bytes;
-  why.where = device.where;
-  return why;
+  made.why.requested = demand.bytes;
+  made.why.where = device.where;
+  return {.count = count, .why = made.why};
 }
 
 // Gives the thread's large free blocks to the backend, where they join their neighbours.
@@ -161,27 +147,24 @@ std::size_t pool_core::flush_large(lane& where, front_cache* cache) noexcept {
 }
 
 // The ladder: every rung at most once. Pre: growing failed for want of memory, budget or slots.
-status pool_core::climb(const block_demand& demand, std::span<record*> out, std::size_t& count,
-                        status why) noexcept {
-  if (why.code != errc::out_of_memory && why.code != errc::over_budget &&
-      why.code != errc::too_many) {
-    return why;
-  }
+backend::refill_result pool_core::climb(const block_demand& demand,
+                                        std::span<record*> out) noexcept {
   const std::span<record*> one = out.first(1);
   // Rung 1: what threads and ready lists hold goes back to the backends.
   recall(true);
-  if (refill(demand, one, count, false); count != 0) {
-    return {};
+  if (const auto made = refill(demand, one, false); made.count != 0) {
+    return made;
   }
-  // Rung 2: free memory of other shapes goes back to the system, which makes room to grow.
+  // Rung 2: free memory of other shapes goes back to the system, which makes room to grow; as much
+  // as is needed, then all.
   device_entry& device = *demand.where->device;
   const std::size_t needed = demand.bytes + demand.bytes / 16 + (std::size_t{2} << 20);
   (void)device.source->trim(device.where, device.limit > needed ? device.limit - needed : 0);
-  if (refill(demand, one, count, true); count != 0) {
-    return {};
+  if (const auto made = refill(demand, one, true); made.count != 0) {
+    return made;
   }
   (void)device.source->trim(device.where, 0);
-  return refill(demand, one, count, true);
+  return refill(demand, one, true);
 }
 
 obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexcept {
@@ -218,26 +201,26 @@ obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexc
       return {.slot = usable, .from = block_source::ready};
     }
   }
-  std::size_t count = 0;
-  status why;
   const auto out = std::span(batch).first(wanted);
+  backend::refill_result made;
   if (demand.bytes > worth_searching) {
-    why = refill(demand, out, count, false);
-    if (count == 0 && flush_large(*demand.where, cache) != 0) {
-      why = refill(demand, out.first(1), count, false);
+    made = refill(demand, out, false);
+    if (made.count == 0 && flush_large(*demand.where, cache) != 0) {
+      made = refill(demand, out.first(1), false);
     }
   }
-  if (count == 0) {
-    why = refill(demand, large ? out : out.first(std::min<std::size_t>(wanted, out.size())), count,
-                 true);
+  if (made.count == 0) {
+    made = refill(demand, out, true);
   }
-  if (count == 0) {
-    why = climb(demand, out, count, why);
+  const errc code = made.why.code;
+  if (made.count == 0 &&
+      (code == errc::out_of_memory || code == errc::over_budget || code == errc::too_many)) {
+    made = climb(demand, out);
   }
-  if (count == 0) {
-    return {.slot = nullptr, .from = block_source::backend, .why = why};
+  if (made.count == 0) {
+    return {.slot = nullptr, .from = block_source::backend, .why = made.why};
   }
-  stow(*demand.where, out.subspan(1, count - 1), cache);
+  stow(*demand.where, out.subspan(1, made.count - 1), cache);
   return {.slot = batch[0], .from = block_source::backend};
 }
 
@@ -246,9 +229,7 @@ std::size_t pool_core::wanted_batch(const block_demand& demand, front_cache& cac
   std::size_t half = 1;
   if (demand.where->number < options_.max_cached_lanes) {
     if (cache.enter()) {
-      half =
-          cache.lane(demand.where->number).magazines[demand.size_class - first_size_class].limit /
-          2;
+      half = cache.lane(demand.where->number).magazine_of(demand.size_class).limit / 2;
     }
     cache.leave();
   }

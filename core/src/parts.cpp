@@ -20,6 +20,40 @@ errc pool_core::retain(tensor_id id) noexcept {
   });
 }
 
+// A slot without a block, for a tensor that owns no memory of ours; with its key, if it has one.
+result<record*> pool_core::open_loose(lane& where, std::uint64_t key) noexcept {
+  record* slot = nullptr;
+  if (slots.acquire(std::span(&slot, 1)) == 0) {
+    recall(true);  // ready slots hold numbers too
+    if (slots.acquire(std::span(&slot, 1)) == 0) {
+      return no_slots(0, where.device->where);
+    }
+  }
+  if (const status why = claim_key(key, *slot); !why.ok()) {
+    slots.release(*slot);
+    return why;
+  }
+  slot->size_class.store(0, std::memory_order_release);
+  slot->lane.store(where.number, std::memory_order_release);
+  slot->magazine.store(front_cache::offset_of_none(), std::memory_order_release);
+  slot->pins.store(0, std::memory_order_relaxed);
+  return slot;
+}
+
+// Makes the tensor of an open loose slot.
+raw_tensor pool_core::publish_loose(record& slot, void* data, std::size_t bytes, std::uint64_t tag,
+                                    lifecycle state, tensor_flags flags) noexcept {
+  const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
+  slot.data.store(data, std::memory_order_release);
+  slot.capacity.store(bytes, std::memory_order_release);
+  slot.bytes.store(bytes, std::memory_order_release);
+  slot.tag.store(tag, std::memory_order_release);
+  slot.header.store(full_header(id, 1, state, flags), std::memory_order_release);
+  loose_live_.fetch_add(1, std::memory_order_relaxed);
+  notify(true, tensor_id::from_value(id));
+  return raw_tensor{data, tensor_id::from_value(id)};
+}
+
 result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
                                     const adopt_options& options) noexcept {
   const use guard(*this);
@@ -29,7 +63,9 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
                              .name = options.name,
                              .category = options.category,
                              .lifecycle = options.lifecycle,
-                             .flags = tensor_flags::adopted};
+                             .flags = options.tracked
+                                          ? tensor_flags::adopted | tensor_flags::tracked
+                                          : tensor_flags::adopted};
   lane* home = nullptr;
   status why = check_request(request, home);
   if (why.ok() && data == nullptr && bytes != 0) {
@@ -38,39 +74,19 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
            .where = where,
            .text = "null data with a size"};
   }
-  record* slot = nullptr;
   if (why.ok()) {
-    slot = loose_slot(*home);
-    if (slot == nullptr) {
-      why = {.code = errc::too_many, .where = where, .text = "all slots are in use"};
-    } else if (options.key != 0) {
-      request.flags = request.flags | tensor_flags::keyed;
-      why = claim_key(options.key, *slot);
-      if (!why.ok()) {
-        slots.release(*slot);
-      }
+    const result<record*> slot = open_loose(*home, options.key);
+    if (slot) {
+      cold_record& cold = slots.cold(**slot);
+      cold.release = options.release;
+      cold.context = options.context;
+      return publish_loose(**slot, data, bytes, make_tag(options.name, options.category, 0),
+                           request.lifecycle, request.flags);
     }
+    why = slot.error();
   }
-  if (!why.ok()) {
-    count_failure(why);
-    return why;
-  }
-  if (options.tracked) {
-    request.flags = request.flags | tensor_flags::tracked;
-  }
-  cold_record& cold = slots.cold(*slot);
-  cold.release = options.release;
-  cold.context = options.context;
-  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
-  slot->data.store(data, std::memory_order_release);
-  slot->capacity.store(bytes, std::memory_order_release);
-  slot->bytes.store(bytes, std::memory_order_release);
-  slot->tag.store(make_tag(options.name, options.category, 0), std::memory_order_release);
-  slot->header.store(full_header(id, 1, request.lifecycle, request.flags),
-                     std::memory_order_release);
-  loose_live_.fetch_add(1, std::memory_order_relaxed);
-  notify(true, tensor_id::from_value(id));
-  return raw_tensor{data, tensor_id::from_value(id)};
+  count_failure(why);
+  return why;
 }
 
 result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_t bytes) noexcept {
@@ -84,34 +100,25 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
   }
   record& parent = slots.at(of.value());
   const std::size_t whole = parent.bytes.load(std::memory_order_acquire);
-  lane& where =
-      *lanes_[parent.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
-  record* const slot = offset <= whole && bytes <= whole - offset ? loose_slot(where) : nullptr;
-  if (slot == nullptr) {
-    const bool outside = offset > whole || bytes > whole - offset;
+  lane& where = lane_of(parent);
+  const result<record*> slot =
+      offset <= whole && bytes <= whole - offset
+          ? open_loose(where, 0)
+          : result<record*>(status{.code = errc::invalid_argument,
+                                   .requested = bytes,
+                                   .where = where.device->where,
+                                   .text = "the slice reaches beyond its tensor"});
+  if (!slot) {
     (void)deallocate(of, {});
-    const status why{.code = outside ? errc::invalid_argument : errc::too_many,
-                     .requested = bytes,
-                     .where = where.device->where,
-                     .text =
-                         outside ? "the slice reaches beyond its tensor" : "all slots are in use"};
-    count_failure(why);
-    return why;
+    count_failure(slot.error());
+    return slot.error();
   }
   auto* const begin = static_cast<std::byte*>(parent.data.load(std::memory_order_acquire));
-  void* const data = begin == nullptr ? nullptr : begin + offset;
-  std::atomic_ref(slots.cold(*slot).parent).store(of.value(), std::memory_order_relaxed);
-  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
-  slot->data.store(data, std::memory_order_release);
-  slot->capacity.store(bytes, std::memory_order_release);
-  slot->bytes.store(bytes, std::memory_order_release);
-  slot->tag.store(parent.tag.load(std::memory_order_acquire), std::memory_order_release);
-  slot->header.store(full_header(id, 1, lifecycle_of(parent.header.load(std::memory_order_acquire)),
-                                 tensor_flags::slice),
-                     std::memory_order_release);
-  loose_live_.fetch_add(1, std::memory_order_relaxed);
-  notify(true, tensor_id::from_value(id));
-  return raw_tensor{data, tensor_id::from_value(id)};
+  slots.cold(**slot).parent.store(of.value(), std::memory_order_relaxed);
+  return publish_loose(**slot, begin == nullptr ? nullptr : begin + offset, bytes,
+                       parent.tag.load(std::memory_order_acquire),
+                       lifecycle_of(parent.header.load(std::memory_order_acquire)),
+                       tensor_flags::slice);
 }
 
 // A pin is a reference as well: what is pinned cannot end under its user.
@@ -169,12 +176,10 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
       bytes == 0) {
     return errc::unsupported;
   }
-  lane& where = *lanes_[slot.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
+  lane& where = lane_of(slot);
   if (bytes > slot.capacity.load(std::memory_order_acquire)) {
-    const block held{slot.data.load(std::memory_order_relaxed),
-                     slot.capacity.load(std::memory_order_relaxed), slots.cold(slot).cookie};
     const result<std::size_t> grown =
-        where.device->source->extend(where.device->where, held, bytes);
+        where.device->source->extend(where.device->where, slots.block_of(slot), bytes);
     if (!grown) {
       return grown.error().code;
     }
@@ -185,8 +190,7 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
   }
   slot.bytes.store(bytes, std::memory_order_release);
   const std::lock_guard lock(where.mutex);
-  where.counts[slot.size_class.load(std::memory_order_relaxed) - first_size_class].requested +=
-      bytes - old_bytes;
+  where.counts_of(slot.size_class.load(std::memory_order_relaxed)).requested += bytes - old_bytes;
   where.device->publish_live(bytes - old_bytes);
   return errc::ok;
 }

@@ -36,6 +36,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <vector>
@@ -45,6 +46,9 @@ inline namespace v0 {
 namespace detail {
 
 inline constexpr std::size_t most_lanes = 4096;
+inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
+// Beyond this no address space has room, and rounding cannot overflow below it.
+inline constexpr std::size_t largest_request = std::size_t{1} << 47;
 inline constexpr std::size_t largest_batch = magazine_slots / 2;
 
 /// One allocation, validated bit by bit on the way down.
@@ -128,6 +132,9 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
   void count_failure(const status& why) noexcept;
   [[nodiscard]] lane* find_lane(device where, const stream_ref& stream) noexcept;
+  [[nodiscard]] lane& lane_of(const record& r) const noexcept {
+    return *lanes_[r.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
+  }
   [[nodiscard]] status last_failure_on(device where, std::size_t bytes, errc code) const noexcept;
 
   // Free (free.cpp).
@@ -178,7 +185,8 @@ class alignas(cache_line) pool_core {
   }
 
   // Observation (recall.cpp, statistics.cpp, invariants.cpp).
-  [[nodiscard]] tidepool::statistics statistics() noexcept;
+  /// Throws std::bad_alloc.
+  [[nodiscard]] tidepool::statistics statistics();
   void set_observer(allocation_observer* observer) noexcept;
   [[nodiscard]] const char* check_invariants() noexcept;
 
@@ -216,8 +224,8 @@ class alignas(cache_line) pool_core {
   void give_back(lane& where, unsigned size_class, std::span<record* const> records) noexcept;
   void stow(lane& where, std::span<record* const> records, front_cache* cache) noexcept;
   void grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept;
-  [[nodiscard]] bool halve_richest(front_cache& cache, bool large, std::span<record*> out,
-                                   std::size_t& count) noexcept;
+  [[nodiscard]] std::optional<std::size_t> halve_richest(front_cache& cache, bool large,
+                                                         std::span<record*> out) noexcept;
   void free_block(record& slot, std::uint64_t bytes, front_cache* cache) noexcept;
   void count_pop(lane& where, unsigned size_class, std::uint64_t bytes, block_source from,
                  front_cache* cache) noexcept;
@@ -231,10 +239,10 @@ class alignas(cache_line) pool_core {
   void publish(lane& where, front_cache& cache) noexcept;
 
   // obtain.cpp
-  status refill(const block_demand& demand, std::span<record*> out, std::size_t& count,
-                bool may_grow) noexcept;
-  [[nodiscard]] status climb(const block_demand& demand, std::span<record*> out, std::size_t& count,
-                             status why) noexcept;
+  [[nodiscard]] backend::refill_result refill(const block_demand& demand, std::span<record*> out,
+                                              bool may_grow) noexcept;
+  [[nodiscard]] backend::refill_result climb(const block_demand& demand,
+                                             std::span<record*> out) noexcept;
 
   // recall.cpp; pre: registry_mutex_ held
   template <class F>
@@ -242,13 +250,19 @@ class alignas(cache_line) pool_core {
   void open_gate(front_cache& cache) noexcept;
   void close_gate(front_cache& cache) noexcept;
 
-  // statistics.cpp
-  void add_counts(lane& where, std::vector<class_counts>& sums) noexcept;
-
   [[nodiscard]] tensor_id finish_free(record& slot, tensor_flags flags) noexcept;
   void rebin(lane& where, record& slot, std::uint64_t bytes) noexcept;
   [[nodiscard]] status check_request(allocation_request& request, lane*& where) noexcept;
-  [[nodiscard]] record* loose_slot(lane& where) noexcept;
+  [[nodiscard]] result<record*> open_loose(lane& where, std::uint64_t key) noexcept;
+  [[nodiscard]] raw_tensor publish_loose(record& slot, void* data, std::size_t bytes,
+                                         std::uint64_t tag, lifecycle state,
+                                         tensor_flags flags) noexcept;
+  [[nodiscard]] static status no_slots(std::size_t bytes, device where) noexcept {
+    return {.code = errc::too_many,
+            .requested = bytes,
+            .where = where,
+            .text = "all slots are in use: raise pool_options::max_tensors"};
+  }
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   void notify(bool allocated, tensor_id id) noexcept;
   void destroy_if_last() noexcept;

@@ -75,9 +75,9 @@ inline void set_next(record& r, record* next) noexcept {
 
 // The rarely used fields, in a table of their own at the same index.
 struct alignas(64) cold_record {
-  std::uint64_t cookie;  // the backend's, of the bound block
-  std::uint64_t key;
-  std::uint64_t parent;                                           // id, of a slice
+  std::uint64_t cookie;               // the backend's, of the bound block
+  std::atomic<std::uint64_t> key;     // relaxed, as parent: what info() copies; the header orders
+  std::atomic<std::uint64_t> parent;  // id, of a slice
   void (*release)(void* data, std::size_t bytes, void* context);  // of adopted memory
   void* context;
 };

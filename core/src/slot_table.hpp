@@ -6,6 +6,7 @@
 
 #include "address_space.hpp"
 #include "record.hpp"
+#include <tidepool/backend.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -41,6 +42,19 @@ class slot_table {
 
   [[nodiscard]] bool is_retired(const record& r, std::uint64_t header) const noexcept {
     return detail::is_retired(header, self_of(r));
+  }
+  /// Is some tensor alive in the slot, by this header of it?
+  [[nodiscard]] bool is_taken(const record& r, std::uint64_t header) const noexcept {
+    return !is_free(header) && !is_retired(r, header);
+  }
+  /// The id of the tensor in the slot. Pre: is_taken(r, header).
+  [[nodiscard]] tensor_id id_of(const record& r, std::uint64_t header) const noexcept {
+    return tensor_id::from_value(std::uint64_t{generation_of(header)} << 32 | self_of(r));
+  }
+  /// The block that the slot is bound to, or was until it was retired.
+  [[nodiscard]] block block_of(const record& r) const noexcept {
+    return {r.data.load(std::memory_order_relaxed), r.capacity.load(std::memory_order_relaxed),
+            cold(r).cookie};
   }
   /// Does this header of r say that the tensor with this id is alive? No id of another pool or slot
   /// is.

@@ -34,7 +34,7 @@ void add(operation_counts& to, const operation_counts& from) noexcept {
 
 }  // namespace
 
-tidepool::statistics pool_core::statistics() noexcept {
+tidepool::statistics pool_core::statistics() {
   const use guard(*this);
   tidepool::statistics answer;
   const std::size_t lane_total = lane_count_.load(std::memory_order_acquire);
@@ -47,12 +47,7 @@ tidepool::statistics pool_core::statistics() noexcept {
       for (std::size_t i = 0; i < std::min(lane_total, cache.lanes); ++i) {
         publish(*lanes_[i].load(std::memory_order_acquire), cache);
         cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
-          class_counts& sum = sums[i][size_class - first_size_class];
-          sum.pops += m.pops();
-          sum.pushes += m.pushes();
-          sum.ready_hits += m.ready_hits;
-          sum.refills += m.refills;
-          sum.requested += m.requested;
+          sums[i][size_class - first_size_class] += m.counts();
           for (unsigned d = 1; d <= m.depth(); ++d) {
             cached[i] += m.at(d)->capacity.load(std::memory_order_relaxed);
           }
@@ -63,11 +58,7 @@ tidepool::statistics pool_core::statistics() noexcept {
       lane& where = *lanes_[i].load(std::memory_order_acquire);
       const std::lock_guard counts_lock(where.mutex);
       for (unsigned c = 0; c < size_class_count; ++c) {
-        sums[i][c].pops += where.counts[c].pops;
-        sums[i][c].pushes += where.counts[c].pushes;
-        sums[i][c].ready_hits += where.counts[c].ready_hits;
-        sums[i][c].refills += where.counts[c].refills;
-        sums[i][c].requested += where.counts[c].requested;
+        sums[i][c] += where.counts[c];
       }
     }
   }

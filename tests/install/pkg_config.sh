@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds and runs the C++ and the C consumer with what pkg-config says, and nothing else of ours.
+# Builds and runs the C++ consumer and the C program of tests/c_api with what pkg-config says, and
+# nothing else of ours.
 #   pkg_config.sh <installed library folder> <c++ compiler> <folder for results> <shared: ON or OFF>
 set -euo pipefail
 library_dir=$1 cxx=$2 work=$3 shared=$4
@@ -18,6 +19,6 @@ warnings=(-Wall -Wextra -Wpedantic -Werror)
   -o "$work/pkg_config_cpp"
 "$work/pkg_config_cpp"
 [ -f "$library_dir/../include/tidepool.h" ] || exit 0
-"${CC:-cc}" -std=c11 "${warnings[@]}" "${cflags[@]}" "$here/consumer.c" "${libs[@]}" \
+"${CC:-cc}" -std=c11 "${warnings[@]}" "${cflags[@]}" "$here/../c_api/program.c" "${libs[@]}" \
   -o "$work/pkg_config_c"
 "$work/pkg_config_c"
