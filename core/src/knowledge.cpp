@@ -91,8 +91,7 @@ errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
     return errc::invalid_argument;
   }
   return change_header(id, [&](std::uint64_t& header) {
-    header = (header & ~std::uint64_t{0xff00}) | std::uint64_t{static_cast<std::uint8_t>(state)}
-                                                     << 8;
+    header = (header & ~lifecycle_mask) | bits_of(state);
     return errc::ok;
   });
 }

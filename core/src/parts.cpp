@@ -15,7 +15,7 @@ errc pool_core::retain(tensor_id id) noexcept {
       return errc::too_many;
     }
     header += reference_step;
-    header |= static_cast<std::uint8_t>(tensor_flags::shared);
+    header |= bits_of(tensor_flags::shared);
     return errc::ok;
   });
 }
@@ -130,7 +130,7 @@ result<void*> pool_core::pin(tensor_id id) noexcept {
   record& slot = slots.at(id.value());
   slot.pins.fetch_add(1, std::memory_order_acq_rel);
   (void)change_header(id, [](std::uint64_t& header) {
-    header |= static_cast<std::uint8_t>(tensor_flags::pinned_in_place);
+    header |= bits_of(tensor_flags::pinned_in_place);
     return errc::ok;
   });
   return slot.data.load(std::memory_order_acquire);
@@ -153,7 +153,7 @@ errc pool_core::unpin(tensor_id id) noexcept {
   if (pins == 1) {
     (void)change_header(id, [&](std::uint64_t& header) {
       if (slot.pins.load(std::memory_order_acquire) == 0) {
-        header &= ~std::uint64_t{static_cast<std::uint8_t>(tensor_flags::pinned_in_place)};
+        header &= ~bits_of(tensor_flags::pinned_in_place);
       }
       return errc::ok;
     });

@@ -10,11 +10,14 @@
 //   tag
 // and a header is one of
 //   live, compact  == id                a plain tensor: one reference, temporary, no flags
-//   live, full     generation << 32 | bit 31 | references 15 | lifecycle 8 | flags 8
+//   live, full     generation << 32 | bit 31 | references 15 | 0 | flags 8 | not bit 6 of the id |
+//                  lifecycle 6
 //   free           == -(id of the next tensor), so bit 63 is set
 //   retired        == -(2^63 + self) == 2^63 - self: all generations are used up
 // Compact headers make one compare at free check pool, slot, generation, liveness and uniqueness at
-// once; everything else is in full form, which that compare sends to the slow path. Free headers
+// once; everything else is in full form, which that compare sends to the slow path: bit 6 is the
+// lowest bit of the slot, so what looks like a full header names another slot than the one it stands
+// in, and no forged id is equal to the header it leads to. Free headers
 // are negated because the negation's own flags say whether a popped header was free: live and
 // retired ones become negative. The step past the last generation makes such a one by itself.
 //
@@ -41,6 +44,8 @@ inline constexpr std::uint64_t full_bit = std::uint64_t{1} << 31;
 inline constexpr std::uint64_t reference_step = std::uint64_t{1} << 16;
 inline constexpr std::uint64_t reference_mask = std::uint64_t{0x7fff} << 16;
 inline constexpr std::uint64_t most_references = 0x7fff;
+inline constexpr std::uint64_t lifecycle_mask = 63;
+inline constexpr unsigned flags_shift = 7;
 inline constexpr unsigned slot_shift = 6;
 inline constexpr std::uint64_t tag_mask = 63;  // pool tags are 1..63
 inline constexpr std::size_t most_slots = std::size_t{1} << 25;
@@ -109,10 +114,18 @@ struct alignas(64) cold_record {
   return is_full(header) ? (header & reference_mask) >> 16 : 1;
 }
 [[nodiscard]] constexpr lifecycle lifecycle_of(std::uint64_t header) noexcept {
-  return is_full(header) ? static_cast<lifecycle>((header >> 8) & 0xff) : lifecycle::temporary;
+  return is_full(header) ? static_cast<lifecycle>(header & lifecycle_mask) : lifecycle::temporary;
 }
 [[nodiscard]] constexpr tensor_flags flags_of(std::uint64_t header) noexcept {
-  return is_full(header) ? static_cast<tensor_flags>(header & 0xff) : tensor_flags::none;
+  return is_full(header) ? static_cast<tensor_flags>((header >> flags_shift) & 0xff)
+                         : tensor_flags::none;
+}
+/// In a full header.
+[[nodiscard]] constexpr std::uint64_t bits_of(tensor_flags flags) noexcept {
+  return std::uint64_t{static_cast<std::uint8_t>(flags)} << flags_shift;
+}
+[[nodiscard]] constexpr std::uint64_t bits_of(lifecycle state) noexcept {
+  return static_cast<std::uint8_t>(state) & lifecycle_mask;
 }
 /// Does this header say that the tensor with this id is alive? A full one does not name its slot
 /// and pool: ids from outside are asked for by slot_table::is_live.
@@ -122,8 +135,9 @@ struct alignas(64) cold_record {
 }
 [[nodiscard]] constexpr std::uint64_t full_header(std::uint64_t id, std::uint64_t references,
                                                   lifecycle state, tensor_flags flags) noexcept {
-  return (id & ~std::uint64_t{0xffffffffU}) | full_bit | references << 16 |
-         std::uint64_t{static_cast<std::uint8_t>(state)} << 8 | static_cast<std::uint8_t>(flags);
+  constexpr std::uint64_t lowest_slot_bit = std::uint64_t{1} << slot_shift;
+  return (id & ~std::uint64_t{0xffffffffU}) | full_bit | references << 16 | bits_of(flags) |
+         (~id & lowest_slot_bit) | bits_of(state);
 }
 
 // Tag word.

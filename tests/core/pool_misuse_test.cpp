@@ -2,6 +2,7 @@
 //
 // Double, stale, foreign and forged ids in every function that takes one: reported exactly once,
 // with the right kind, and nothing changed.
+#include "record.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>
@@ -125,6 +126,28 @@ TEST_F(PoolMisuse, OfIdsThatWereNeverMade) {
     everything_but_free(misuse_kind::stale_use, id);
   }
   EXPECT_TRUE(p.info(a.id()).has_value());
+}
+
+// The warm path compares an id with one header: that of the slot the id's bits lead to.
+TEST_F(PoolMisuse, OfIdsThatLookLikeTheHeadersOfLiveTensors) {
+  std::vector<tensor> live;
+  for (int i = 0; i < 1500; ++i) {
+    live.push_back(p.allocate(64, {}, {.lifecycle = lifecycle::persistent}));
+  }
+  const statistics before = p.statistics();
+  const std::uint64_t generation = live.front().id().value() >> 32;
+  std::size_t reported = 0;
+  for (unsigned low = 0; low < 1 << 16; ++low) {
+    const std::uint64_t forged = generation << 32 | detail::full_bit | detail::reference_step | low;
+    ASSERT_EQ(p.deallocate(tensor_id::from_value(forged)), errc::stale_id);
+    ++reported;
+  }
+  EXPECT_EQ(log.take().size(), reported);
+  EXPECT_EQ(p.statistics().total.live, before.total.live);
+  for (const tensor& held : live) {
+    ASSERT_EQ(held.id().value() >> 32, generation) << "the slots are new: one generation is enough";
+    ASSERT_TRUE(p.info(held.id()).has_value());
+  }
 }
 
 TEST_F(PoolMisuse, TheEmptyIdIsIgnoredByFreesAndNamesNothing) {

@@ -36,6 +36,8 @@ TEST(RecordHeader, FullFormCarriesEveryField) {
         ASSERT_EQ(static_cast<unsigned>(flags_of(header)), flags);
         ASSERT_EQ(generation_of(header), 77U);
         ASSERT_NE(header, id);
+        const std::uint64_t slots_apart = (header ^ id) >> slot_shift & 1;
+        ASSERT_EQ(slots_apart, 1U) << "taken for an id, the header would lead to its own slot";
       }
     }
   }
