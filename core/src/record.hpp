@@ -15,9 +15,9 @@
 //   free           == -(id of the next tensor), so bit 63 is set
 //   retired        == -(2^63 + self) == 2^63 - self: all generations are used up
 // Compact headers make one compare at free check pool, slot, generation, liveness and uniqueness at
-// once; everything else is in full form, which that compare sends to the slow path: bit 6 is the
-// lowest bit of the slot, so what looks like a full header names another slot than the one it stands
-// in, and no forged id is equal to the header it leads to. Free headers
+// once; everything else is in full form, which that compare sends to the slow path. Bit 6 is the
+// lowest bit of the slot, so a full header taken for an id names another slot than its own, and no
+// forged id is equal to the header it leads to. Free headers
 // are negated because the negation's own flags say whether a popped header was free: live and
 // retired ones become negative. The step past the last generation makes such a one by itself.
 //

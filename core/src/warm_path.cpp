@@ -15,7 +15,7 @@ namespace detail {
 namespace {
 
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
-                                                            way_entry& way) noexcept {
+                                                            way_ref way) noexcept {
   way.leave();
   front_cache* const cache = find_this_thread(*core);
   if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
@@ -49,7 +49,7 @@ namespace {
 }
 
 [[gnu::noinline, gnu::cold]] errc deallocate_slow(pool_core* core, tensor_id id,
-                                                  way_entry& way) noexcept {
+                                                  way_ref way) noexcept {
   way.leave();
   front_cache* const cache = find_this_thread(*core);
   if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
@@ -74,9 +74,9 @@ namespace {
 }
 
 // The pop is done, its count carried: keep counting and ask for a sample.
-[[gnu::noinline, gnu::cold]] raw_tensor after_carry(pool_core* core, way_entry& way, magazine* from,
+[[gnu::noinline, gnu::cold]] raw_tensor after_carry(pool_core* core, way_ref way, magazine* from,
                                                     record* slot, std::uint64_t id) noexcept {
-  front_cache* const cache = way.cache.load(std::memory_order_relaxed);
+  front_cache* const cache = way.cache();
   const raw_tensor made{slot->data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
   from->keep_counting();
   way.leave();
@@ -89,7 +89,7 @@ namespace {
 }
 
 // Turns the free top of a magazine into a tensor. Pre: the cache is entered, the slot fits.
-[[gnu::always_inline]] inline raw_tensor pop(pool_core* core, std::size_t bytes, way_entry& way,
+[[gnu::always_inline]] inline raw_tensor pop(pool_core* core, std::size_t bytes, way_ref way,
                                              magazine& from, record& slot,
                                              std::uint64_t id) noexcept {
   from.top = from.slots[std::size_t{from.depth()} - 1];
@@ -112,9 +112,9 @@ namespace {
 // No small block is ready. Above 1 MiB blocks have lengths of their own: the top of the bin must be
 // long enough. Still inside the cache, and as free of locks as the path that led here.
 [[gnu::noinline]] raw_tensor allocate_missed(pool_core* core, std::size_t bytes,
-                                             way_entry& way) noexcept {
+                                             way_ref way) noexcept {
   if (bytes > largest_small_block) {
-    front_cache& cache = *way.cache.load(std::memory_order_relaxed);
+    front_cache& cache = *way.cache();
     magazine& ready = cache.lane(0).magazine_of(size_class_of(bytes));
     record* const slot = ready.top;
     if (slot != nullptr && slot->fit >= bytes) {
@@ -133,7 +133,7 @@ raw_tensor allocate_plain(pool_core* core, std::size_t bytes, std::uint32_t devi
   if (device_bits != core->lane0_bits) [[unlikely]] {
     return allocate_elsewhere(core, bytes, device_bits, 0);
   }
-  way_entry& way = way_at(core->way);
+  const way_ref way(core->way);
   front_cache& cache = way.enter();
   // 0 bytes and sizes above 1 MiB have classes too, whose magazines here stay empty.
   magazine& ready = cache.lane0_small(size_class_of(bytes));
@@ -163,9 +163,13 @@ raw_tensor allocate_tagged(pool_core* core, std::size_t bytes, std::uint32_t dev
 }
 
 errc deallocate_id(pool_core* core, tensor_id id) noexcept {
-  way_entry& way = way_at(core->way);
+  const way_ref way(core->way);
   front_cache& cache = way.enter();
   record& slot = core->slots.at(id.value());
+  // Made from the id before it is compared: made after, compilers take the equal header, and the
+  // next allocation waits for its load.
+  std::uint64_t freed = freed_header(id.value());
+  asm("" : "+r"(freed));
   // One compare: this pool's, alive, this generation, one reference, nothing special.
   if (slot.header.load(std::memory_order_acquire) != id.value()) [[unlikely]] {
     return deallocate_slow(core, id, way);
@@ -178,12 +182,11 @@ errc deallocate_id(pool_core* core, tensor_id id) noexcept {
   if constexpr (TIDEPOOL_ASSERT_LEVEL >= 1) {
     // Checked builds find racing double frees here, others at the next pop.
     std::uint64_t expected = id.value();
-    if (!slot.header.compare_exchange_strong(expected, freed_header(id.value()),
-                                             std::memory_order_acq_rel)) {
+    if (!slot.header.compare_exchange_strong(expected, freed, std::memory_order_acq_rel)) {
       return deallocate_slow(core, id, way);
     }
   } else {
-    slot.header.store(freed_header(id.value()), std::memory_order_release);
+    slot.header.store(freed, std::memory_order_release);
   }
   home.slots[depth] = home.top;
   home.top = &slot;
