@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <span>
@@ -25,6 +26,8 @@ struct heap_log {
   std::atomic<std::size_t> made{0};           ///< blocks, ever
   std::atomic<std::size_t> wrong_returns{0};  ///< blocks taken back that were not out as given
   std::atomic<std::int64_t> left{INT64_MAX};  ///< blocks until every further one is refused
+  /// Called by refill and allocate_large before they begin, with no lock held; set it before use.
+  std::function<void()> on_call;
 };
 
 class heap_backend final : public backend {
@@ -46,6 +49,7 @@ class heap_backend final : public backend {
 
   [[nodiscard]] refill_result refill(const block_request& request,
                                      std::span<block> blocks) noexcept override {
+    tell();
     refill_result answer;
     for (; answer.count < blocks.size(); ++answer.count) {
       const result<block> one = make(request);
@@ -59,6 +63,7 @@ class heap_backend final : public backend {
   }
 
   [[nodiscard]] result<block> allocate_large(const block_request& request) noexcept override {
+    tell();
     return make(request);
   }
 
@@ -101,6 +106,11 @@ class heap_backend final : public backend {
   }
 
  private:
+  void tell() const {
+    if (log_.on_call) {
+      log_.on_call();
+    }
+  }
   [[nodiscard]] result<block> make(const block_request& request) noexcept {
     const auto refused = [&](errc code) {
       return status{.code = code, .requested = request.bytes, .where = request.where};
