@@ -34,8 +34,8 @@ std::size_t bytes_of(const State& state) {
   return static_cast<std::size_t>(state.range(0));
 }
 
-// A pair of one allocation and one free. What DoNotOptimize is given is const: it may write to what
-// is not, through "+m,r", which g++ 12 under both sanitizers reads from another place than it wrote.
+// A pair of one allocation and one free. What DoNotOptimize is given is const: what is not it may
+// write to, by "+m,r", and g++ 12 under both sanitizers reads that from where it was never written.
 
 void pair_tidepool(State& state) {
   pool target(tidepool::cpu::make_backend());
