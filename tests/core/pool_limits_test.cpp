@@ -8,9 +8,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <latch>
+#include <deque>
 #include <random>
-#include <thread>
 
 namespace tidepool::test {
 namespace {
@@ -286,14 +285,7 @@ TEST(PoolPeaks, CountFromTheLastReset) {
 TEST(PoolTick, TakesBackWhatIdleThreadsKeepAndLeavesBusyOnesAlone) {
   heap_log log;
   pool p(std::make_unique<heap_backend>(log));
-  std::latch warmed(1);
-  std::latch done(1);
-  std::thread idle([&] {
-    (void)p.allocate(3 * mib);
-    warmed.count_down();
-    done.wait();
-  });
-  warmed.wait();
+  const idle_thread idle([&] { (void)p.allocate(3 * mib); });
   (void)p.allocate(5 * mib);
   EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 8 * mib);
   p.tick();  // notes what each did
@@ -303,8 +295,6 @@ TEST(PoolTick, TakesBackWhatIdleThreadsKeepAndLeavesBusyOnesAlone) {
   EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 5 * mib) << "the idle thread's went";
   p.tick();
   EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 0U) << "now this thread was idle too";
-  done.count_down();
-  idle.join();
   EXPECT_EQ(p.check_invariants(), nullptr);
 }
 
@@ -343,21 +333,14 @@ TEST(PoolLimitsProperty, WhatFitsBesideTheLiveTensorsIsAllocated) {
     std::mt19937 random(seed);
     heap_log log;
     pool p(std::make_unique<heap_backend>(log), {.limit_bytes = limit});
-    constexpr int idle_threads = 3;
-    std::latch done(1);
-    std::latch warmed(idle_threads);
-    std::vector<std::thread> threads;
-    for (int t = 0; t < idle_threads; ++t) {
-      threads.emplace_back([&, own = random()]() mutable {
-        std::mt19937 local(static_cast<unsigned>(own));
+    std::deque<idle_thread> idle;
+    for (int t = 0; t < 3; ++t) {
+      idle.emplace_back([&] {
         for (int i = 0; i < 40; ++i) {
-          (void)p.try_allocate(1 + local() % (800 * kib));
+          (void)p.try_allocate(1 + random() % (800 * kib));
         }
-        warmed.count_down();
-        done.wait();
       });
     }
-    warmed.wait();
     std::vector<tensor> held;
     std::size_t live = 0;
     unsigned refused = 0;
@@ -385,10 +368,6 @@ TEST(PoolLimitsProperty, WhatFitsBesideTheLiveTensorsIsAllocated) {
     }
     EXPECT_GT(refused, 0U) << "the limit was never felt";
     EXPECT_EQ(p.check_invariants(), nullptr);
-    done.count_down();
-    for (std::thread& t : threads) {
-      t.join();
-    }
   }
 }
 
