@@ -224,7 +224,7 @@ std::size_t pool_core::close() noexcept {
 
 void pool_core::drop_handle() noexcept {
   (void)close();
-  destroy_if_last();
+  destroy_if_last();  // NOLINT(clang-analyzer-cplusplus.NewDelete): the handle's use is still ours
 }
 
 bool pool_core::host::claim(device where, std::size_t bytes) noexcept {
