@@ -49,7 +49,7 @@ void pool_core::destroy_if_last() noexcept {
   }
 }
 
-pool_core::pool_core(const pool_options& options) noexcept
+pool_core::pool_core(const pool_options& options)
     : options_(options),
       fenced_(!options.membarrier || environment_flag("no_membarrier") ||
               !asymmetric_barrier_available()) {}
