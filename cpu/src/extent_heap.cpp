@@ -26,9 +26,7 @@ extent_heap::extent_heap(os_memory& os, budget& budget, const arena_options& opt
 
 extent_heap::~extent_heap() {
   for (std::uint32_t i = 1; i < arenas_.bound(); ++i) {
-    if (arenas_[i].is_open()) {
-      static_cast<void>(arenas_[i].close(os_));
-    }
+    arenas_[i].abandon(os_);
   }
 }
 
