@@ -260,7 +260,7 @@ class runner {
   /// An answer that a limit or a fault may give.
   [[nodiscard]] bool is_lack(errc code) const {
     return (code == errc::over_budget && options_.pool.limit_bytes != SIZE_MAX) ||
-           (code == errc::out_of_memory && options_.may_run_out);
+           ((code == errc::out_of_memory || code == errc::over_budget) && options_.may_run_out);
   }
   [[nodiscard]] pool_options with_handler(pool_options options) {
     options.on_misuse = [](const misuse_report&, void* context) {
