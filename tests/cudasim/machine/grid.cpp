@@ -20,6 +20,7 @@ namespace cudasim {
 namespace {
 
 constexpr std::uint64_t warp_budget = 50000;  // instructions, before the block's other warps run
+constexpr std::uint64_t resident_budget = 1000;  // of blocks that take turns: they may spin
 constexpr std::uint64_t memory_slack = 4096;
 constexpr int uninitialised_shared = 0xCD;
 
@@ -297,8 +298,8 @@ launch_counts execute_in_turns(const launch& of) {
     if (chosen.warps.empty()) {
       continue;
     }
-    const std::uint64_t rounds = of.seed != 0 ? 1 + random() % 3 : 4;
-    const std::uint64_t budget = of.seed != 0 ? 20 + random() % 4000 : warp_budget;
+    const std::uint64_t rounds = of.seed != 0 ? 1 + random() % 3 : 1;
+    const std::uint64_t budget = of.seed != 0 ? 20 + random() % 4000 : resident_budget;
     if (!run_block(chosen, rounds, budget)) {
       continue;
     }

@@ -98,6 +98,10 @@ void allocation_table::retract(const allocation_ptr& gone) {
   if (it != issued_.end() && it->second == gone) {
     issued_.erase(it);
   }
+  freed_.push_back(gone);
+  if (freed_.size() > remembered_frees) {
+    freed_.pop_front();
+  }
 }
 
 void allocation_table::start(const allocation_ptr& made, const actor* by, bool fresh) {
@@ -132,10 +136,6 @@ void allocation_table::finish(const allocation_ptr& gone, const actor* by, bool 
   }
   if (const auto it = live_.find(gone->base); it != live_.end() && it->second == gone) {
     live_.erase(it);
-  }
-  freed_.push_back(gone);
-  if (freed_.size() > remembered_frees) {
-    freed_.pop_front();
   }
 }
 

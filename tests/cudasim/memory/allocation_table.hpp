@@ -67,6 +67,7 @@ class allocation_table {
   }
   /// The latest allocation at this address that was freed; null if none is remembered.
   [[nodiscard]] allocation_ptr freed(std::uint64_t address) const;
+  /// The host has freed it; a device may still use it until finish().
   void retract(const allocation_ptr&);
 
   /// Executes the allocation; fresh: its memory is poisoned.
