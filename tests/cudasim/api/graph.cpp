@@ -35,8 +35,7 @@ void give_handle(cudaGraphNode_t* out, graph_node& of) {
 
 // Makes a node of what `act` does to a stream, by capturing it.
 template <class F>
-void add_captured(cudaGraphNode_t* out, graph& to, std::vector<graph_node*> after,
-                  F act) {
+void add_captured(cudaGraphNode_t* out, graph& to, std::vector<graph_node*> after, F act) {
   stream recorder;
   recorder.device = current_device;
   recorder.capturing = {&to, &recorder, std::move(after), cudaStreamCaptureModeGlobal};

@@ -4,7 +4,10 @@
 // instruction that faults when it is executed, so that unused code does no harm.
 #include "machine/decoder.hpp"
 
+#include <cxxabi.h>
+
 #include <algorithm>
+#include <cstdlib>
 
 namespace cudasim {
 namespace {
@@ -57,11 +60,20 @@ space space_of(const statement& from) {
                                                                                     : space::global;
 }
 
+std::string demangled(const std::string& name) {
+  int status = 0;
+  char* const text = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
+  const std::string title = text == nullptr ? name : text;
+  std::free(text);
+  return title;
+}
+
 }  // namespace
 
 kernel decoder::run(const ptx::function& of) {
   kernel& made = draft_.made;
   made.name = of.name;
+  made.title = demangled(of.name);
   if (of.max_threads != 0) {
     made.max_threads = of.max_threads;
   }

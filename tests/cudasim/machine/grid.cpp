@@ -19,7 +19,7 @@
 namespace cudasim {
 namespace {
 
-constexpr std::uint64_t warp_budget = 50000;  // instructions, before the block's other warps run
+constexpr std::uint64_t warp_budget = 50000;     // instructions, before the block's other warps run
 constexpr std::uint64_t resident_budget = 1000;  // of blocks that take turns: they may spin
 constexpr std::uint64_t memory_slack = 4096;
 constexpr int uninitialised_shared = 0xCD;
@@ -367,7 +367,7 @@ void raise(const warp& w, const instruction& in, int lane, fault_code code, find
   const extent& n = of.block;
   const extent position{thread % n.x, thread / n.x % n.y, thread / (n.x * n.y)};
   throw fault(code, kind,
-              what + " in kernel " + of.code->name + ", block " + triple(w.home->index) +
+              what + " in kernel " + of.code->title + ", block " + triple(w.home->index) +
                   ", thread " + triple(position) + ", PTX line " + std::to_string(in.line));
 }
 

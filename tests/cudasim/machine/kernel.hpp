@@ -98,6 +98,7 @@ struct kernel {
     std::uint32_t size;
   };
   std::string name;
+  std::string title;  // the name as programmers write it
   std::vector<instruction> code;
   std::vector<char> constants;
   std::vector<std::vector<std::uint32_t>> branch_tables;

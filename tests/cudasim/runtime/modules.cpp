@@ -169,7 +169,7 @@ void runtime::start(stream& in, const launch_request& wanted) {
   prepared.count_sectors = set.sectors;
   prepared.workers = set.workers;
   prepared.parameters = pack_parameters(code, wanted.arguments);
-  const std::string name = "kernel " + code.name;
+  const std::string name = "kernel " + code.title;
   const auto run = [this, prepared](operation& by) {
     launch now = prepared;
     now.serial = counts.launches++;

@@ -100,7 +100,7 @@ void pool::merge_around(free_map::iterator middle) {
     const free_block& a = low->second;
     const free_block& b = high->second;
     const bool same_stream = a.freed != nullptr && b.freed != nullptr && a.freed->in == b.freed->in;
-    const bool anybody = opportunistic || a.freed == nullptr || b.freed == nullptr;
+    const bool anybody = opportunistic || (a.freed == nullptr && b.freed == nullptr);
     return low->first + a.size == high->first && segments_.count(high->first) == 0 &&
            ((anybody && is_done(a.freed) && is_done(b.freed)) || same_stream);
   };

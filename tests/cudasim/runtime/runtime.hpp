@@ -176,7 +176,7 @@ class runtime {
   std::set<event*> events;
   std::map<const graph*, std::unique_ptr<graph>> graphs;
   std::map<const graph*, std::unique_ptr<graph>> executable_graphs;
-  // Default and current pools of the host, of NUMA nodes and of managed memory, made when asked for.
+  // Default and current pools of the host, NUMA nodes and managed memory, made when asked for.
   std::map<std::tuple<int, int, int>, std::array<pool*, 2>> located_pools;
   peer_set peers;
   std::unordered_map<const void*, std::unique_ptr<function>> functions;  // by host function
@@ -205,6 +205,6 @@ class runtime {
 
 inline thread_local int current_device = 0;
 inline thread_local cudaError_t last_error = cudaSuccess;
-inline thread_local bool null_is_per_thread = false;  // in functions named ..._ptsz and ..._ptds
+inline thread_local bool null_is_per_thread = false;  // in ..._ptsz and ..._ptds
 
 }  // namespace cudasim
