@@ -23,6 +23,12 @@ namespace cudasim {
 
 enum class memory_kind : std::uint8_t { device, pinned, managed, registered };
 
+// A CUDA location as numbers: this folder knows no CUDA header.
+struct memory_location {
+  int type = 0;  // invalid
+  int id = 0;
+};
+
 struct allocation {
   struct access {
     std::string name;
@@ -40,7 +46,10 @@ struct allocation {
   int stream = -1;       // of its allocation, if that is stream-ordered
   std::uint64_t tick = 0;
   bool live = false;
-  bool is_program = false;  // a variable of a module: never freed
+  bool read_mostly = false;  // advice on managed memory
+  memory_location preferred;
+  memory_location location;  // of its last prefetch
+  bool is_program = false;   // a variable of a module: never freed
   std::string allocated_by;
   std::string freed_by;
   std::vector<access> accesses;  // the last one of each stream
