@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The functions of cudasim.h: reports, faults, seeds and counts for tests.
+#include "api/call.hpp"
+
+#include <cudasim.h>
+
+#include <algorithm>
+#include <cstring>
+
+using namespace cudasim;
+
+static_assert(static_cast<int>(finding::unsupported) == CUDASIM_UNSUPPORTED);
+static_assert(static_cast<int>(finding::race) == CUDASIM_RACE);
+static_assert(static_cast<int>(finding::leak) == CUDASIM_LEAK);
+
+namespace {
+
+template <class F>
+auto locked(F body) {
+  runtime& r = runtime::get();
+  const std::lock_guard guard(r.lock);
+  return body(r);
+}
+
+}  // namespace
+
+extern "C" {
+
+unsigned long long cudasim_take_reports(enum cudasim_finding kind) {
+  return runtime::get().findings.take(static_cast<finding>(kind));
+}
+
+unsigned long long cudasim_untaken_reports(void) {
+  return runtime::get().findings.untaken();
+}
+
+unsigned long long cudasim_latest_report(char* text, unsigned long long bytes) {
+  const std::string latest = runtime::get().findings.latest();
+  if (bytes != 0) {
+    const std::size_t copied = std::min<std::size_t>(latest.size(), bytes - 1);
+    std::memcpy(text, latest.data(), copied);
+    text[copied] = '\0';
+  }
+  return latest.size();
+}
+
+void cudasim_set_quiet(int quiet) {
+  runtime::get().findings.set_quiet(quiet != 0);
+}
+
+void cudasim_clear_error(void) {
+  locked([](runtime& r) { r.sticky = cudaSuccess; });
+  last_error = cudaSuccess;
+}
+
+void cudasim_set_seed(unsigned long long seed) {
+  locked([&](runtime& r) {
+    r.set.seed = seed;
+    r.random.seed(seed);
+  });
+}
+
+void cudasim_fail_call(const char* function, unsigned long long nth, int error, int stays) {
+  locked([&](runtime& r) { r.faults.plant(function, nth, error, stays != 0); });
+}
+
+void cudasim_fail_no_call(void) {
+  locked([](runtime& r) { r.faults.clear(); });
+}
+
+void cudasim_set_memory(unsigned long long bytes) {
+  locked([&](runtime& r) { r.set.memory_bytes = bytes; });
+}
+
+void cudasim_set_reuse(int reuse) {
+  locked([&](runtime& r) { r.set.reuse = reuse != 0; });
+}
+
+void cudasim_count_sectors(int count) {
+  locked([&](runtime& r) { r.set.sectors = count != 0; });
+}
+
+unsigned long long cudasim_calls(const char* function) {
+  return locked([&](runtime& r) {
+    unsigned long long sum = 0;
+    for (const auto& [name, count] : r.counts.calls) {
+      sum += function == nullptr || name == function ? count : 0;
+    }
+    return sum;
+  });
+}
+
+struct cudasim_counts cudasim_get_counts(void) {
+  return locked([](runtime& r) {
+    const counters& c = r.counts;
+    return cudasim_counts{c.launches,      c.copies,          c.bytes_to_device,
+                          c.bytes_to_host, c.bytes_on_device, c.bytes_filled};
+  });
+}
+
+struct cudasim_kernel_counts cudasim_get_kernel_counts(const char* part) {
+  return locked([&](runtime& r) {
+    cudasim_kernel_counts sum{};
+    for (const auto& [name, of] : r.counts.kernels) {
+      if (part == nullptr || name.find(part) != std::string::npos) {
+        sum.launches += of.launches;
+        sum.thread_instructions += of.done.thread_instructions;
+        sum.atomics += of.done.atomics;
+        sum.sectors_read += of.done.sectors_read;
+        sum.sectors_written += of.done.sectors_written;
+      }
+    }
+    return sum;
+  });
+}
+
+void cudasim_reset_counts(void) {
+  locked([](runtime& r) { r.counts = {}; });
+}
+
+}  // extern "C"

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Events. Elapsed times are of the simulator's own clock and say nothing about a GPU.
+#include "api/call.hpp"
+
+using namespace cudasim;
+
+namespace {
+
+void create(runtime& r, cudaEvent_t* out, unsigned flags) {
+  auto* const made = new event;
+  made->flags = flags;
+  r.events.insert(made);
+  target(out) = reinterpret_cast<cudaEvent_t>(made);
+}
+
+void record(runtime& r, cudaEvent_t handle, cudaStream_t in) {
+  event& made = r.event_of(handle);
+  stream& of = r.stream_of(in);
+  if (of.is_capturing()) {
+    made.captured = of.capturing;
+    made.recorded = nullptr;
+    return;
+  }
+  made.captured = {};
+  made.recorded = r.enqueue(of, "cudaEventRecord", [](operation&) {});
+}
+
+}  // namespace
+
+extern "C" {
+
+cudaError_t cudaEventCreate(cudaEvent_t* out) {
+  return call(__func__, [&](runtime& r) { create(r, out, cudaEventDefault); });
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* out, unsigned flags) {
+  return call(__func__, [&](runtime& r) { create(r, out, flags); });
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t handle) {
+  return call(__func__, [&](runtime& r) { r.forget_event(r.event_of(handle)); });
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t in) {
+  return call(__func__, [&](runtime& r) { record(r, handle, in); });
+}
+
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t in, unsigned) {
+  return call(__func__, [&](runtime& r) { record(r, handle, in); });
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t handle) {
+  return call(__func__, [&](runtime& r) {
+    const operation_ptr recorded = r.event_of(handle).recorded;
+    require(r.event_of(handle).captured.into == nullptr, cudaErrorCapturedEvent);
+    r.poll();
+    if (recorded != nullptr && !recorded->done) {
+      return cudaErrorNotReady;
+    }
+    if (recorded != nullptr) {
+      r.host.join(recorded->who.clock);
+    }
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
+  return call(__func__, [&](runtime& r) {
+    const event& until = r.event_of(handle);
+    require(until.captured.into == nullptr, cudaErrorCapturedEvent);
+    r.wait(until.recorded);
+    r.trim_pools_after_wait();
+  });
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  return call(__func__, [&](runtime& r) {
+    const event& first = r.event_of(begin);
+    const event& second = r.event_of(end);
+    require(first.recorded != nullptr && second.recorded != nullptr &&
+                ((first.flags | second.flags) & cudaEventDisableTiming) == 0,
+            cudaErrorInvalidResourceHandle);
+    if (!first.recorded->done || !second.recorded->done) {
+      return cudaErrorNotReady;
+    }
+    constexpr double milliseconds_per_second = 1e3;
+    target(milliseconds) = static_cast<float>((second.recorded->time - first.recorded->time) *
+                                              milliseconds_per_second);
+    return cudaSuccess;
+  });
+}
+
+}  // extern "C"

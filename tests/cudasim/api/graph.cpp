@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Graphs, as far as allocation in graphs needs them: nodes by hand and by capture, instantiation,
+// launch. An executable graph's nodes run in one stream, one after another.
+#include "api/call.hpp"
+
+#include <algorithm>
+
+using namespace cudasim;
+
+namespace {
+
+graph& graph_of(runtime& r, cudaGraph_t handle) {
+  const auto found = r.graphs.find(reinterpret_cast<const graph*>(handle));
+  require(found != r.graphs.end(), cudaErrorInvalidValue);
+  return *found->second;
+}
+graph& executable_of(runtime& r, cudaGraphExec_t handle) {
+  const auto found = r.executable_graphs.find(reinterpret_cast<const graph*>(handle));
+  require(found != r.executable_graphs.end(), cudaErrorInvalidValue);
+  return *found->second;
+}
+
+std::vector<graph_node*> nodes_of(const cudaGraphNode_t* handles, std::size_t count) {
+  std::vector<graph_node*> made;
+  for (std::size_t i = 0; i != count; ++i) {
+    made.push_back(reinterpret_cast<graph_node*>(handles[i]));
+  }
+  return made;
+}
+
+void give_handle(cudaGraphNode_t* out, graph_node& of) {
+  target(out) = reinterpret_cast<cudaGraphNode_t>(&of);
+}
+
+// Makes a node of what `act` does to a stream, by capturing it.
+template <class F>
+void add_captured(cudaGraphNode_t* out, graph& to, std::vector<graph_node*> after, F act) {
+  stream recorder;
+  recorder.device = current_device;
+  recorder.capturing = {&to, &recorder, std::move(after), cudaStreamCaptureModeGlobal};
+  const std::size_t before = to.nodes.size();
+  act(recorder);
+  require(to.nodes.size() > before, cudaErrorInvalidValue);
+  give_handle(out, *to.nodes.back());
+}
+
+void instantiate(runtime& r, cudaGraphExec_t* out, cudaGraph_t handle) {
+  const graph& from = graph_of(r, handle);
+  auto made = std::make_unique<graph>();
+  made->nodes = in_order(from);
+  made->memory = from.memory;
+  require(made->nodes.size() == from.nodes.size(), cudaErrorInvalidValue);
+  target(out) = reinterpret_cast<cudaGraphExec_t>(made.get());
+  r.executable_graphs.emplace(made.get(), std::move(made));
+}
+
+}  // namespace
+
+extern "C" {
+
+cudaError_t cudaGraphCreate(cudaGraph_t* out, unsigned flags) {
+  return call(__func__, [&](runtime& r) {
+    require(flags == 0, cudaErrorInvalidValue);
+    auto made = std::make_unique<graph>();
+    target(out) = reinterpret_cast<cudaGraph_t>(made.get());
+    r.graphs.emplace(made.get(), std::move(made));
+  });
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t handle) {
+  return call(__func__, [&](runtime& r) { r.graphs.erase(&graph_of(r, handle)); });
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t handle, unsigned long long) {
+  return call(__func__, [&](runtime& r) { instantiate(r, out, handle); });
+}
+
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* out, cudaGraph_t handle,
+                                          unsigned long long) {
+  return call(__func__, [&](runtime& r) { instantiate(r, out, handle); });
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t handle) {
+  return call(__func__, [&](runtime& r) { r.executable_graphs.erase(&executable_of(r, handle)); });
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t in) {
+  return call(__func__, [&](runtime& r) {
+    const graph& of = executable_of(r, handle);
+    stream& order = r.stream_of(in);
+    for (const auto& node : of.nodes) {
+      if (node->issue) {
+        node->issue(order);
+      }
+    }
+  });
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t handle, cudaStream_t in) {
+  return call(__func__, [&](runtime& r) {
+    static_cast<void>(executable_of(r, handle));
+    static_cast<void>(r.stream_of(in));
+  });
+}
+
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t handle, cudaGraph_t from,
+                                cudaGraphExecUpdateResultInfo* info) {
+  return call(__func__, [&](runtime& r) {
+    graph& of = executable_of(r, handle);
+    std::vector<std::shared_ptr<graph_node>> nodes = in_order(graph_of(r, from));
+    const bool same = std::equal(nodes.begin(), nodes.end(), of.nodes.begin(), of.nodes.end(),
+                                 [](const auto& a, const auto& b) {
+                                   const bool is_memory = a->type == cudaGraphNodeTypeMemAlloc ||
+                                                          a->type == cudaGraphNodeTypeMemFree;
+                                   return a->type == b->type && (!is_memory || a == b);
+                                 });
+    target(info) = {};
+    info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;
+    require(same, cudaErrorGraphExecUpdateFailure);
+    of.nodes = std::move(nodes);
+  });
+}
+
+cudaError_t cudaGraphGetNodes(cudaGraph_t handle, cudaGraphNode_t* nodes, std::size_t* count) {
+  return call(__func__, [&](runtime& r) {
+    const graph& of = graph_of(r, handle);
+    if (nodes != nullptr) {
+      for (std::size_t i = 0; i != std::min(target(count), of.nodes.size()); ++i) {
+        nodes[i] = reinterpret_cast<cudaGraphNode_t>(of.nodes[i].get());
+      }
+    }
+    target(count) = of.nodes.size();
+  });
+}
+
+cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
+  return call(__func__, [&](runtime&) {
+    require(node != nullptr, cudaErrorInvalidValue);
+    target(type) = reinterpret_cast<const graph_node*>(node)->type;
+  });
+}
+
+cudaError_t cudaGraphAddDependencies(cudaGraph_t handle, const cudaGraphNode_t* from,
+                                     const cudaGraphNode_t* to, const cudaGraphEdgeData*,
+                                     std::size_t count) {
+  return call(__func__, [&](runtime& r) {
+    static_cast<void>(graph_of(r, handle));
+    for (std::size_t i = 0; i != count; ++i) {
+      reinterpret_cast<graph_node*>(to[i])->after.push_back(reinterpret_cast<graph_node*>(from[i]));
+    }
+  });
+}
+
+cudaError_t cudaGraphAddEmptyNode(cudaGraphNode_t* out, cudaGraph_t to,
+                                  const cudaGraphNode_t* after, std::size_t count) {
+  return call(__func__, [&](runtime& r) {
+    give_handle(out, r.add_node(graph_of(r, to), "empty", cudaGraphNodeTypeEmpty, {},
+                                nodes_of(after, count)));
+  });
+}
+
+cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* out, cudaGraph_t to,
+                                   const cudaGraphNode_t* after, std::size_t count,
+                                   const cudaKernelNodeParams* wanted) {
+  return call(__func__, [&](runtime& r) {
+    const cudaKernelNodeParams& p = target(wanted);
+    add_captured(out, graph_of(r, to), nodes_of(after, count), [&](stream& in) {
+      r.start(in, {&r.function_of(p.func), p.gridDim, p.blockDim, p.kernelParams, p.sharedMemBytes,
+                   false});
+    });
+  });
+}
+
+cudaError_t cudaGraphAddMemcpyNode1D(cudaGraphNode_t* out, cudaGraph_t to,
+                                     const cudaGraphNode_t* after, std::size_t count, void* dst,
+                                     const void* src, std::size_t n, cudaMemcpyKind kind) {
+  return call(__func__, [&](runtime& r) {
+    r.check_direction(dst, src, kind);
+    add_captured(out, graph_of(r, to), nodes_of(after, count),
+                 [&](stream& in) { r.copy(dst, src, n, in, false); });
+  });
+}
+
+cudaError_t cudaGraphAddMemsetNode(cudaGraphNode_t* out, cudaGraph_t to,
+                                   const cudaGraphNode_t* after, std::size_t count,
+                                   const cudaMemsetParams* wanted) {
+  return call(__func__, [&](runtime& r) {
+    const cudaMemsetParams& p = target(wanted);
+    add_captured(out, graph_of(r, to), nodes_of(after, count), [&](stream& in) {
+      r.fill(
+          {static_cast<char*>(p.dst), p.height == 1 ? p.width * p.elementSize : p.pitch, p.height},
+          static_cast<int>(p.value), p.elementSize, {p.width * p.elementSize, p.height, 1}, in);
+    });
+  });
+}
+
+cudaError_t cudaGraphAddHostNode(cudaGraphNode_t* out, cudaGraph_t to, const cudaGraphNode_t* after,
+                                 std::size_t count, const cudaHostNodeParams* wanted) {
+  return call(__func__, [&](runtime& r) {
+    const cudaHostNodeParams p = target(wanted);
+    const auto issue = [&r, p](stream& in) {
+      r.enqueue(
+          in, "host function", [p](operation&) { p.fn(p.userData); }, {}, true);
+    };
+    give_handle(out, r.add_node(graph_of(r, to), "host function", cudaGraphNodeTypeHost, issue,
+                                nodes_of(after, count)));
+  });
+}
+
+cudaError_t cudaGraphAddMemAllocNode(cudaGraphNode_t* out, cudaGraph_t to,
+                                     const cudaGraphNode_t* after, std::size_t count,
+                                     cudaMemAllocNodeParams* wanted) {
+  return call(__func__, [&](runtime& r) {
+    cudaMemAllocNodeParams& p = target(wanted);
+    require(p.poolProps.allocType == cudaMemAllocationTypePinned &&
+                p.poolProps.location.type == cudaMemLocationTypeDevice,
+            cudaErrorInvalidValue);
+    pool& from = *device_at(r, p.poolProps.location.id).current_pool;
+    add_captured(out, graph_of(r, to), nodes_of(after, count),
+                 [&](stream& in) { p.dptr = r.allocate_from(from, in, p.bytesize); });
+  });
+}
+
+cudaError_t cudaGraphAddMemFreeNode(cudaGraphNode_t* out, cudaGraph_t to,
+                                    const cudaGraphNode_t* after, std::size_t count,
+                                    void* address) {
+  return call(__func__, [&](runtime& r) {
+    add_captured(out, graph_of(r, to), nodes_of(after, count),
+                 [&](stream& in) { r.free_in(in, address); });
+  });
+}
+
+cudaError_t cudaDeviceGraphMemTrim(int ordinal) {
+  return call(__func__, [&](runtime& r) { device_at(r, ordinal).graph_pool->trim(0); });
+}
+
+cudaError_t cudaDeviceGetGraphMemAttribute(int ordinal, cudaGraphMemAttributeType which,
+                                           void* value) {
+  return call(__func__, [&](runtime& r) {
+    const pool& of = *device_at(r, ordinal).graph_pool;
+    auto& out = target(static_cast<std::uint64_t*>(value));
+    switch (which) {
+    case cudaGraphMemAttrUsedMemCurrent:
+      out = of.used;
+      return;
+    case cudaGraphMemAttrUsedMemHigh:
+      out = of.used_high;
+      return;
+    case cudaGraphMemAttrReservedMemCurrent:
+      out = of.reserved;
+      return;
+    case cudaGraphMemAttrReservedMemHigh:
+      out = of.reserved_high;
+      return;
+    default:
+      refuse(cudaErrorInvalidValue);
+    }
+  });
+}
+
+cudaError_t cudaDeviceSetGraphMemAttribute(int ordinal, cudaGraphMemAttributeType which,
+                                           void* value) {
+  return call(__func__, [&](runtime& r) {
+    pool& of = *device_at(r, ordinal).graph_pool;
+    require(target(static_cast<std::uint64_t*>(value)) == 0, cudaErrorInvalidValue);
+    switch (which) {
+    case cudaGraphMemAttrUsedMemHigh:
+      of.used_high = of.used;
+      return;
+    case cudaGraphMemAttrReservedMemHigh:
+      of.reserved_high = of.reserved;
+      return;
+    default:
+      refuse(cudaErrorInvalidValue);
+    }
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Stream-ordered allocation and its pools, on devices, on the host and of managed memory.
+#include "api/call.hpp"
+
+using namespace cudasim;
+
+namespace {
+
+cudaMemPool_t handle_of(pool& of) {
+  return reinterpret_cast<cudaMemPool_t>(&of);
+}
+
+void require_pools(const runtime& r) {
+  require(!r.set.lacks("pools"), cudaErrorNotSupported);
+}
+
+void check_location(runtime& r, const cudaMemLocation& where) {
+  switch (where.type) {
+  case cudaMemLocationTypeDevice:
+    require(where.id >= 0 && where.id < r.set.devices, cudaErrorInvalidDevice);
+    return;
+  case cudaMemLocationTypeHost:
+  case cudaMemLocationTypeHostNuma:
+  case cudaMemLocationTypeHostNumaCurrent:
+    return;
+  default:
+    refuse(cudaErrorInvalidValue);
+  }
+}
+
+pool::properties properties_of(runtime& r, const cudaMemPoolProps& wanted) {
+  check_location(r, wanted.location);
+  pool::properties made;
+  made.location = wanted.location;
+  made.max_bytes = wanted.maxSize;
+  made.handle_types = wanted.handleTypes;
+  if (wanted.location.type == cudaMemLocationTypeDevice) {
+    made.device = wanted.location.id;
+  }
+  const bool is_managed = wanted.allocType == cudaMemAllocationTypeManaged;
+  require(is_managed || wanted.allocType == cudaMemAllocationTypePinned, cudaErrorInvalidValue);
+  require(!is_managed || !r.set.lacks("managed"), cudaErrorNotSupported);
+  made.kind = is_managed                                          ? memory_kind::managed
+              : wanted.location.type == cudaMemLocationTypeDevice ? memory_kind::device
+                                                                  : memory_kind::pinned;
+  return made;
+}
+
+template <class T>
+T& value_of(void* value) {
+  return target(static_cast<T*>(value));
+}
+
+void set_attribute(pool& of, cudaMemPoolAttr which, void* value) {
+  switch (which) {
+  case cudaMemPoolReuseFollowEventDependencies:
+    of.follows_events = value_of<int>(value) != 0;
+    return;
+  case cudaMemPoolReuseAllowOpportunistic:
+    of.opportunistic = value_of<int>(value) != 0;
+    return;
+  case cudaMemPoolReuseAllowInternalDependencies:
+    of.internal_dependencies = value_of<int>(value) != 0;
+    return;
+  case cudaMemPoolAttrReleaseThreshold:
+    of.release_threshold = value_of<std::uint64_t>(value);
+    return;
+  case cudaMemPoolAttrReservedMemHigh:
+    require(value_of<std::uint64_t>(value) == 0, cudaErrorInvalidValue);
+    of.reserved_high = of.reserved;
+    return;
+  case cudaMemPoolAttrUsedMemHigh:
+    require(value_of<std::uint64_t>(value) == 0, cudaErrorInvalidValue);
+    of.used_high = of.used;
+    return;
+  default:
+    refuse(cudaErrorInvalidValue);
+  }
+}
+
+void get_attribute(const pool& of, cudaMemPoolAttr which, void* value) {
+  const auto give = [&](std::uint64_t number) { value_of<std::uint64_t>(value) = number; };
+  const auto answer = [&](bool yes) { value_of<int>(value) = yes ? 1 : 0; };
+  switch (which) {
+  case cudaMemPoolReuseFollowEventDependencies:
+    answer(of.follows_events);
+    return;
+  case cudaMemPoolReuseAllowOpportunistic:
+    answer(of.opportunistic);
+    return;
+  case cudaMemPoolReuseAllowInternalDependencies:
+    answer(of.internal_dependencies);
+    return;
+  case cudaMemPoolAttrReleaseThreshold:
+    give(of.release_threshold);
+    return;
+  case cudaMemPoolAttrReservedMemCurrent:
+    give(of.reserved);
+    return;
+  case cudaMemPoolAttrReservedMemHigh:
+    give(of.reserved_high);
+    return;
+  case cudaMemPoolAttrUsedMemCurrent:
+    give(of.used);
+    return;
+  case cudaMemPoolAttrUsedMemHigh:
+    give(of.used_high);
+    return;
+  default:
+    refuse(cudaErrorInvalidValue);
+  }
+}
+
+void grant(runtime& r, const pool& of, const cudaMemAccessDesc& wanted) {
+  require(wanted.location.type == cudaMemLocationTypeDevice, cudaErrorInvalidValue);
+  static_cast<void>(device_at(r, wanted.location.id));
+  const int owner = of.made_with().device;
+  const bool grants = wanted.flags == cudaMemAccessFlagsProtReadWrite;
+  if (wanted.location.id == owner) {
+    require(grants, cudaErrorInvalidDevice);  // a pool's own device always has access
+    return;
+  }
+  require(!r.set.lacks("peers"), cudaErrorPeerAccessUnsupported);
+  if (grants) {
+    r.peers.insert({wanted.location.id, owner});
+  } else {
+    r.peers.erase({wanted.location.id, owner});
+  }
+}
+
+void allocate(runtime& r, void** out, std::size_t bytes, pool* from, cudaStream_t in) {
+  require_pools(r);
+  stream& order = r.stream_of(in);
+  target(out) = nullptr;
+  pool& source = from != nullptr ? *from : *device_at(r, order.device).current_pool;
+  *out = r.allocate_from(source, order, bytes);
+}
+
+}  // namespace
+
+extern "C" {
+
+cudaError_t cudaMallocAsync(void** out, std::size_t bytes, cudaStream_t in) {
+  return call(__func__, [&](runtime& r) { allocate(r, out, bytes, nullptr, in); });
+}
+
+cudaError_t cudaMallocFromPoolAsync(void** out, std::size_t bytes, cudaMemPool_t from,
+                                    cudaStream_t in) {
+  return call(__func__, [&](runtime& r) { allocate(r, out, bytes, &r.pool_of(from), in); });
+}
+
+cudaError_t cudaFreeAsync(void* address, cudaStream_t in) {
+  return call(__func__, [&](runtime& r) { r.free_in(r.stream_of(in), address); });
+}
+
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps* wanted) {
+  return call(__func__, [&](runtime& r) {
+    require_pools(r);
+    target(out) = handle_of(r.make_pool(properties_of(r, target(wanted))));
+  });
+}
+
+// What is allocated from the pool stays valid; the pool goes when the last of it is free.
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t handle) {
+  return call(__func__, [&](runtime& r) {
+    pool& gone = r.pool_of(handle);
+    for (device& of : r.devices) {
+      require(&gone != of.default_pool, cudaErrorInvalidValue);
+      if (of.current_pool == &gone) {
+        of.current_pool = of.default_pool;
+      }
+    }
+    gone.destroyed = true;
+    gone.release_threshold = 0;
+    gone.trim(0);
+    r.mark_stale(&gone);
+  });
+}
+
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t handle, std::size_t keep) {
+  return call(__func__, [&](runtime& r) { r.pool_of(handle).trim(keep); });
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t handle, cudaMemPoolAttr which, void* value) {
+  return call(__func__, [&](runtime& r) { set_attribute(r.pool_of(handle), which, value); });
+}
+
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t handle, cudaMemPoolAttr which, void* value) {
+  return call(__func__, [&](runtime& r) { get_attribute(r.pool_of(handle), which, value); });
+}
+
+cudaError_t cudaMemPoolSetAccess(cudaMemPool_t handle, const cudaMemAccessDesc* wanted,
+                                 std::size_t count) {
+  return call(__func__, [&](runtime& r) {
+    const pool& of = r.pool_of(handle);
+    for (std::size_t i = 0; i != count; ++i) {
+      grant(r, of, wanted[i]);
+    }
+  });
+}
+
+cudaError_t cudaMemPoolGetAccess(cudaMemAccessFlags* out, cudaMemPool_t handle,
+                                 cudaMemLocation* where) {
+  return call(__func__, [&](runtime& r) {
+    const pool& of = r.pool_of(handle);
+    const int owner = of.made_with().device;
+    const bool has = of.made_with().kind != memory_kind::device || target(where).id == owner ||
+                     r.peers.count({where->id, owner}) != 0;
+    target(out) = has ? cudaMemAccessFlagsProtReadWrite : cudaMemAccessFlagsProtNone;
+  });
+}
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* out, int ordinal) {
+  return call(__func__, [&](runtime& r) {
+    require_pools(r);
+    target(out) = handle_of(*device_at(r, ordinal).default_pool);
+  });
+}
+
+cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* out, int ordinal) {
+  return call(__func__, [&](runtime& r) {
+    require_pools(r);
+    target(out) = handle_of(*device_at(r, ordinal).current_pool);
+  });
+}
+
+cudaError_t cudaDeviceSetMemPool(int ordinal, cudaMemPool_t handle) {
+  return call(__func__, [&](runtime& r) {
+    pool& chosen = r.pool_of(handle);
+    require(chosen.made_with().kind == memory_kind::device && chosen.made_with().device == ordinal,
+            cudaErrorInvalidValue);
+    device_at(r, ordinal).current_pool = &chosen;
+  });
+}
+
+cudaError_t cudaMemGetDefaultMemPool(cudaMemPool_t* out, cudaMemLocation* where,
+                                     cudaMemAllocationType type) {
+  return call(__func__, [&](runtime& r) {
+    require_pools(r);
+    target(out) = handle_of(r.located_pool(target(where), type, true));
+  });
+}
+
+cudaError_t cudaMemGetMemPool(cudaMemPool_t* out, cudaMemLocation* where,
+                              cudaMemAllocationType type) {
+  return call(__func__, [&](runtime& r) {
+    require_pools(r);
+    target(out) = handle_of(r.located_pool(target(where), type, false));
+  });
+}
+
+cudaError_t cudaMemSetMemPool(cudaMemLocation* where, cudaMemAllocationType type,
+                              cudaMemPool_t handle) {
+  return call(__func__, [&](runtime& r) {
+    pool& chosen = r.pool_of(handle);
+    static_cast<void>(r.located_pool(target(where), type, false));
+    r.set_located_pool(*where, type, chosen);
+  });
+}
+
+}  // extern "C"

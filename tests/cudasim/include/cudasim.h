@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a test may ask of cudasim beyond the CUDA runtime: which reports it expects, seeds, planted
+ * faults, counts. All functions are weak: on a real libcudart they are null, and
+ * cudasim_is_present() answers 0. Thread-safe. C and C++.
+ */
+#ifndef CUDASIM_H
+#define CUDASIM_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum cudasim_finding {
+  CUDASIM_OUT_OF_BOUNDS,
+  CUDASIM_UNALLOCATED,
+  CUDASIM_USE_AFTER_FREE,
+  CUDASIM_USE_BEFORE_ALLOCATION,
+  CUDASIM_UNORDERED_USE,
+  CUDASIM_UNORDERED_FREE,
+  CUDASIM_RACE,
+  CUDASIM_MISALIGNED,
+  CUDASIM_DEADLOCK,
+  CUDASIM_LEAK,
+  CUDASIM_STALE_HANDLE,
+  CUDASIM_KERNEL_FAULT,
+  CUDASIM_UNSUPPORTED
+};
+
+#define CUDASIM_API __attribute__((weak))
+
+/* Reports of a kind since the last call with that kind. What is taken is expected; what nobody
+ * takes makes the process fail with status 86 at its end. */
+CUDASIM_API unsigned long long cudasim_take_reports(enum cudasim_finding kind);
+/* Reports of all kinds that nobody has taken. */
+CUDASIM_API unsigned long long cudasim_untaken_reports(void);
+/* Copies the latest report's text; answers its length without the terminating zero. */
+CUDASIM_API unsigned long long cudasim_latest_report(char* text, unsigned long long bytes);
+/* 1: reports are counted and not printed. */
+CUDASIM_API void cudasim_set_quiet(int quiet);
+
+/* Ends the error that a faulting kernel left, so that a test may go on. */
+CUDASIM_API void cudasim_clear_error(void);
+/* Streams and blocks run in the order that the seed says; 0: in order. */
+CUDASIM_API void cudasim_set_seed(unsigned long long seed);
+/* The nth call of the named function from now on (1: the next) answers the error and does nothing
+ * else; if `stays`, so do all later ones. */
+CUDASIM_API void cudasim_fail_call(const char* function, unsigned long long nth, int error,
+                                   int stays);
+CUDASIM_API void cudasim_fail_no_call(void);
+/* Each device has this much memory from now on. */
+CUDASIM_API void cudasim_set_memory(unsigned long long bytes);
+/* 0: pools give no freed block a second time. */
+CUDASIM_API void cudasim_set_reuse(int reuse);
+/* 1: sectors are counted. */
+CUDASIM_API void cudasim_count_sectors(int count);
+
+struct cudasim_counts {
+  unsigned long long launches;
+  unsigned long long copies;
+  unsigned long long bytes_to_device;
+  unsigned long long bytes_to_host;
+  unsigned long long bytes_on_device;
+  unsigned long long bytes_filled;
+};
+struct cudasim_kernel_counts {
+  unsigned long long launches;
+  unsigned long long thread_instructions;
+  unsigned long long atomics; /* one per lane */
+  unsigned long long sectors_read;
+  unsigned long long sectors_written;
+};
+/* Calls of one function, by its name without _ptsz; of all functions for a null pointer. */
+CUDASIM_API unsigned long long cudasim_calls(const char* function);
+CUDASIM_API struct cudasim_counts cudasim_get_counts(void);
+/* Of all kernels whose (mangled) name contains `part`. */
+CUDASIM_API struct cudasim_kernel_counts cudasim_get_kernel_counts(const char* part);
+CUDASIM_API void cudasim_reset_counts(void);
+
+static inline int cudasim_is_present(void) {
+  return cudasim_take_reports ? 1 : 0;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Vector clocks: what an operation is ordered after. Each stream counts its operations in ticks;
+// a clock says for every stream up to which tick. Values; no locking.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cudasim {
+
+class vector_clock {
+ public:
+  void join(const vector_clock& other) {
+    if (ticks_.size() < other.ticks_.size()) {
+      ticks_.resize(other.ticks_.size());
+    }
+    for (std::size_t i = 0; i != other.ticks_.size(); ++i) {
+      ticks_[i] = std::max(ticks_[i], other.ticks_[i]);
+    }
+  }
+  void set(int stream, std::uint64_t tick) {
+    const auto index = static_cast<std::size_t>(stream);
+    if (ticks_.size() <= index) {
+      ticks_.resize(index + 1);
+    }
+    ticks_[index] = tick;
+  }
+  // True if what happened in `stream` at `tick` came before. No stream (-1): always.
+  [[nodiscard]] bool covers(int stream, std::uint64_t tick) const {
+    const auto index = static_cast<std::size_t>(stream);
+    return stream < 0 || (index < ticks_.size() && ticks_[index] >= tick);
+  }
+
+ private:
+  std::vector<std::uint64_t> ticks_;
+};
+
+// An operation that executes, or the host (stream -1): who accesses memory, and ordered after what.
+struct actor {
+  std::string name;
+  int device = 0;
+  int stream = -1;
+  std::uint64_t tick = 0;
+  vector_clock clock;
+  std::uint32_t id = 0;  // in the race log; 0: not logged
+
+  [[nodiscard]] std::string describe() const {
+    return stream < 0 ? name + " on the host"
+                      : name + " in stream " + std::to_string(stream) + " (its operation " +
+                            std::to_string(tick) + ")";
+  }
+};
+
+}  // namespace cudasim

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Graphs, as far as allocation in graphs needs them: captured and built by hand, launched again,
+// with memory nodes that keep their addresses.
+#include "support.cuh"
+
+#include <cstdint>
+
+namespace {
+
+__global__ void add(int* p, int value) {
+  *p += value;
+}
+
+class executable {
+ public:
+  explicit executable(cudaGraph_t graph) {
+    expect_success(cudaGraphInstantiate(&handle_, graph, 0), "instantiate");
+  }
+  executable(const executable&) = delete;
+  executable& operator=(const executable&) = delete;
+  ~executable() { expect_success(cudaGraphExecDestroy(handle_), "destroy"); }
+  operator cudaGraphExec_t() const { return handle_; }
+
+ private:
+  cudaGraphExec_t handle_ = nullptr;
+};
+
+std::uint64_t graph_memory(cudaGraphMemAttributeType which) {
+  std::uint64_t value = 0;
+  expect_success(cudaDeviceGetGraphMemAttribute(0, which, &value), "attribute");
+  return value;
+}
+
+TEST(Graphs, ACapturedSequenceRunsAtEachLaunch) {
+  scoped_stream stream;
+  buffer<int> value(1);
+  value.fill(0);
+  expect_synchronised();
+  cudaStreamCaptureStatus status;
+  expect_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin");
+  expect_success(cudaStreamIsCapturing(stream, &status), "status");
+  EXPECT_EQ(status, cudaStreamCaptureStatusActive);
+  add<<<1, 1, 0, stream>>>(value.data(), 1);
+  add<<<1, 1, 0, stream>>>(value.data(), 10);
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorStreamCaptureUnsupported);
+  cudaGetLastError();
+  cudaGraph_t graph;
+  expect_success(cudaStreamEndCapture(stream, &graph), "end");
+  EXPECT_EQ(value.get()[0], 0) << "capturing runs nothing";
+  std::size_t count = 0;
+  expect_success(cudaGraphGetNodes(graph, nullptr, &count), "nodes");
+  EXPECT_EQ(count, 2u);
+  {
+    executable launchable(graph);
+    for (int i = 0; i < 3; ++i) {
+      expect_success(cudaGraphLaunch(launchable, stream), "launch");
+    }
+    expect_success(cudaStreamSynchronize(stream), "synchronise");
+  }
+  EXPECT_EQ(value.get()[0], 33);
+  expect_success(cudaGraphDestroy(graph), "destroy");
+}
+
+TEST(Graphs, EventsCarryACaptureToOtherStreams) {
+  scoped_stream a;
+  scoped_stream b;
+  scoped_event forked;
+  scoped_event joined;
+  buffer<int> value(2);
+  value.fill(0);
+  expect_synchronised();
+  expect_success(cudaStreamBeginCapture(a, cudaStreamCaptureModeThreadLocal), "begin");
+  cudaEventRecord(forked, a);
+  cudaStreamWaitEvent(b, forked, 0);
+  add<<<1, 1, 0, b>>>(value.data() + 1, 5);
+  add<<<1, 1, 0, a>>>(value.data(), 4);
+  cudaEventRecord(joined, b);
+  cudaStreamWaitEvent(a, joined, 0);
+  EXPECT_EQ(cudaEventSynchronize(joined), cudaErrorCapturedEvent);
+  cudaGetLastError();
+  cudaGraph_t graph;
+  expect_success(cudaStreamEndCapture(a, &graph), "end");
+  {
+    executable launchable(graph);
+    expect_success(cudaGraphLaunch(launchable, a), "launch");
+    expect_success(cudaStreamSynchronize(a), "synchronise");
+  }
+  EXPECT_EQ(value.get(), (std::vector<int>{4, 5}));
+  expect_success(cudaGraphDestroy(graph), "destroy");
+}
+
+TEST(Graphs, CapturedAllocationsKeepTheirAddress) {
+  scoped_stream stream;
+  int result = 0;
+  int* host = nullptr;
+  expect_success(cudaMallocHost(&host, sizeof *host), "pinned");
+  expect_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin");
+  int* p = nullptr;
+  expect_success(cudaMallocAsync(&p, sizeof *p, stream), "allocate");
+  expect_success(cudaMemsetAsync(p, 0, sizeof *p, stream), "fill");
+  add<<<1, 1, 0, stream>>>(p, 42);
+  expect_success(cudaMemcpyAsync(host, p, sizeof *p, cudaMemcpyDeviceToHost, stream), "copy");
+  expect_success(cudaFreeAsync(p, stream), "free");
+  cudaGraph_t graph;
+  expect_success(cudaStreamEndCapture(stream, &graph), "end");
+  {
+    executable launchable(graph);
+    for (int i = 0; i < 2; ++i) {
+      *host = 0;
+      expect_success(cudaGraphLaunch(launchable, stream), "launch");
+      expect_success(cudaStreamSynchronize(stream), "synchronise");
+      result += *host;
+    }
+  }
+  EXPECT_EQ(result, 84);
+  EXPECT_GT(graph_memory(cudaGraphMemAttrReservedMemCurrent), 0u);
+  expect_success(cudaGraphDestroy(graph), "destroy");
+  expect_success(cudaDeviceGraphMemTrim(0), "trim");
+  EXPECT_EQ(graph_memory(cudaGraphMemAttrReservedMemCurrent), 0u);
+  EXPECT_GT(graph_memory(cudaGraphMemAttrReservedMemHigh), 0u);
+  expect_success(cudaFreeHost(host), "pinned");
+}
+
+TEST(Graphs, NodesByHandFollowTheirDependencies) {
+  scoped_stream stream;
+  cudaGraph_t graph;
+  expect_success(cudaGraphCreate(&graph, 0), "create");
+  cudaMemAllocNodeParams allocation{};
+  allocation.poolProps.allocType = cudaMemAllocationTypePinned;
+  allocation.poolProps.location = {cudaMemLocationTypeDevice, 0};
+  allocation.bytesize = sizeof(int);
+  cudaGraphNode_t allocated;
+  expect_success(cudaGraphAddMemAllocNode(&allocated, graph, nullptr, 0, &allocation), "node");
+  cudaMemsetParams fill{};
+  fill.dst = allocation.dptr;
+  fill.elementSize = 4;
+  fill.value = 100;
+  fill.width = 1;
+  fill.height = 1;
+  cudaGraphNode_t filled;
+  expect_success(cudaGraphAddMemsetNode(&filled, graph, &allocated, 1, &fill), "node");
+  int* p = static_cast<int*>(allocation.dptr);
+  int value = 11;
+  void* arguments[] = {&p, &value};
+  cudaKernelNodeParams launch{};
+  launch.func = reinterpret_cast<void*>(add);
+  launch.gridDim = launch.blockDim = dim3(1);
+  launch.kernelParams = arguments;
+  cudaGraphNode_t added;
+  expect_success(cudaGraphAddKernelNode(&added, graph, &filled, 1, &launch), "node");
+  cudaGraphNodeType type;
+  expect_success(cudaGraphNodeGetType(added, &type), "type");
+  EXPECT_EQ(type, cudaGraphNodeTypeKernel);
+  {
+    executable launchable(graph);
+    expect_success(cudaGraphLaunch(launchable, stream), "launch");
+    int result = 0;
+    expect_success(cudaStreamSynchronize(stream), "synchronise");
+    expect_success(cudaMemcpy(&result, p, sizeof result, cudaMemcpyDeviceToHost), "copy");
+    EXPECT_EQ(result, 111);
+    EXPECT_EQ(cudaGraphLaunch(launchable, stream), cudaErrorInvalidValue)
+        << "its memory is still allocated";
+    cudaGetLastError();
+    expect_success(cudaFreeAsync(p, stream), "free");
+    expect_success(cudaStreamSynchronize(stream), "synchronise");
+  }
+  expect_success(cudaGraphDestroy(graph), "destroy");
+}
+
+TEST(Graphs, TheLegacyStreamIsNotCaptured) {
+  EXPECT_EQ(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeGlobal),
+            cudaErrorStreamCaptureUnsupported);
+  cudaGetLastError();
+}
+
+}  // namespace

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Virtual memory management, reached as programs do that link no driver: through
+// cudaGetDriverEntryPointByVersion.
+#include "support.cuh"
+
+#include <cuda.h>
+
+namespace {
+
+template <class F>
+F* entry(const char* name, F*) {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result;
+  expect_success(cudaGetDriverEntryPointByVersion(name, &found, 13000, cudaEnableDefault, &result),
+                 name);
+  EXPECT_EQ(result, cudaDriverEntryPointSuccess) << name;
+  return reinterpret_cast<F*>(found);
+}
+
+__global__ void fill(int* p, int n, int value) {
+  for (int i = threadIdx.x; i < n; i += blockDim.x) {
+    p[i] = value + i;
+  }
+}
+
+class VirtualMemory : public ::testing::Test {
+ protected:
+  VirtualMemory() {
+    wanted_.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+    wanted_.location = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
+    EXPECT_EQ(granularity(&step_, &wanted_, CU_MEM_ALLOC_GRANULARITY_MINIMUM), CUDA_SUCCESS);
+  }
+  CUdeviceptr reserve_steps(std::size_t count) {
+    CUdeviceptr address = 0;
+    EXPECT_EQ(reserve(&address, count * step_, 0, 0, 0), CUDA_SUCCESS);
+    return address;
+  }
+  CUmemGenericAllocationHandle make() {
+    CUmemGenericAllocationHandle made = 0;
+    EXPECT_EQ(create(&made, step_, &wanted_, 0), CUDA_SUCCESS);
+    return made;
+  }
+  void map_step(CUdeviceptr address, CUmemGenericAllocationHandle memory) {
+    const CUmemAccessDesc access{{CU_MEM_LOCATION_TYPE_DEVICE, 0},
+                                 CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+    EXPECT_EQ(map(address, step_, 0, memory, 0), CUDA_SUCCESS);
+    EXPECT_EQ(set_access(address, step_, &access, 1), CUDA_SUCCESS);
+  }
+
+  decltype(&cuMemAddressReserve) reserve = entry("cuMemAddressReserve", &cuMemAddressReserve);
+  decltype(&cuMemAddressFree) free_address = entry("cuMemAddressFree", &cuMemAddressFree);
+  decltype(&cuMemCreate) create = entry("cuMemCreate", &cuMemCreate);
+  decltype(&cuMemRelease) release = entry("cuMemRelease", &cuMemRelease);
+  decltype(&cuMemMap) map = entry("cuMemMap", &cuMemMap);
+  decltype(&cuMemUnmap) unmap = entry("cuMemUnmap", &cuMemUnmap);
+  decltype(&cuMemSetAccess) set_access = entry("cuMemSetAccess", &cuMemSetAccess);
+  decltype(&cuMemGetAllocationGranularity) granularity =
+      entry("cuMemGetAllocationGranularity", &cuMemGetAllocationGranularity);
+  CUmemAllocationProp wanted_{};
+  std::size_t step_ = 0;
+};
+
+TEST_F(VirtualMemory, MemoryMovesBetweenAddresses) {
+  const CUdeviceptr first = reserve_steps(8);
+  const CUdeviceptr second = reserve_steps(4);
+  const CUmemGenericAllocationHandle memory[2] = {make(), make()};
+  map_step(first, memory[0]);
+  map_step(first + step_, memory[1]);
+  const int n = static_cast<int>(step_ / sizeof(int));
+  fill<<<1, 256>>>(reinterpret_cast<int*>(first), n, 5);
+  fill<<<1, 256>>>(reinterpret_cast<int*>(first + step_), n, 9);
+  expect_synchronised();
+  EXPECT_EQ(free_address(first, 8 * step_), CUDA_ERROR_INVALID_VALUE) << "it is mapped";
+  EXPECT_EQ(unmap(first, 2 * step_), CUDA_SUCCESS);
+  map_step(second + step_, memory[1]);
+  int values[2] = {};
+  expect_success(cudaMemcpy(values, reinterpret_cast<int*>(second + step_) + 100, sizeof values,
+                            cudaMemcpyDeviceToHost),
+                 "copy");
+  EXPECT_EQ(values[0], 109);
+  EXPECT_EQ(values[1], 110);
+  EXPECT_EQ(unmap(second + step_, step_), CUDA_SUCCESS);
+  std::size_t free_before = 0;
+  std::size_t free_after = 0;
+  std::size_t total = 0;
+  cudaMemGetInfo(&free_before, &total);
+  for (const CUmemGenericAllocationHandle each : memory) {
+    EXPECT_EQ(release(each), CUDA_SUCCESS);
+  }
+  cudaMemGetInfo(&free_after, &total);
+  EXPECT_EQ(free_after - free_before, 2 * step_);
+  EXPECT_EQ(free_address(first, 8 * step_), CUDA_SUCCESS);
+  EXPECT_EQ(free_address(second, 4 * step_), CUDA_SUCCESS);
+  cudaGetLastError();
+}
+
+TEST_F(VirtualMemory, UnmappingUnderAKernelIsReported) {
+  if (!cudasim_is_present()) {
+    GTEST_SKIP() << "a real driver says nothing";
+  }
+  cudasim_set_quiet(1);
+  const CUdeviceptr address = reserve_steps(1);
+  const CUmemGenericAllocationHandle memory = make();
+  map_step(address, memory);
+  fill<<<1, 32>>>(reinterpret_cast<int*>(address), 64, 1);
+  EXPECT_EQ(unmap(address, step_), CUDA_SUCCESS);
+  cudaDeviceSynchronize();
+  EXPECT_EQ(taken(CUDASIM_UNORDERED_FREE) + taken(CUDASIM_USE_AFTER_FREE), 1u);
+  cudasim_clear_error();
+  EXPECT_EQ(release(memory), CUDA_SUCCESS);
+  EXPECT_EQ(free_address(address, step_), CUDA_SUCCESS);
+  cudasim_set_quiet(0);
+}
+
+}  // namespace

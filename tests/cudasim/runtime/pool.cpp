@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pools: best fit, split on allocation, merged when both neighbours' frees have executed.
+#include "runtime/pool.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+namespace cudasim {
+namespace {
+
+constexpr std::uint64_t segment_step = std::uint64_t{32} << 20;
+constexpr std::uint64_t page = std::uint64_t{2} << 20;
+
+bool is_done(const operation_ptr& freed) {
+  return freed == nullptr || freed->done;
+}
+
+}  // namespace
+
+bool pool::is_ordered(const free_block& block, const stream& to, const vector_clock& clock) const {
+  if (block.freed == nullptr || block.freed->in == &to) {
+    return true;
+  }
+  const actor& who = block.freed->who;
+  return (follows_events && clock.covers(who.stream, who.tick)) ||
+         (opportunistic && block.freed->done);
+}
+
+pool::taken pool::cut(free_map::iterator from, std::uint64_t bytes, const operation_ptr& wait_for) {
+  const std::uint64_t address = from->first;
+  const free_block block = from->second;
+  free_.erase(from);
+  if (block.size != bytes) {
+    free_[address + bytes] = {block.size - bytes, block.freed};
+  }
+  used_[address] = bytes;
+  used += bytes;
+  used_high = std::max(used_high, used);
+  return {address, wait_for};
+}
+
+pool::taken pool::take(std::uint64_t bytes, const stream& to, const vector_clock& clock,
+                       bool may_reuse) {
+  merge_all();
+  auto best = free_.end();
+  auto later = free_.end();  // fits once its free has run
+  for (auto it = free_.begin(); it != free_.end(); ++it) {
+    if (it->second.size < bytes || (it->second.freed != nullptr && !may_reuse)) {
+      continue;
+    }
+    auto& chosen = is_ordered(it->second, to, clock) ? best : later;
+    if (chosen == free_.end() || it->second.size < chosen->second.size) {
+      chosen = it;
+    }
+  }
+  if (best != free_.end()) {
+    return cut(best, bytes, nullptr);
+  }
+  if (internal_dependencies && later != free_.end() && !opportunistic) {
+    return cut(later, bytes, later->second.freed);
+  }
+  return {};
+}
+
+std::uint64_t pool::segment_bytes(std::uint64_t bytes) const {
+  const std::uint64_t least = align_up(bytes, page);
+  const std::uint64_t step = align_up(bytes, segment_step);
+  const std::uint64_t limit = properties_.max_bytes;
+  return limit != 0 && reserved + step > limit ? least : step;
+}
+
+bool pool::add_segment(std::uint64_t bytes) {
+  const std::uint64_t limit = properties_.max_bytes;
+  if (limit != 0 && reserved + bytes > align_up(limit, page)) {
+    return false;
+  }
+  const std::uint64_t address = space_.take(bytes, page);
+  if (address == 0) {
+    return false;
+  }
+  segments_[address] = bytes;
+  free_[address] = {bytes, nullptr};
+  reserved += bytes;
+  reserved_high = std::max(reserved_high, reserved);
+  return true;
+}
+
+void pool::give(std::uint64_t address, const operation_ptr& freed) {
+  const auto found = used_.find(address);
+  const std::uint64_t bytes = found->second;
+  used_.erase(found);
+  used -= bytes;
+  merge_around(free_.emplace(address, free_block{bytes, freed}).first);
+}
+
+// Frees of one stream follow one another, so the later one stands for both.
+void pool::merge_around(free_map::iterator middle) {
+  const auto can_merge = [&](free_map::iterator low, free_map::iterator high) {
+    const free_block& a = low->second;
+    const free_block& b = high->second;
+    const bool same_stream = a.freed != nullptr && b.freed != nullptr && a.freed->in == b.freed->in;
+    const bool anybody = opportunistic || (a.freed == nullptr && b.freed == nullptr);
+    return low->first + a.size == high->first && segments_.count(high->first) == 0 &&
+           ((anybody && is_done(a.freed) && is_done(b.freed)) || same_stream);
+  };
+  const auto merge = [&](free_map::iterator low, free_map::iterator high) {
+    const operation_ptr& a = low->second.freed;
+    const operation_ptr& b = high->second.freed;
+    const bool takes_high =
+        a == nullptr || (b != nullptr && (a->done || (!b->done && b->who.tick > a->who.tick)));
+    low->second.freed = takes_high ? b : a;
+    low->second.size += high->second.size;
+    free_.erase(high);
+    return low;
+  };
+  if (const auto next = std::next(middle); next != free_.end() && can_merge(middle, next)) {
+    merge(middle, next);
+  }
+  if (middle != free_.begin()) {
+    if (const auto before = std::prev(middle); can_merge(before, middle)) {
+      merge(before, middle);
+    }
+  }
+}
+
+// Frees have executed since their blocks came, so more can be merged now.
+void pool::merge_all() {
+  for (auto it = free_.begin(); it != free_.end();) {
+    const std::uint64_t address = it->first;
+    merge_around(it);
+    it = free_.upper_bound(address);
+  }
+}
+
+bool pool::is_free(std::uint64_t begin, std::uint64_t end) const {
+  for (auto it = free_.find(begin); begin != end; ++it) {
+    if (it == free_.end() || it->first != begin || !is_done(it->second.freed)) {
+      return false;
+    }
+    begin += it->second.size;
+  }
+  return true;
+}
+
+void pool::trim(std::uint64_t keep) {
+  for (auto it = segments_.begin(); it != segments_.end() && reserved > keep;) {
+    const auto [begin, bytes] = *it;
+    if (!is_free(begin, begin + bytes)) {
+      ++it;
+      continue;
+    }
+    free_.erase(free_.lower_bound(begin), free_.lower_bound(begin + bytes));
+    space_.give(begin, bytes);
+    reserved -= bytes;
+    it = segments_.erase(it);
+  }
+}
+
+}  // namespace cudasim

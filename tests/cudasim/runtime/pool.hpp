@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Stream-ordered pools: they reserve segments, cut blocks from them, and give a freed block again
+// to whoever is ordered after its free by the rules that the pool's attributes allow. Guarded by
+// the runtime's lock.
+#pragma once
+
+#include "memory/address_space.hpp"
+#include "memory/allocation_table.hpp"
+#include "runtime/stream.hpp"
+
+#include <cstdint>
+#include <map>
+
+namespace cudasim {
+
+class pool {
+ public:
+  struct properties {
+    memory_kind kind = memory_kind::device;
+    int device = 0;               // or NUMA node, of host memory
+    std::uint64_t max_bytes = 0;  // 0: no limit
+    cudaMemLocation location{cudaMemLocationTypeDevice, 0};
+    cudaMemAllocationHandleType handle_types = cudaMemHandleTypeNone;
+  };
+  struct taken {
+    std::uint64_t address = 0;  // 0: nothing fits what is reserved
+    operation_ptr wait_for;     // a dependency that the reuse asks for
+  };
+
+  pool(const properties& wanted, address_space& space) : properties_(wanted), space_(space) {}
+
+  [[nodiscard]] const properties& made_with() const { return properties_; }
+  [[nodiscard]] address_space& space() const { return space_; }
+
+  /// A free block of `bytes`, for an operation of `to` that is ordered after `clock`.
+  [[nodiscard]] taken take(std::uint64_t bytes, const stream& to, const vector_clock& clock,
+                           bool may_reuse);
+  /// Bytes that a new segment for `bytes` takes; the caller checks the device's capacity.
+  [[nodiscard]] std::uint64_t segment_bytes(std::uint64_t bytes) const;
+  /// False if the pool's limit or the address space is reached.
+  [[nodiscard]] bool add_segment(std::uint64_t bytes);
+  /// The block is free when `freed` has run.
+  void give(std::uint64_t address, const operation_ptr& freed);
+  [[nodiscard]] bool owns(std::uint64_t address) const { return used_.count(address) != 0; }
+  /// Gives segments back that are free, until no more than `keep` bytes are reserved.
+  void trim(std::uint64_t keep);
+  /// Segments that are free but for executed frees.
+  [[nodiscard]] bool is_unused() const { return used_.empty(); }
+
+  static constexpr std::uint64_t granule = 512;
+  std::uint64_t release_threshold = 0;
+  bool follows_events = true;
+  bool opportunistic = true;
+  bool internal_dependencies = true;
+  bool destroyed = false;
+  std::uint64_t used = 0;
+  std::uint64_t used_high = 0;
+  std::uint64_t reserved = 0;
+  std::uint64_t reserved_high = 0;
+
+ private:
+  struct free_block {
+    std::uint64_t size;
+    operation_ptr freed;  // null: never used
+  };
+  using free_map = std::map<std::uint64_t, free_block>;
+  [[nodiscard]] bool is_ordered(const free_block&, const stream&, const vector_clock&) const;
+  taken cut(free_map::iterator, std::uint64_t bytes, const operation_ptr& wait_for);
+  void merge_around(free_map::iterator);
+  void merge_all();
+  [[nodiscard]] bool is_free(std::uint64_t begin, std::uint64_t end) const;
+
+  properties properties_;
+  address_space& space_;
+  std::map<std::uint64_t, std::uint64_t> segments_;
+  free_map free_;
+  std::map<std::uint64_t, std::uint64_t> used_;
+};
+
+}  // namespace cudasim

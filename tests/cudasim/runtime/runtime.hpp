@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The state of the simulated CUDA runtime and what its parts do with it: the scheduler, memory,
+// copies, modules and launches each have their own file. One plain mutex guards all of it; only
+// host functions run without it. API functions never call each other (the mutex is not recursive).
+#pragma once
+
+#include "memory/address_space.hpp"
+#include "memory/allocation_table.hpp"
+#include "memory/race_log.hpp"
+#include "memory/reports.hpp"
+#include "runtime/counters.hpp"
+#include "runtime/graph.hpp"
+#include "runtime/injection.hpp"
+#include "runtime/module.hpp"
+#include "runtime/pool.hpp"
+#include "runtime/settings.hpp"
+#include "runtime/stream.hpp"
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+namespace cudasim {
+
+// An error that an API function answers. Thrown, as every function ends in the same place.
+struct refusal {
+  cudaError_t error;
+};
+[[noreturn]] inline void refuse(cudaError_t error) {
+  throw refusal{error};
+}
+inline void require(bool holds, cudaError_t otherwise) {
+  if (!holds) {
+    refuse(otherwise);
+  }
+}
+
+struct device {
+  std::uint64_t allocated = 0;  // by cudaMalloc, VMM and modules; pools count their own
+  std::uint64_t allocated_high = 0;
+  pool* default_pool = nullptr;
+  pool* current_pool = nullptr;
+  pool* graph_pool = nullptr;  // of graphs' allocation nodes
+  stream* legacy = nullptr;
+  stream* per_thread = nullptr;
+  vector_clock retired;           // of destroyed blocking streams, which legacy work follows
+  std::vector<stream*> blocking;  // streams that the legacy stream waits for
+  unsigned flags = 0;
+  std::map<cudaLimit, std::size_t> limits;
+};
+
+struct launch_request {
+  function* what = nullptr;
+  dim3 grid;
+  dim3 block;
+  void** arguments = nullptr;
+  std::size_t dynamic_shared = 0;
+  bool cooperative = false;
+};
+
+class runtime {
+ public:
+  /// Never destroyed: programs call it while they exit.
+  static runtime& get();
+
+  // Scheduler.
+  stream& stream_of(cudaStream_t);
+  stream& make_stream(int device, unsigned flags, int priority);
+  void destroy_stream(stream&);
+  operation_ptr enqueue(stream&, std::string name, std::function<void(operation&)> run,
+                        std::vector<operation_ptr> after = {}, bool unlocked = false);
+  bool step();  // runs one operation that is ready; false if there is none
+  void run_until(const std::function<bool()>& done);
+  void wait(const operation_ptr&);
+  void synchronize(stream&);
+  void synchronize_device(int device);
+  void synchronize_all();
+  void poll();  // the host asked whether something is done: time passes
+  void fail(cudaError_t, finding, const std::string& what);
+  void stop();  // at the end of the process
+
+  // Handles. Those of destroyed objects are reported as stale.
+  event& event_of(cudaEvent_t);
+  void forget_event(event&);
+  pool& pool_of(cudaMemPool_t);
+  template <class T>
+  void note_stale(const char* what, const T* handle) {
+    if (stale_.count(handle) != 0) {
+      findings.add(finding::stale_handle, std::string(call_name) + " on a destroyed " + what);
+    }
+  }
+
+  void mark_stale(const void* handle) { stale_.insert(handle); }
+
+  // Memory.
+  [[nodiscard]] std::uint64_t reserved_on(int device) const;
+  std::uint64_t take_device(int device, std::uint64_t bytes);  // 0 if the device is full
+  void give_device(const allocation&);
+  allocation_ptr add_allocation(std::uint64_t base, std::uint64_t bytes, memory_kind, int device);
+  void drop_allocation(const allocation_ptr&);
+  void* allocate_from(pool&, stream&, std::size_t bytes);
+  void free_in(stream&, void* address);
+  std::uint64_t take_block(pool&, const stream&, std::uint64_t bytes, operation_ptr& wait_for);
+  /// The allocation in `to` of an address that is the pool's or a graph's already.
+  void begin_allocation(stream& to, const allocation&, const operation_ptr& wait_for);
+  graph_node& add_node(graph&, const std::string& name, cudaGraphNodeType,
+                       std::function<void(stream&)> issue, std::vector<graph_node*> after);
+  /// The same as the last node of a stream that captures.
+  graph_node& capture_node(stream&, const std::string& name, cudaGraphNodeType,
+                           std::function<void(stream&)> issue);
+  void trim_pools_after_wait();
+  pool& make_pool(const pool::properties&);
+  /// The default or current pool of a location, for one type of memory.
+  pool& located_pool(const cudaMemLocation&, cudaMemAllocationType, bool is_default);
+  void set_located_pool(const cudaMemLocation&, cudaMemAllocationType, pool&);
+  [[nodiscard]] bool is_pageable(const void*) const;
+
+  // Copies and fills.
+  struct rectangle {
+    std::size_t width = 0;
+    std::size_t height = 1;
+    std::size_t depth = 1;
+  };
+  struct pitched {
+    char* at = nullptr;
+    std::size_t pitch = 0;   // bytes from row to row
+    std::size_t height = 0;  // rows from slice to slice
+  };
+  void copy(const pitched& to, const pitched& from, const rectangle&, stream&, bool waits);
+  void copy(void* to, const void* from, std::size_t bytes, stream& in, bool waits) {
+    copy({static_cast<char*>(to), bytes, 1},
+         {static_cast<char*>(const_cast<void*>(from)), bytes, 1}, {bytes, 1, 1}, in, waits);
+  }
+  void check_direction(const void* to, const void* from, cudaMemcpyKind) const;
+  void fill(const pitched&, int value, unsigned element_bytes, const rectangle&, stream&);
+
+  // Modules and launches.
+  device_module& module_of(fat_binary&, int device);
+  const kernel& kernel_of(const function&, int device);
+  function& function_of(const void* host_function);
+  std::uint64_t symbol_address(const symbol&, int device);
+  symbol& symbol_of(const void* host_symbol);
+  void start(stream&, const launch_request&);
+
+  std::mutex lock;
+  std::condition_variable_any changed;
+  settings set;
+  std::mt19937_64 random;
+  reports findings;
+  race_log races{findings};
+  allocation_table memory{findings, races};
+  counters counts;
+  injection faults;
+  const char* call_name = "";  // the API function that runs
+  cudaError_t sticky = cudaSuccess;
+  vector_clock host;  // what all host threads know to be done
+  address_space device_space;
+  address_space host_space;
+  std::vector<device> devices;
+  std::vector<std::unique_ptr<stream>> streams;  // by index, destroyed ones too
+  std::map<const pool*, std::unique_ptr<pool>> pools;
+  std::set<event*> events;
+  std::map<const graph*, std::unique_ptr<graph>> graphs;
+  std::map<const graph*, std::unique_ptr<graph>> executable_graphs;
+  // Default and current pools of the host, NUMA nodes and managed memory, made when asked for.
+  std::map<std::tuple<int, int, int>, std::array<pool*, 2>> located_pools;
+  peer_set peers;
+  std::unordered_map<const void*, std::unique_ptr<function>> functions;  // by host function
+  std::set<const function*> function_handles;
+  std::unordered_map<const void*, symbol> symbols;
+
+ private:
+  runtime();
+  void set_up_devices();
+  void run_thread();
+  void add_dependencies(operation&, stream&);
+  void execute_operation(const operation_ptr&);
+  operation_ptr choose_ready();
+  char* where(std::uint64_t address, std::size_t bytes, bool write, operation& by);
+  void copy_now(operation& by, const pitched& to, const pitched& from, const rectangle&,
+                const char* staged);
+  void initialise(device_module&, int device);
+  void check_launch(const kernel&, const launch_request&) const;
+  void leak_report();
+
+  std::map<int, stream*> busy_;  // streams with a queue, by index
+  std::set<const void*> stale_;  // destroyed handles
+  std::thread worker_;           // in asynchronous mode
+  bool stopping_ = false;
+};
+
+inline thread_local int current_device = 0;
+inline thread_local cudaError_t last_error = cudaSuccess;
+inline thread_local bool null_is_per_thread = false;  // in ..._ptsz and ..._ptds
+
+}  // namespace cudasim

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Streams and the scheduler. Operations wait until the host must wait for them, until the seeded
+// dice say so, or until the thread of asynchronous mode comes round. Which stream goes first is
+// random: each has a priority that changes now and then.
+#include "runtime/runtime.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+namespace cudasim {
+namespace {
+
+constexpr std::chrono::milliseconds look_again{1};
+
+double seconds_now() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
+}  // namespace
+
+stream& runtime::stream_of(cudaStream_t handle) {
+  if (handle == nullptr && null_is_per_thread) {
+    handle = cudaStreamPerThread;
+  }
+  if (handle == nullptr || handle == cudaStreamLegacy) {
+    return *devices.at(static_cast<std::size_t>(current_device)).legacy;
+  }
+  if (handle == cudaStreamPerThread) {
+    return *devices.at(static_cast<std::size_t>(current_device)).per_thread;
+  }
+  for (const auto& known : streams) {
+    if (reinterpret_cast<cudaStream_t>(known.get()) == handle && !known->destroyed) {
+      return *known;
+    }
+  }
+  note_stale("stream", handle);
+  refuse(cudaErrorInvalidResourceHandle);
+}
+
+stream& runtime::make_stream(int device, unsigned flags, int priority) {
+  auto made = std::make_unique<stream>();
+  made->index = static_cast<int>(streams.size());
+  made->device = device;
+  made->flags = flags;
+  made->priority = priority;
+  made->blocking = (flags & cudaStreamNonBlocking) == 0;
+  streams.push_back(std::move(made));
+  stream& kept = *streams.back();
+  if (kept.blocking) {
+    devices.at(static_cast<std::size_t>(device)).blocking.push_back(&kept);
+  }
+  return kept;
+}
+
+void runtime::destroy_stream(stream& gone) {
+  gone.destroyed = true;  // what it holds still runs; the object stays, so no handle comes twice
+  stale_.insert(&gone);
+}
+
+// Work in the legacy stream follows all blocking streams, and they follow it.
+void runtime::add_dependencies(operation& made, stream& in) {
+  device& of = devices.at(static_cast<std::size_t>(in.device));
+  if (!in.legacy) {
+    if (in.blocking && of.legacy->last != nullptr) {
+      made.after.push_back(of.legacy->last);
+    }
+    return;
+  }
+  std::erase_if(of.blocking, [&](stream* other) {
+    if (other == &in || other->last == nullptr) {
+      return other->destroyed;
+    }
+    if (other->destroyed && other->last->done) {
+      of.retired.join(other->last->who.clock);
+      return true;
+    }
+    made.after.push_back(other->last);
+    return false;
+  });
+  in.clock.join(of.retired);
+}
+
+operation_ptr runtime::enqueue(stream& in, std::string name, std::function<void(operation&)> run,
+                               std::vector<operation_ptr> after, bool unlocked) {
+  auto made = std::make_shared<operation>();
+  made->in = &in;
+  made->run = std::move(run);
+  made->after = std::move(after);
+  made->unlocked = unlocked;
+  add_dependencies(*made, in);
+  in.clock.join(host);
+  for (const operation_ptr& earlier : made->after) {
+    in.clock.join(earlier->who.clock);
+  }
+  in.clock.set(in.index, ++in.tick);
+  made->who = {std::move(name), in.device, in.index, in.tick, in.clock, 0};
+  if (set.races) {
+    races.enter(made->who);
+  }
+  in.queue.push_back(made);
+  in.last = made;
+  busy_[in.index] = &in;
+  if (set.eager) {
+    run_until([&] { return made->done; });
+  } else if (set.seed != 0 && !set.async) {
+    while (random() % 4 < set.seed % 4 && step()) {  // every fourth seed runs nothing early
+    }
+  }
+  changed.notify_all();
+  return made;
+}
+
+operation_ptr runtime::choose_ready() {
+  operation_ptr best;
+  for (const auto& [index, candidate] : busy_) {
+    const operation_ptr& head = candidate->queue.front();
+    if (head->running) {
+      continue;
+    }
+    std::erase_if(head->after, [](const operation_ptr& earlier) { return earlier->done; });
+    if (!head->after.empty()) {
+      continue;
+    }
+    if (candidate->dice == 0 || random() % 8 == 0) {
+      candidate->dice = random() | 1;
+    }
+    if (best == nullptr || candidate->dice > best->in->dice) {
+      best = head;
+    }
+  }
+  return best;
+}
+
+void runtime::execute_operation(const operation_ptr& now) {
+  now->running = true;
+  if (sticky == cudaSuccess) {
+    try {
+      if (now->unlocked) {
+        lock.unlock();
+        now->run(*now);
+        lock.lock();
+      } else {
+        now->run(*now);
+      }
+    } catch (const fault& raised) {
+      fail(static_cast<cudaError_t>(raised.code), raised.kind, raised.what());
+    }
+  }
+  now->time = seconds_now();
+  now->done = true;
+  now->run = nullptr;
+  now->after.clear();
+  now->in->queue.pop_front();
+  if (now->in->queue.empty()) {
+    busy_.erase(now->in->index);
+  }
+  changed.notify_all();
+}
+
+bool runtime::step() {
+  const operation_ptr best = choose_ready();
+  if (best == nullptr) {
+    return false;
+  }
+  execute_operation(best);
+  return true;
+}
+
+void runtime::run_until(const std::function<bool()>& done) {
+  while (!done()) {
+    if (!set.async && step()) {
+      continue;
+    }
+    const bool any_running = std::any_of(busy_.begin(), busy_.end(), [](const auto& entry) {
+      return entry.second->queue.front()->running;
+    });
+    if (!set.async && !any_running) {
+      fail(cudaErrorUnknown, finding::deadlock, "the streams wait for each other");
+      return;
+    }
+    changed.wait_for(lock, look_again);
+  }
+}
+
+void runtime::wait(const operation_ptr& until) {
+  if (until != nullptr) {
+    run_until([&] { return until->done; });
+    host.join(until->who.clock);
+  }
+}
+
+void runtime::synchronize(stream& all_of) {
+  require(!all_of.is_capturing(), cudaErrorStreamCaptureUnsupported);
+  if (all_of.legacy) {
+    // By index: while the lock is open, streams may come.
+    auto& blocking = devices.at(static_cast<std::size_t>(all_of.device)).blocking;
+    for (std::size_t i = 0; i < blocking.size(); ++i) {
+      wait(blocking[i]->last);
+    }
+  }
+  wait(all_of.last);
+  trim_pools_after_wait();
+}
+
+void runtime::synchronize_device(int device) {
+  for (std::size_t i = 0; i < streams.size(); ++i) {
+    require(streams[i]->device != device || !streams[i]->is_capturing() ||
+                streams[i]->capturing.mode != cudaStreamCaptureModeGlobal,
+            cudaErrorStreamCaptureUnsupported);
+    if (streams[i]->device == device) {
+      wait(streams[i]->last);
+    }
+  }
+  trim_pools_after_wait();
+}
+
+void runtime::synchronize_all() {
+  for (int i = 0; i < set.devices; ++i) {
+    synchronize_device(i);
+  }
+}
+
+void runtime::poll() {
+  if (set.async) {
+    return;
+  }
+  step();  // a host that polls makes progress
+  if (set.seed != 0) {
+    while (random() % 4 < set.seed % 4 && step()) {
+    }
+  }
+}
+
+void runtime::fail(cudaError_t error, finding kind, const std::string& what) {
+  findings.add(kind, what);
+  if (sticky == cudaSuccess) {
+    sticky = error;
+  }
+}
+
+event& runtime::event_of(cudaEvent_t handle) {
+  auto* const known = reinterpret_cast<event*>(handle);
+  if (events.count(known) == 0) {
+    note_stale("event", handle);
+    refuse(cudaErrorInvalidResourceHandle);
+  }
+  return *known;
+}
+
+// The object stays allocated for ever: so no new event has the handle of an old one.
+void runtime::forget_event(event& gone) {
+  gone = {};
+  events.erase(&gone);
+  stale_.insert(&gone);
+}
+
+void runtime::run_thread() {
+  std::unique_lock guard(lock);
+  while (!stopping_) {
+    if (step()) {
+      guard.unlock();
+      std::this_thread::yield();
+      guard.lock();
+    } else {
+      changed.wait_for(guard, look_again);
+    }
+  }
+}
+
+}  // namespace cudasim

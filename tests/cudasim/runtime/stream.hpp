@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Operations, the streams that they run in, and events. An operation runs when it heads its
+// stream's queue and what it waits for is done. Guarded by the runtime's lock.
+#pragma once
+
+#include "memory/clock.hpp"
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace cudasim {
+
+struct stream;
+struct graph;
+struct graph_node;
+
+struct operation {
+  actor who;
+  std::function<void(operation&)> run;
+  stream* in = nullptr;
+  std::vector<std::shared_ptr<operation>> after;
+  bool done = false;
+  bool running = false;
+  bool unlocked = false;  // runs without the lock: host functions
+  double time = 0;        // when it was done, in seconds
+};
+using operation_ptr = std::shared_ptr<operation>;
+
+// What a stream captures: which graph, begun by which stream, and the last nodes of this stream.
+struct capture {
+  graph* into = nullptr;
+  stream* origin = nullptr;
+  std::vector<graph_node*> last;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+};
+
+struct stream {
+  int index = 0;  // in vector clocks, and the stream's id
+  int device = 0;
+  int priority = 0;
+  unsigned flags = 0;
+  bool blocking = true;  // waits for the legacy stream
+  bool legacy = false;
+  bool destroyed = false;
+  std::uint64_t tick = 0;
+  std::uint64_t dice = 0;  // its random priority
+  vector_clock clock;
+  std::deque<operation_ptr> queue;
+  operation_ptr last;
+  capture capturing;
+
+  [[nodiscard]] bool is_capturing() const { return capturing.into != nullptr; }
+};
+
+struct event {
+  operation_ptr recorded;
+  unsigned flags = 0;
+  capture captured;  // of the recording, if that was captured
+};
+
+}  // namespace cudasim
