@@ -8,7 +8,7 @@
 #include <array>
 #include <iterator>
 
-namespace tidepool::test {
+namespace tidepool::fuzz {
 c_program::c_program(input& in) : in_(in) {
   tidepool_cpu_backend_options host{};
   host.size = sizeof host;
@@ -322,4 +322,4 @@ void c_program::look() {
   require(code == TIDEPOOL_NOT_FOUND || live_.count(answer) != 0, "a key of the living");
 }
 
-}  // namespace tidepool::test
+}  // namespace tidepool::fuzz
