@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The steps of a C program that use tensors. Where this knows the answer, it requires it; where it passes nonsense,
-// any error is right and any success is not.
+// The steps of a C program that use tensors. Where this knows the answer, it requires it; where it
+// passes nonsense, any error is right and any success is not.
 #include "c_api_calls.hpp"
 
 #include <algorithm>

@@ -68,14 +68,11 @@ class runner {
       }
     }
     check();
-    if (options_.end_faults) {
-      options_.end_faults(pool_);
-    }
+    options_.end_faults(pool_);
     (*this)(observe{false});
     require(pool_.trim().reserved_bytes == 0, "nothing is reserved once all is free and trimmed");
     check();
   }
-
   /// After a failure: lets go of the handles, whatever they are worth.
   void forget() {
     for (auto& [id, t] : live_) {
