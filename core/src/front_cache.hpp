@@ -239,9 +239,10 @@ constexpr std::size_t front_cache::bytes_for(std::size_t lanes) noexcept {
 // Written so that all constants end in the addressing mode.
 inline magazine& front_cache::lane0_small(unsigned size_class) noexcept {
   constexpr std::size_t first = sizeof(front_cache) + offsetof(lane_front, magazines);
-  return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) +
-                                      std::size_t{size_class} * sizeof(magazine) +
-                                      (first - first_size_class * sizeof(magazine)));
+  // The constant alone may be below zero: numbers wrap, addresses must not.
+  const std::size_t offset =
+      std::size_t{size_class} * sizeof(magazine) + (first - first_size_class * sizeof(magazine));
+  return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) + offset);
 }
 inline lane_front& front_cache::lane(std::size_t number) noexcept {
   return *reinterpret_cast<lane_front*>(reinterpret_cast<std::byte*>(this) + sizeof(front_cache) +

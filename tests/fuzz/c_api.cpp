@@ -6,7 +6,7 @@
 #include "c_api_calls.hpp"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace tidepool::test;
+  using namespace tidepool::fuzz;
   input in({data, size});
   c_program program(in);
   for (int steps = 1; !in.is_empty() && steps < 600; ++steps) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The steps of a C program that use tensors. Where this knows the answer, it requires it; where it passes nonsense,
-// any error is right and any success is not.
+// The steps of a C program that use tensors. Where this knows the answer, it requires it; where it
+// passes nonsense, any error is right and any success is not.
 #include "c_api_calls.hpp"
 
 #include <algorithm>
 #include <array>
 #include <iterator>
 
-namespace tidepool::test {
+namespace tidepool::fuzz {
 c_program::c_program(input& in) : in_(in) {
   tidepool_cpu_backend_options host{};
   host.size = sizeof host;
@@ -322,4 +322,4 @@ void c_program::look() {
   require(code == TIDEPOOL_NOT_FOUND || live_.count(answer) != 0, "a key of the living");
 }
 
-}  // namespace tidepool::test
+}  // namespace tidepool::fuzz

@@ -12,7 +12,7 @@
 #include <map>
 #include <vector>
 
-namespace tidepool::test {
+namespace tidepool::fuzz {
 
 template <class T>
 T sized(input& in) {
@@ -83,4 +83,4 @@ class c_program {
   alignas(64) unsigned char foreign_[256] = {};
 };
 
-}  // namespace tidepool::test
+}  // namespace tidepool::fuzz

@@ -7,7 +7,7 @@
 #include <array>
 #include <string_view>
 
-namespace tidepool::test {
+namespace tidepool::fuzz {
 
 void c_program::names() {
   char text[8] = {};
@@ -155,4 +155,4 @@ void c_program::finish() {
   require(tidepool_pool_close(pool_, &live) == TIDEPOOL_OK && live == 0, "nothing is left");
 }
 
-}  // namespace tidepool::test
+}  // namespace tidepool::fuzz

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <span>
 
-namespace tidepool::test {
+namespace tidepool::fuzz {
 
 class input {
  public:
@@ -64,6 +64,6 @@ inline void require(bool holds, const char* what) {
   }
 }
 
-}  // namespace tidepool::test
+}  // namespace tidepool::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);

@@ -14,8 +14,10 @@
 #include <utility>
 #include <vector>
 
-namespace tidepool::test {
+namespace tidepool::fuzz {
 namespace {
+
+using namespace test;  // NOLINT: its operations
 
 constexpr std::size_t mib = std::size_t{1} << 20;
 constexpr unsigned largest_bits = 22;  // tensors up to 8 MiB
@@ -109,31 +111,39 @@ operation operation_from(input& in) {
 }
 
 }  // namespace
-}  // namespace tidepool::test
+}  // namespace tidepool::fuzz
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace tidepool;
-  using namespace tidepool::test;
+  using namespace tidepool::fuzz;
+  using tidepool::test::model_options;
   input in({data, size});
   const failure_plan plan = plan_from(in);
   const std::uint8_t every = in.byte();
-  const model_options options{.make_backend =
-                                  [&] {
-                                    // Calls of its making do not fail here: there would be no pool.
-                                    const std::uint64_t fail_every = every == 0 ? 0 : 40U + every;
-                                    auto made = std::make_unique<failing_backend>(
-                                        cpu::make_backend({.huge_pages = cpu::huge_pages::never,
-                                                           .arena_bytes = 64 * mib,
-                                                           .decay_ticks = 2,
-                                                           .faults = {.fail_every = fail_every}}),
-                                        plan);
-                                    failing = made.get();
-                                    return made;
-                                  },
-                              .pool = options_from(in),
-                              .check_every = 32,
-                              .may_run_out = true,
-                              .end_faults = [] { failing->order({}); }};
+  const model_options options{
+      .make_backend =
+          [&] {
+            // Calls of its making do not fail here: there would be no pool.
+            const std::uint64_t fail_every = every == 0 ? 0 : 40U + every;
+            auto made = std::make_unique<failing_backend>(
+                cpu::make_backend({.huge_pages = cpu::huge_pages::never,
+                                   .arena_bytes = 64 * mib,
+                                   .decay_ticks = 2,
+                                   .faults = {.fail_every = fail_every}}),
+                plan);
+            failing = made.get();
+            return made;
+          },
+      .pool = options_from(in),
+      .check_every = 32,
+      .may_run_out = true,
+      .end_faults =
+          [](pool& p) {
+            failing->order({});
+            for (int i = 0; i < 4; ++i) {
+              (void)p.trim();  // a refused give-back is tried again by the next
+            }
+          }};
   std::vector<operation> list;
   while (!in.is_empty() && list.size() < most_operations) {
     list.push_back(operation_from(in));

@@ -15,7 +15,7 @@
 namespace tidepool::bench::trace {
 namespace {
 
-using test::require;
+using fuzz::require;
 
 // Gives the header and every chunk that can be told apart the sums that they would have to carry.
 void repair(std::vector<std::byte>& bytes) {

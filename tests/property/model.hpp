@@ -22,7 +22,14 @@ struct model_options {
   std::size_t check_every = 8;  ///< operations between walks over all invariants
   /// Faults are injected: whatever needs memory may lack it, and trim may free less.
   bool may_run_out = false;
-  std::function<void()> end_faults = nullptr;  ///< called before all is given back
+  std::function<void(tidepool::pool&)> end_faults = [](tidepool::pool&) {
+  };  ///< called before all is given back
+
+  /// An answer that a limit or a fault may give.
+  [[nodiscard]] bool is_lack(errc code) const {
+    return (code == errc::over_budget && (pool.limit_bytes != SIZE_MAX || may_run_out)) ||
+           (code == errc::out_of_memory && may_run_out);
+  }
 };
 
 /// The first difference between the pool and the model, with the operation's number; empty: none.

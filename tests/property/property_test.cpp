@@ -75,7 +75,13 @@ template <class Make>
               },
           .pool = options,
           .may_run_out = true,
-          .end_faults = [] { failing->order({}); }};
+          .end_faults =
+              [](pool& p) {
+                failing->order({});
+                for (int i = 0; i < 4; ++i) {
+                  (void)p.trim();  // a refused give-back is tried again by the next
+                }
+              }};
 }
 [[nodiscard]] std::unique_ptr<backend> cpu_with_failing_calls() {
   return cpu::make_backend({.huge_pages = cpu::huge_pages::never,

@@ -31,6 +31,12 @@ inline void require(bool holds, const char* what) {
   }
 }
 
+/// Every backed byte is in a tensor, in a cache, or free in the backend.
+inline void require_balance(const device_statistics& of, const memory_info& held) {
+  require(of.live_bytes + of.cached_bytes + held.free_bytes == of.reserved_bytes,
+          "live + cached + free == reserved");
+}
+
 /// Memory of ours that a pool adopted. It goes when it is released, so that ASan sees later uses.
 struct adoption {
   explicit adoption(std::size_t n) : memory(n == 0 ? nullptr : new unsigned char[n]), bytes(n) {}

@@ -231,7 +231,7 @@ typedef struct tidepool_pool_options {
   size_t size;
   size_t limit_bytes;         // reserved bytes per device, caches included; default: unlimited
   size_t minimum_alignment;   // of every allocation, a power of two; default: the device's
-  size_t thread_cache_bytes;  // free bytes that one thread keeps ready; default 64 MiB
+  size_t thread_cache_bytes;  // free bytes that one thread keeps ready; default 128 MiB
   size_t total_cache_bytes;   // the same over all threads; default 512 MiB
   size_t ready_bytes;         // free bytes kept ready centrally per device; default 32 MiB
   size_t max_tensors;         // alive or ready at once, 2^12 to 2^25; default 2^22
