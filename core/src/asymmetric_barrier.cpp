@@ -13,13 +13,29 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-bool asymmetric_barrier_available() noexcept {
-  if (thread_sanitizer) {
-    return false;
-  }
-  static const bool available =
+namespace {
+
+// Written by the first pool and by the only thread of a new child.
+enum class answer : int { unknown, refused, granted };
+constinit std::atomic<answer> registered{answer::unknown};
+
+bool register_process() noexcept {
+  const bool granted =
+      !thread_sanitizer &&
       ::syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  return available;
+  registered.store(granted ? answer::granted : answer::refused, std::memory_order_release);
+  return granted;
+}
+
+}  // namespace
+
+bool asymmetric_barrier_available() noexcept {
+  const answer known = registered.load(std::memory_order_acquire);
+  return known == answer::unknown ? register_process() : known == answer::granted;
+}
+
+bool renew_asymmetric_barrier() noexcept {
+  return registered.load(std::memory_order_acquire) == answer::granted && register_process();
 }
 
 void asymmetric_barrier() noexcept {

@@ -27,7 +27,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     bool told = false;
     do {
       if (!slots.is_live(slot, header, ending.value())) {
-        return report(misuse_kind::stale_free, ending);
+        return report(forget_handle(slot, ending.value()) ? misuse_kind::after_close
+                                                          : misuse_kind::stale_free,
+                      ending);
       }
       last = references_of(header) == 1;
       if (last && !told) {
@@ -67,11 +69,12 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
     loose_live_.fetch_sub(1, std::memory_order_relaxed);
     slots.release(slot);
     if (release != nullptr) {
+      const callback outside;
       release(data, bytes, context);
     }
   }
   // What ends while the pool is closing was not counted: closing waits for this operation first.
-  if (close_done_.load(std::memory_order_acquire)) {
+  if (close_reached_.load(std::memory_order_acquire) != 0) {
     forget_tensor();
   }
   return parent;
@@ -95,13 +98,14 @@ errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
       "a tensor was used after it was freed",
       "two threads freed one tensor at the same time",
       "unpin without pin, or release without reference",
-      "an allocation from a closed pool",
+      "a closed pool was asked for a tensor, or for one that closing it by force had ended",
   };
   count_misuse(kind);
   const std::uint64_t count = misuses_.load(std::memory_order_relaxed);
   const misuse_report report{
       .kind = kind, .id = id, .count = count, .text = sentences[static_cast<unsigned>(kind)]};
   if (options_.on_misuse != nullptr) {
+    const callback outside;
     options_.on_misuse(report, options_.misuse_context);
   } else if (!misuse_told_.exchange(true, std::memory_order_relaxed)) {
     std::fprintf(stderr,

@@ -26,6 +26,11 @@ trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcep
   return report;
 }
 
+memory_info pool_core::memory(const device_entry& of) noexcept {
+  const use guard(*this);
+  return of.source->memory(of.where);
+}
+
 void pool_core::tick() noexcept {
   const use guard(*this);
   for (const std::unique_ptr<device_entry>& entry : devices_) {

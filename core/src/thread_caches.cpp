@@ -5,6 +5,7 @@
 
 #include "address_space.hpp"
 #include "pool_core.hpp"
+#include "process.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -45,21 +46,10 @@ thread_state::~thread_state() {
   }
 }
 
-struct pool_tags {
-  std::uint64_t used = 1;  // bit t: tag t; tag 0 is never given
-  unsigned serial = 0;
-};
-constinit std::mutex process_lock;
-constinit pool_tags tags;  // guarded by process_lock
-
 }  // namespace
 
 constinit sentinel_cache sentinel;
 constinit thread_local way_table this_thread_ways;
-
-std::mutex& process_mutex() noexcept {
-  return process_lock;
-}
 
 front_cache* find_this_thread(pool_core& pool) noexcept {
   if (this_thread_ended) {
@@ -109,27 +99,6 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
   } catch (const std::exception&) {
     return nullptr;
   }
-}
-
-unsigned acquire_pool_tag() noexcept {
-  const std::lock_guard lock(process_lock);
-  for (unsigned tag = 1; tag <= tag_mask; ++tag) {
-    if ((tags.used >> tag & 1) == 0) {
-      tags.used |= std::uint64_t{1} << tag;
-      return tag;
-    }
-  }
-  return 0;
-}
-
-void release_pool_tag(unsigned tag) noexcept {
-  const std::lock_guard lock(process_lock);
-  tags.used &= ~(std::uint64_t{1} << tag);
-}
-
-unsigned next_pool_serial() noexcept {
-  const std::lock_guard lock(process_lock);
-  return tags.serial++;
 }
 
 }  // namespace detail
