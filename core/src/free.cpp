@@ -6,6 +6,8 @@
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>
 
+#include <pthread.h>
+
 #include <cstdio>
 
 namespace tidepool {
@@ -98,7 +100,7 @@ errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
       "a tensor was used after it was freed",
       "two threads freed one tensor at the same time",
       "unpin without pin, or release without reference",
-      "a closed pool was asked for a tensor, or for one that closing it by force had ended",
+      "an allocation from a closed pool, or a free of a tensor that force had ended",
   };
   count_misuse(kind);
   const std::uint64_t count = misuses_.load(std::memory_order_relaxed);
@@ -108,10 +110,14 @@ errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
     const callback outside;
     options_.on_misuse(report, options_.misuse_context);
   } else if (!misuse_told_.exchange(true, std::memory_order_relaxed)) {
+    // Writing is a point of cancellation, which no noexcept function may be.
+    int cancellable = 0;
+    (void)::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
     std::fprintf(stderr,
                  "tidepool: misuse: %s (id 0x%016llx); nothing was changed; further ones are only "
                  "counted (statistics().misuses)\n",
                  report.text, static_cast<unsigned long long>(id.value()));
+    (void)::pthread_setcancelstate(cancellable, nullptr);
   }
   return kind == misuse_kind::after_close ? errc::closed : errc::stale_id;
 }

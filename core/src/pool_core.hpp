@@ -16,8 +16,9 @@
 //   fork.cpp          standing still for fork, and going on in the child
 //   parts.cpp         adopt, share, slice, pin, resize
 //
-// Lock order: process_mutex -> observer_mutex_ -> registry_mutex_ -> ready lists, lanes -> indexes -> slot table ->
-// backend. Callbacks run with none of them held.
+// Lock order: observer_mutex_ -> process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes
+// -> slot table -> backend. Callbacks run with none of them held but observer_mutex_, shared, for
+// the observer's own.
 #pragma once
 
 #include "flat_index.hpp"

@@ -30,7 +30,7 @@ class pool_core;
 /// The end of enlist, if it was called, and of acquire_pool_tag.
 void delist(pool_core& pool, unsigned tag) noexcept;
 
-/// Must an operation that begins now wait? False for the thread that forks. Sequentially consistent.
+/// Must an operation that begins now wait? Not in the thread that forks. Sequentially consistent.
 [[nodiscard]] bool must_wait_for_fork() noexcept;
 void wait_for_fork() noexcept;
 

@@ -7,6 +7,8 @@
 #include "pool_core.hpp"
 #include "process.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <exception>
 #include <memory>
@@ -29,21 +31,52 @@ class thread_state {
   thread_state() noexcept = default;
   thread_state(const thread_state&) = delete;
   thread_state& operator=(const thread_state&) = delete;
-  ~thread_state();
+  ~thread_state() { end(); }
+  /// Gives all caches to their pools. From here on the thread works without.
+  void end() noexcept;
+  /// Sees to it that end is called.
+  void watch_thread() noexcept;
   std::vector<owned_cache> caches;
+
+ private:
+  bool watched_ = false;
 };
 
 constinit thread_local bool this_thread_ended = false;
 thread_local thread_state this_thread;
 
-thread_state::~thread_state() {
+// Destructors of pthread keys run after those of thread-local objects. Where one of them is the
+// thread's first use of a pool, nobody would destroy this_thread: a key of our own does. Its value
+// is set only while the destructor of this_thread is pending, which keeps a shared library loaded.
+struct end_key {
+  end_key() noexcept : made(::pthread_key_create(&key, [](void*) { this_thread.end(); }) == 0) {}
+  ::pthread_key_t key{};
+  const bool made;
+};
+const end_key& key_of_end() noexcept {
+  static const end_key only;
+  return only;
+}
+
+void thread_state::watch_thread() noexcept {
+  if (!watched_ && key_of_end().made) {
+    watched_ = ::pthread_setspecific(key_of_end().key, this) == 0;
+  }
+}
+
+void thread_state::end() noexcept {
   this_thread_ended = true;
+  if (watched_) {
+    watched_ = false;
+    (void)::pthread_setspecific(key_of_end().key, nullptr);
+  }
   for (const owned_cache& owned : caches) {
     const std::lock_guard lock(process_mutex());
     if (pool_core* const pool = owned.cache->owner.load(std::memory_order_relaxed)) {
       pool->unregister_cache(*owned.cache);
     }
   }
+  std::vector<owned_cache>().swap(caches);
 }
 
 }  // namespace
@@ -92,6 +125,7 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
     } else {
       spare->cache = ::new (spare->memory.data()) front_cache;
     }
+    this_thread.watch_thread();
     front_cache& cache = *spare->cache;
     cache.lanes = pool.cached_lanes();
     cache.home = pool.has_way() ? &way_at(pool.way) : nullptr;
