@@ -52,6 +52,9 @@ std::size_t pool_core::close(closing how) noexcept {
        reached = close_reached_.load(std::memory_order_acquire)) {
     close_reached_.wait(reached, std::memory_order_acquire);
   }
+  if (wanted == forced) {
+    releasing_.wait(true, std::memory_order_acquire);
+  }
   return wanted == forced ? ended_.exchange(0, std::memory_order_relaxed) : count_live();
 }
 
@@ -90,6 +93,8 @@ void pool_core::finish_close() noexcept {
   for (const std::unique_ptr<device_entry>& entry : devices_) {
     (void)entry->source->trim(entry->where, 0);
   }
+  // Other operations need not wait for these callbacks, who closes does.
+  releasing_.store(adopted != nullptr, std::memory_order_seq_cst);
   close_reached_.store(wanted, std::memory_order_seq_cst);
   close_reached_.notify_all();
   while (adopted != nullptr) {
@@ -104,6 +109,8 @@ void pool_core::finish_close() noexcept {
     const callback outside;
     release(data, bytes, context);
   }
+  releasing_.store(false, std::memory_order_seq_cst);
+  releasing_.notify_all();
 }
 
 // Ends every tensor, whatever its references. Returns those whose release is still to be called.

@@ -57,6 +57,9 @@ void pool_core::continue_in_child(bool has_barrier) noexcept {
   // Operations in callbacks, or waiting for this fork, went with their threads.
   uses_.store((uses_.load(std::memory_order_relaxed) & (handle_bit | tensors_mask)) + own.counted,
               std::memory_order_seq_cst);
+  if (own.counted == 0) {
+    releasing_.store(false, std::memory_order_relaxed);
+  }
   // Callbacks of vanished threads held it shared, for good.
   std::construct_at(&observer_mutex_);
   for (unsigned i = 0; i < own.observing; ++i) {

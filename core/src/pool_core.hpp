@@ -361,6 +361,7 @@ class alignas(cache_line) pool_core {
   std::atomic<std::uint8_t> close_wanted_{0};  // raised with the process mutex held
   std::atomic<std::uint8_t> close_reached_{0};
   std::atomic<std::size_t> ended_{0};  // by force, not yet answered
+  std::atomic<bool> releasing_{false};  // force calls what adopted memory is released by
   bool has_handles_ = true;
 
   std::atomic<std::size_t> front_capacity_{0};  // sum over caches of limit * size
