@@ -61,7 +61,9 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     core->way = offset_of_way(core->has_way_ ? core->tag_ - 1 : pool_ways);
     const std::uint32_t first_generation = 1 + (serial * 2654435761U) % (1U << 24);
     if (!core->slots.open(options.max_tensors, core->tag_, first_generation)) {
-      return status{.code = errc::out_of_memory, .text = "no address space for records"};
+      return status{.code = errc::out_of_memory,
+                    .requested = 4096 * (sizeof(record) + sizeof(cold_record)),
+                    .text = "no address space for records: raise the limit (ulimit -v)"};
     }
     for (const std::unique_ptr<backend>& source : core->backends_) {
       if (source == nullptr || source->devices().empty()) {

@@ -73,14 +73,17 @@ error::~error() = default;
 
 out_of_memory::out_of_memory(const status& why, std::size_t limit, std::size_t reserved) noexcept
     : why_(why), limit_(limit), reserved_(reserved), text_{} {
+  const char* const text = why.text == nullptr ? "" : why.text;
+  const char* const separator = why.text == nullptr ? "" : ": ";
   // The exact numbers, without allocating: memory may be what is missing.
   if (limit == SIZE_MAX) {
     std::snprintf(text_, sizeof text_,
-                  "tidepool: %s: %zu bytes requested, %zu reserved, no limit set",
-                  describe(why.code), why.requested, reserved);
+                  "tidepool: %s: %zu bytes requested, %zu reserved, no limit set%s%s",
+                  describe(why.code), why.requested, reserved, separator, text);
   } else {
-    std::snprintf(text_, sizeof text_, "tidepool: %s: %zu bytes requested, %zu reserved, limit %zu",
-                  describe(why.code), why.requested, reserved, limit);
+    std::snprintf(text_, sizeof text_,
+                  "tidepool: %s: %zu bytes requested, %zu reserved, limit %zu%s%s",
+                  describe(why.code), why.requested, reserved, limit, separator, text);
   }
 }
 out_of_memory::~out_of_memory() = default;
