@@ -83,6 +83,7 @@ inline void arm_watchdog() {
 /// Runs work in a forked child; answers how it ended, 0 when work returned.
 template <class Work>
 int in_child(Work work) {
+  std::fflush(nullptr);  // else a child that calls exit says it again
   const pid_t child = ::fork();
   if (child == 0) {
     arm_watchdog();
