@@ -167,7 +167,7 @@ TEST(Fork, PoolsThatComeAndGoMeanwhile) {
     });
   }
   pool kept(small_cpu());
-  for (int i = 0; i < rounds(150); ++i) {
+  for (int i = 0; i < rounds(50); ++i) {
     ASSERT_EQ(in_child([&] {
                 use_everything(kept);
                 std::vector<pool> pools;  // no tag is lost to pools of vanished threads but theirs
