@@ -70,7 +70,12 @@ TIDEPOOL_EXPORT tidepool_status tidepool_pool_create(tidepool_backend* const* ba
                                                      const tidepool_pool_options* options,
                                                      tidepool_pool** out);
 // Ends allocation; frees still work. Gives all free memory back. live (may be NULL): tensors left.
+// Waits for operations of other threads; from a callback of the pool see tidepool/pool.hpp.
 TIDEPOOL_EXPORT tidepool_status tidepool_pool_close(tidepool_pool* pool, size_t* live);
+// Closes and ends every tensor, whatever its references: all memory goes back, release callbacks
+// are called once, ids become stale (a free of one is reported as misuse after_close). ended (may
+// be NULL): tensors ended by this call. Pre: nobody touches the tensors' data any more.
+TIDEPOOL_EXPORT tidepool_status tidepool_pool_force_close(tidepool_pool* pool, size_t* ended);
 // Closes and frees the pool. NULL is ignored. Tensors still alive: their data stays usable until
 // the process ends and their release callbacks are never called, as nothing is left to free them
 // through; tidepool_pool_close says whether there are any. Not while another thread uses the pool.

@@ -12,13 +12,22 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+namespace {
+[[nodiscard]] std::size_t page_bytes() noexcept {
+  return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+// Pre: bytes <= SIZE_MAX - page_bytes().
+[[nodiscard]] std::size_t whole_pages(std::size_t bytes) noexcept {
+  return (bytes + page_bytes() - 1) / page_bytes() * page_bytes();
+}
+}  // namespace
+
 address_space address_space::reserve(std::size_t bytes) noexcept {
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   address_space made;
-  if (bytes == 0 || bytes > SIZE_MAX - page) {
+  if (bytes == 0 || bytes > SIZE_MAX - page_bytes()) {
     return made;
   }
-  bytes = (bytes + page - 1) / page * page;
+  bytes = whole_pages(bytes);
   void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data != MAP_FAILED) {
@@ -34,8 +43,15 @@ address_space::~address_space() {
   }
 }
 
+void address_space::release(void* data, std::size_t bytes) noexcept {
+  ::munmap(data, whole_pages(bytes));
+}
+
 bool address_space::clear() noexcept {
-  return data_ == nullptr || ::madvise(data_, bytes_, MADV_DONTNEED) == 0;
+  // New pages in the same place where a filter of system calls refuses advice.
+  return data_ == nullptr || ::madvise(data_, bytes_, MADV_DONTNEED) == 0 ||
+         ::mmap(data_, bytes_, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
 }
 
 }  // namespace detail

@@ -30,6 +30,8 @@ class address_space {
   [[nodiscard]] void* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
+  /// For what reserve made and no object owns any more.
+  static void release(void* data, std::size_t bytes) noexcept;
   /// All bytes are zero again and take no memory; false if the system refused.
   bool clear() noexcept;
 

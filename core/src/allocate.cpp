@@ -69,9 +69,11 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
                                   .name = request.name,
                                   .alignment = request.alignment,
                                   .key = request.key};
-    request.where = options_.placement != nullptr
-                        ? options_.placement(request.bytes, seen, options_.placement_context)
-                        : devices_.front()->where;
+    request.where = devices_.front()->where;
+    if (options_.placement != nullptr) {
+      const callback outside;
+      request.where = options_.placement(request.bytes, seen, options_.placement_context);
+    }
   }
   if (request.alignment != 0 &&
       (!std::has_single_bit(request.alignment) || request.alignment > highest_alignment)) {

@@ -26,6 +26,8 @@ inline constexpr bool thread_sanitizer = false;
 
 /// Registers the process once. False: use fences. Thread-safe, idempotent.
 [[nodiscard]] bool asymmetric_barrier_available() noexcept;
+/// In a new child of fork. False: the system refuses it from now on.
+[[nodiscard]] bool renew_asymmetric_barrier() noexcept;
 /// Every running thread of the process passes a full barrier before this returns.
 /// Pre: asymmetric_barrier_available() answered true.
 void asymmetric_barrier() noexcept;

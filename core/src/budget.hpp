@@ -66,6 +66,8 @@ class budget {
   }
   void suspend_soft() noexcept { suspensions_.fetch_add(1, std::memory_order_relaxed); }
   void resume_soft() noexcept { suspensions_.fetch_sub(1, std::memory_order_relaxed); }
+  /// In a new child: those who suspended it are not there.
+  void forget_suspensions() noexcept { suspensions_.store(0, std::memory_order_relaxed); }
 
  private:
   std::atomic<std::size_t> claimed_{0};

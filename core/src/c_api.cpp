@@ -164,6 +164,7 @@ std::size_t call_reclaim_handler(const reclaim_request& request, void* context) 
     return record_error(core.error());
   }
   handle->core = *core;
+  handle->core->has_no_handles();
   *out = handle.release();
   return TIDEPOOL_OK;
 }
@@ -289,9 +290,20 @@ tidepool_status tidepool_pool_close(tidepool_pool* pool, std::size_t* live) {
   if (pool == nullptr) {
     return null_argument();
   }
-  const std::size_t left = pool->core->close();
+  const std::size_t left = pool->core->close(pool_core::closing::orderly);
   if (live != nullptr) {
     *live = left;
+  }
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_pool_force_close(tidepool_pool* pool, std::size_t* ended) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  const std::size_t count = pool->core->close(pool_core::closing::force);
+  if (ended != nullptr) {
+    *ended = count;
   }
   return TIDEPOOL_OK;
 }
@@ -325,6 +337,7 @@ tidepool_status tidepool_set_observer(tidepool_pool* pool, const tidepool_observ
     auto made = std::make_unique<c_observer>(calls);
     c_observer* const current = made.get();
     {
+      const pool_core::use guard(*pool->core);  // fork finds the lock free
       const std::lock_guard lock(pool->observers_mutex);
       pool->observers.push_back(std::move(made));
     }

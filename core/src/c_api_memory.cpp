@@ -182,7 +182,7 @@ tidepool_status tidepool_memory(const tidepool_pool* pool, tidepool_device where
   if (entry == nullptr) {
     return record_error(status{.code = errc::unknown_device, .where = place});
   }
-  const memory_info now = entry->source->memory(place);
+  const memory_info now = pool->core->memory(*entry);
   write_c_struct(tidepool_memory_info{.size = sizeof(tidepool_memory_info),
                                       .reserved_bytes = now.reserved_bytes,
                                       .free_bytes = now.free_bytes,

@@ -273,13 +273,13 @@ tidepool_status tidepool_intern(tidepool_pool* pool, const char* text, tidepool_
   if (pool == nullptr || text == nullptr || out == nullptr) {
     return null_argument();
   }
-  const result<name_id> name = pool->core->names.intern(text);
+  const result<name_id> name = pool->core->intern(text);
   *out = name ? name->value() : 0;
   return name ? TIDEPOOL_OK : record_error(name.error());
 }
 
 const char* tidepool_name_text(const tidepool_pool* pool, tidepool_name name) {
-  return pool == nullptr ? "" : c_string(pool->core->names.text(name_id::from_value(name)));
+  return pool == nullptr ? "" : c_string(pool->core->name(name_id::from_value(name)));
 }
 
 tidepool_status tidepool_register_category(tidepool_pool* pool, const char* name,
@@ -287,7 +287,7 @@ tidepool_status tidepool_register_category(tidepool_pool* pool, const char* name
   if (pool == nullptr || name == nullptr || out == nullptr) {
     return null_argument();
   }
-  const result<category> made = pool->core->categories.add(name, eviction_priority);
+  const result<category> made = pool->core->add_category(name, eviction_priority);
   if (!made) {
     return record_error(made.error());
   }

@@ -133,6 +133,7 @@ bool pool_core::reclaim(const block_demand& demand, pressure why, unsigned round
   std::array<tensor_info, 64> best;
   const std::size_t count = find_candidates(where, best);
   this_thread_reclaims = true;
+  const callback outside;
   const std::size_t freed = options_.reclaim({.why = why,
                                               .where = where,
                                               .bytes = demand.bytes,

@@ -6,6 +6,8 @@
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>
 
+#include <pthread.h>
+
 #include <cstdio>
 
 namespace tidepool {
@@ -27,7 +29,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     bool told = false;
     do {
       if (!slots.is_live(slot, header, ending.value())) {
-        return report(misuse_kind::stale_free, ending);
+        return report(forget_handle(slot, ending.value()) ? misuse_kind::after_close
+                                                          : misuse_kind::stale_free,
+                      ending);
       }
       last = references_of(header) == 1;
       if (last && !told) {
@@ -67,11 +71,12 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
     loose_live_.fetch_sub(1, std::memory_order_relaxed);
     slots.release(slot);
     if (release != nullptr) {
+      const callback outside;
       release(data, bytes, context);
     }
   }
   // What ends while the pool is closing was not counted: closing waits for this operation first.
-  if (close_done_.load(std::memory_order_acquire)) {
+  if (close_reached_.load(std::memory_order_acquire) != 0) {
     forget_tensor();
   }
   return parent;
@@ -95,19 +100,24 @@ errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
       "a tensor was used after it was freed",
       "two threads freed one tensor at the same time",
       "unpin without pin, or release without reference",
-      "an allocation from a closed pool",
+      "an allocation from a closed pool, or a free of a tensor that force had ended",
   };
   count_misuse(kind);
   const std::uint64_t count = misuses_.load(std::memory_order_relaxed);
   const misuse_report report{
       .kind = kind, .id = id, .count = count, .text = sentences[static_cast<unsigned>(kind)]};
   if (options_.on_misuse != nullptr) {
+    const callback outside;
     options_.on_misuse(report, options_.misuse_context);
   } else if (!misuse_told_.exchange(true, std::memory_order_relaxed)) {
+    // Writing is a point of cancellation, which no noexcept function may be.
+    int cancellable = 0;
+    (void)::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
     std::fprintf(stderr,
                  "tidepool: misuse: %s (id 0x%016llx); nothing was changed; further ones are only "
                  "counted (statistics().misuses)\n",
                  report.text, static_cast<unsigned long long>(id.value()));
+    (void)::pthread_setcancelstate(cancellable, nullptr);
   }
   return kind == misuse_kind::after_close ? errc::closed : errc::stale_id;
 }

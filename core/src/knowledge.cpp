@@ -2,6 +2,7 @@
 //
 // What the pool answers about a tensor, and changes of what it knows. Records are read without a
 // lock.
+#include "change_header.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -40,7 +41,8 @@ bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
          !is_free(r.header.load(std::memory_order_acquire));
 }
 
-result<tensor_id> pool_core::find(std::uint64_t key) const noexcept {
+result<tensor_id> pool_core::find(std::uint64_t key) noexcept {
+  const use guard(*this);
   const std::optional<std::uint32_t> index = keys_.find(key);
   if (!index) {
     return errc::not_found;
@@ -83,6 +85,21 @@ result<tensor_id> pool_core::find(const void* data) noexcept {
     }
   }
   return errc::not_found;
+}
+
+result<name_id> pool_core::intern(std::string_view text) noexcept {
+  const use guard(*this);
+  return names.intern(text);
+}
+
+std::string_view pool_core::name(name_id id) noexcept {
+  const use guard(*this);
+  return names.text(id);
+}
+
+result<category> pool_core::add_category(std::string_view text, std::uint8_t priority) noexcept {
+  const use guard(*this);
+  return categories.add(text, priority);
 }
 
 errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Making and ending a pool; caches that come and go.
+// Making and destroying a pool; caches that come and go.
 #include "pool_core.hpp"
-#include "recall.hpp"
+#include "process.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/assert.hpp>
 #include <tidepool/environment.hpp>
@@ -10,44 +10,10 @@
 #include <algorithm>
 #include <bit>
 #include <exception>
-#include <thread>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
-
-namespace {
-constinit thread_local const pool_core::use* innermost_use = nullptr;
-}  // namespace
-
-pool_core::use::use(pool_core& pool) noexcept : pool_(pool), outer_(innermost_use) {
-  bool nested = false;
-  for (const use* u = outer_; u != nullptr && !nested; u = u->outer_) {
-    nested = &u->pool_ == &pool;
-  }
-  innermost_use = this;
-  for (;;) {
-    pool.uses_.fetch_add(1, std::memory_order_seq_cst);
-    if (nested || !pool.closed_.load(std::memory_order_seq_cst) ||
-        pool.close_done_.load(std::memory_order_acquire)) {
-      return;
-    }
-    // Closing counts what is alive: wait outside.
-    pool.uses_.fetch_sub(1, std::memory_order_seq_cst);
-    pool.close_done_.wait(false, std::memory_order_acquire);
-  }
-}
-
-pool_core::use::~use() {
-  innermost_use = outer_;
-  pool_.destroy_if_last();
-}
-
-void pool_core::destroy_if_last() noexcept {
-  if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    delete this;
-  }
-}
 
 pool_core::pool_core(const pool_options& options)
     : options_(options),
@@ -55,13 +21,13 @@ pool_core::pool_core(const pool_options& options)
               !asymmetric_barrier_available()) {}
 
 pool_core::~pool_core() {
+  if (tag_ != 0) {
+    delist(*this, tag_);
+  }
   // Backends go first: they may still answer through host_.
   backends_.clear();
   for (std::size_t i = 0; i < lane_count_.load(std::memory_order_relaxed); ++i) {
     delete lanes_[i].load(std::memory_order_relaxed);
-  }
-  if (tag_ != 0) {
-    release_pool_tag(tag_);
   }
 }
 
@@ -100,7 +66,9 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     core->way = offset_of_way(core->has_way_ ? core->tag_ - 1 : pool_ways);
     const std::uint32_t first_generation = 1 + (serial * 2654435761U) % (1U << 24);
     if (!core->slots.open(options.max_tensors, core->tag_, first_generation)) {
-      return status{.code = errc::out_of_memory, .text = "no address space for records"};
+      return status{.code = errc::out_of_memory,
+                    .requested = 4096 * (sizeof(record) + sizeof(cold_record)),
+                    .text = "no address space for records: raise the limit (ulimit -v)"};
     }
     for (const std::unique_ptr<backend>& source : core->backends_) {
       if (source == nullptr || source->devices().empty()) {
@@ -139,6 +107,9 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
             : device{device_kind::automatic, 0xffff, 0}.bits();
     for (const std::unique_ptr<backend>& source : core->backends_) {
       source->attach(core->host_);
+    }
+    if (!enlist(*core)) {
+      return status{.code = errc::out_of_memory, .text = "no room for handlers of fork"};
     }
     return core.release();
   } catch (const std::exception&) {
@@ -183,51 +154,6 @@ void pool_core::unregister_cache(front_cache& cache) noexcept {
   }
   // The last touch: its thread may use the memory for the next pool from here on.
   cache.owner.store(nullptr, std::memory_order_release);
-}
-
-std::size_t pool_core::close() noexcept {
-  if (closed_.exchange(true, std::memory_order_seq_cst)) {
-    close_done_.wait(false, std::memory_order_acquire);
-    const use guard(*this);
-    return static_cast<std::size_t>(uses_.load(std::memory_order_relaxed) - 2);
-  }
-  {
-    const std::lock_guard process_lock(process_mutex());
-    for (;;) {
-      front_cache* cache = nullptr;
-      {
-        const std::lock_guard lock(registry_mutex_);
-        with_closed_gates([](front_cache&) {});  // they stay closed: front_open() is false
-        cache = caches_;
-      }
-      if (cache == nullptr) {
-        break;
-      }
-      unregister_cache(*cache);  // its thread cannot meanwhile: process_mutex is ours
-    }
-  }
-  while (uses_.load(std::memory_order_seq_cst) != 1) {
-    std::this_thread::yield();  // slow operations that began before
-  }
-  std::int64_t live = 0;
-  for (std::size_t i = 0; i < slots.made(); ++i) {
-    const record& r = slots.by_index(i);
-    const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    live += slots.is_taken(r, header) ? 1 : 0;
-  }
-  uses_.fetch_add(live, std::memory_order_seq_cst);
-  (void)drain_ready(true);
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
-    (void)entry->source->trim(entry->where, 0);
-  }
-  close_done_.store(true, std::memory_order_release);
-  close_done_.notify_all();
-  return static_cast<std::size_t>(live);
-}
-
-void pool_core::drop_handle() noexcept {
-  (void)close();
-  destroy_if_last();  // NOLINT(clang-analyzer-cplusplus.NewDelete): the handle's use is still ours
 }
 
 bool pool_core::host::claim(device where, std::size_t bytes) noexcept {

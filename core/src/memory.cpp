@@ -106,6 +106,11 @@ void pool_core::reset_peaks() noexcept {
   }
 }
 
+memory_info pool_core::memory(const device_entry& of) noexcept {
+  const use guard(*this);
+  return of.source->memory(of.where);
+}
+
 // What nobody used since the last tick goes back: the caches of threads that did nothing, and what
 // the backends' own clocks say.
 void pool_core::tick() noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // References and parts: retain, slices, adopted memory, pins, resizing in place.
+#include "change_header.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 

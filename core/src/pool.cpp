@@ -188,7 +188,7 @@ errc pool::set_name(tensor_id id, name_id name) noexcept {
 }
 
 name_id pool::intern(std::string_view name) {
-  const result<name_id> id = core_->names.intern(name);
+  const result<name_id> id = core_->intern(name);
   if (!id) {
     throw_status(id.error());
   }
@@ -196,15 +196,15 @@ name_id pool::intern(std::string_view name) {
 }
 
 result<name_id> pool::try_intern(std::string_view name) noexcept {
-  return core_->names.intern(name);
+  return core_->intern(name);
 }
 
 std::string_view pool::name(name_id id) const noexcept {
-  return core_->names.text(id);
+  return core_->name(id);
 }
 
 category pool::register_category(std::string_view name, std::uint8_t eviction_priority) {
-  const result<category> made = core_->categories.add(name, eviction_priority);
+  const result<category> made = core_->add_category(name, eviction_priority);
   if (!made) {
     throw_status(made.error());
   }
@@ -282,7 +282,7 @@ prewarm_report pool::prewarm(const prewarm_plan& plan) {
 
 memory_info pool::memory(device where) const noexcept {
   const detail::device_entry* const entry = core_->find_device(where);
-  return entry == nullptr ? memory_info{} : entry->source->memory(where);
+  return entry == nullptr ? memory_info{} : core_->memory(*entry);
 }
 
 tidepool::statistics pool::statistics() const {
@@ -297,8 +297,9 @@ void pool::set_observer(allocation_observer* observer) noexcept {
   core_->set_observer(observer);
 }
 
-std::size_t pool::close() noexcept {
-  return core_->close();
+std::size_t pool::close(close_mode how) noexcept {
+  using closing = detail::pool_core::closing;
+  return core_->close(how == close_mode::force ? closing::force : closing::orderly);
 }
 
 const char* pool::check_invariants() const noexcept {

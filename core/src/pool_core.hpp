@@ -12,11 +12,15 @@
 //   free.cpp          everything else that frees: references, parts, misuse
 //   blocks.cpp        binding blocks to slots, giving them back, moving them between lists
 //   recall.cpp        closing all gates: recall, trim, statistics, observers
-//   lifetime.cpp      making and closing a pool, threads that end
+//   lifetime.cpp      making a pool, threads that come and end
+//   operations.cpp    slow operations under way: what closing and fork wait for
+//   closing.cpp       closing, by force too
+//   fork.cpp          standing still for fork, and going on in the child
 //   parts.cpp         adopt, share, slice, pin, resize
 //
-// Lock order: process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes -> slot table ->
-// backend. Callbacks run with none of them held.
+// Lock order: observer_mutex_ -> process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes
+// -> slot table -> backend. Callbacks run with none of them held but observer_mutex_, shared, for
+// the observer's own.
 #pragma once
 
 #include "event_log.hpp"
@@ -96,11 +100,16 @@ class alignas(cache_line) pool_core {
   // Making and ending (lifetime.cpp).
   [[nodiscard]] static result<pool_core*> make(std::vector<std::unique_ptr<backend>> backends,
                                                const pool_options& options) noexcept;
-  /// Live tensors left. Idempotent.
-  std::size_t close() noexcept;
+  /// Orderly: live tensors left. By force: tensors ended. Idempotent.
+  enum class closing : std::uint8_t { none, orderly, force };
+  std::size_t close(closing how) noexcept;
+  /// Tensors are numbers only: none is dropped by itself after a close by force.
+  void has_no_handles() noexcept { has_handles_ = false; }
   /// The handle is gone: closes, and destroys at once or with the last tensor.
   void drop_handle() noexcept;
-  [[nodiscard]] bool is_closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool is_closed() const noexcept {
+    return close_wanted_.load(std::memory_order_acquire) != 0;
+  }
   /// Registers a new cache; false when the pool is closed. Called by the cache's thread.
   [[nodiscard]] bool register_cache(front_cache& cache) noexcept;
   /// Takes everything out of a cache and forgets it. Pre: its thread is here, or it is closed.
@@ -112,22 +121,47 @@ class alignas(cache_line) pool_core {
     return options_.thread_cache_bytes != 0;
   }
 
-  /// Every slow operation holds one: the pool is not destroyed meanwhile, and closing waits for it.
-  /// They nest within a thread (operations are made of others, callbacks use the pool): an inner
-  /// one never waits for the closing that waits for the outer one.
+  /// Every slow operation holds one: the pool is not destroyed meanwhile, and closing and fork wait
+  /// for it. They nest within a thread (operations are made of others, callbacks use the pool): an
+  /// inner one never waits for the closing or the fork that waits for the outer one.
   class use {
    public:
-    explicit use(pool_core& pool) noexcept;
+    explicit use(pool_core& pool, bool waits = true) noexcept;
     ~use();
     use(const use&) = delete;
     use& operator=(const use&) = delete;
+    /// Is this thread within another operation of the same pool?
+    [[nodiscard]] bool nests() const noexcept;
 
    private:
+    friend class pool_core;
     pool_core& pool_;
-    const use* const outer_;
+    use* const outer_;
+    bool active_ = false;    // not within a callback
+    bool observes_ = false;  // within a callback of the observer, which is held shared
+  };
+  /// Around every call of the user's code: fork does not wait for it. Pre: nothing is half done.
+  class callback {
+   public:
+    explicit callback(bool observes = false) noexcept;
+    ~callback();
+    callback(const callback&) = delete;
+    callback& operator=(const callback&) = delete;
+
+   private:
+    use* const innermost_;
+    use* last_ = nullptr;  // outermost of the uses that are not active meanwhile
   };
   /// A tensor that was alive when the pool closed is gone.
   void forget_tensor() noexcept { uses_.fetch_sub(1, std::memory_order_acq_rel); }
+
+  // fork (fork.cpp). Called by process.cpp with the process mutex held.
+  void wait_until_idle() const noexcept;
+  void pause_caches() noexcept;
+  void resume_caches() noexcept;
+  void continue_in_child(bool has_barrier) noexcept;
+  [[nodiscard]] unsigned tag() const noexcept { return tag_; }
+  pool_core* next_in_process = nullptr;  // guarded by process_mutex
 
   // Allocation (allocate.cpp, obtain.cpp).
   [[nodiscard]] raw_tensor allocate(allocation_request request) noexcept;
@@ -159,7 +193,11 @@ class alignas(cache_line) pool_core {
   // Knowledge (knowledge.cpp).
   [[nodiscard]] bool read(tensor_id id, tensor_info& info) const noexcept;
   [[nodiscard]] result<tensor_id> find(const void* data) noexcept;
-  [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
+  [[nodiscard]] result<tensor_id> find(std::uint64_t key) noexcept;
+  [[nodiscard]] result<name_id> intern(std::string_view text) noexcept;
+  [[nodiscard]] std::string_view name(name_id id) noexcept;
+  [[nodiscard]] result<category> add_category(std::string_view text,
+                                              std::uint8_t priority) noexcept;
   /// Changes header bits of a live tensor: f(full header) -> full header. Makes the header full.
   template <class F>
   errc change_header(tensor_id id, F&& f) noexcept;
@@ -180,6 +218,7 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] trim_report trim(std::size_t keep_bytes) noexcept;
   void tick() noexcept;
   void thread_idle() noexcept;
+  [[nodiscard]] memory_info memory(const device_entry& of) noexcept;
   [[nodiscard]] result<prewarm_report> prewarm(const prewarm_plan& plan) noexcept;
   /// Null: the whole pool's.
   trim_report set_limits(device_entry* where, const memory_limits& limits) noexcept;
@@ -267,6 +306,22 @@ class alignas(cache_line) pool_core {
   void with_closed_gates(F&& f) noexcept;
   void open_gate(front_cache& cache) noexcept;
   void close_gate(front_cache& cache) noexcept;
+  static void wait_for_owner(front_cache& cache) noexcept;
+
+  // operations.cpp, fork.cpp, closing.cpp
+  struct own_uses {
+    std::uint64_t counted = 0;  // of uses_
+    unsigned observing = 0;
+  };
+  [[nodiscard]] own_uses uses_of_this_thread() const noexcept;
+  void leave(std::uint64_t what) noexcept;
+  void inherit(front_cache& cache) noexcept;
+  void detach_caches() noexcept;
+  void finish_close() noexcept;
+  [[nodiscard]] record* end_all() noexcept;
+  [[nodiscard]] bool forget_handle(record& slot, std::uint64_t id) noexcept;
+  template <class F>
+  void for_each_taken(F&& f) const noexcept;
 
   [[nodiscard]] tensor_id finish_free(record& slot, tensor_flags flags) noexcept;
   void rebin(lane& where, record& slot, std::uint64_t bytes) noexcept;
@@ -283,14 +338,12 @@ class alignas(cache_line) pool_core {
   }
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   void notify(bool allocated, tensor_id id) noexcept;
-  void destroy_if_last() noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
-    return !closed_.load(std::memory_order_relaxed) && observer_ == nullptr &&
-           options_.thread_cache_bytes != 0;
+    return !is_closed() && observer_ == nullptr && options_.thread_cache_bytes != 0;
   }
 
   const pool_options options_;
-  const bool fenced_;
+  bool fenced_;  // written by the only thread of a new child
   unsigned tag_ = 0;
   bool has_way_ = false;
   host host_{*this};
@@ -313,9 +366,21 @@ class alignas(cache_line) pool_core {
   std::atomic<bool> pointers_kept_{false};
   std::mutex pointers_mutex_;  // building the index
 
-  std::atomic<std::int64_t> uses_{1};  // the handle, slow operations, after closing: live tensors
-  std::atomic<bool> closed_{false};
-  std::atomic<bool> close_done_{false};
+  // uses_: what keeps this alive. After closing, tensors that are alive or whose handles are; slow
+  // operations, and of these those that are not in a callback; the pool's handle.
+  static constexpr std::uint64_t tensors_mask = (std::uint64_t{1} << 27) - 1;
+  static constexpr std::uint64_t one_operation = std::uint64_t{1} << 27;
+  static constexpr std::uint64_t one_active = std::uint64_t{1} << 45;
+  static constexpr std::uint64_t operations_mask = one_active - one_operation;
+  static constexpr std::uint64_t handle_bit = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t active_mask = handle_bit - one_active;
+  std::atomic<std::uint64_t> uses_{handle_bit};
+  // Of enum closing. Operations wait while reached < wanted; the last one closes that gap.
+  std::atomic<std::uint8_t> close_wanted_{0};  // raised with the process mutex held
+  std::atomic<std::uint8_t> close_reached_{0};
+  std::atomic<std::size_t> ended_{0};   // by force, not yet answered
+  std::atomic<bool> releasing_{false};  // force calls what adopted memory is released by
+  bool has_handles_ = true;
 
   budget reserved_;  // of all devices; claimed == sum of theirs
   event_log events_;
@@ -329,29 +394,6 @@ class alignas(cache_line) pool_core {
   std::atomic<bool> misuse_told_{false};
   std::array<std::atomic<std::uint64_t>, misuse_kind_count> misuses_by_kind_{};
 };
-
-template <class F>
-errc pool_core::change_header(tensor_id id, F&& f) noexcept {
-  record& r = slots.at(id.value());
-  std::uint64_t header = r.header.load(std::memory_order_acquire);
-  for (;;) {
-    if (!id || !slots.is_live(r, header, id.value())) {
-      return report(misuse_kind::stale_use, id);
-    }
-    const std::uint64_t full =
-        is_full(header) ? header
-                        : full_header(id.value(), 1, lifecycle::temporary, tensor_flags::none);
-    std::uint64_t wanted = full;
-    if (const errc why = f(wanted); why != errc::ok) {
-      return why;
-    }
-    if (wanted == header ||
-        r.header.compare_exchange_weak(header, wanted, std::memory_order_acq_rel,
-                                       std::memory_order_acquire)) {
-      return errc::ok;
-    }
-  }
-}
 
 }  // namespace detail
 }  // namespace v0

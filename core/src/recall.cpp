@@ -28,6 +28,19 @@ void pool_core::close_gate(front_cache& cache) noexcept {
   }
 }
 
+// Pre: its gate is closed, and the barrier was passed since.
+void pool_core::wait_for_owner(front_cache& cache) noexcept {
+  // seq_cst pairs with the owner's fenced entry; an owner is inside for nanoseconds unless it was
+  // preempted there, so yield after a short spin.
+  const std::atomic<std::uint32_t>& busy =
+      cache.home != nullptr ? cache.home->busy : cache.fenced_busy;
+  for (int spins = 0; busy.load(std::memory_order_seq_cst) != 0; ++spins) {
+    if (spins > 64) {
+      std::this_thread::yield();
+    }
+  }
+}
+
 std::size_t pool_core::recall(bool reserves_too) noexcept {
   {
     const std::lock_guard lock(registry_mutex_);
@@ -78,6 +91,7 @@ std::size_t pool_core::drain_ready(bool reserves_too) noexcept {
 }
 
 void pool_core::thread_idle() noexcept {
+  const use guard(*this);
   front_cache* const cache = find_this_thread(*this);
   if (cache == nullptr) {
     return;
@@ -89,12 +103,19 @@ void pool_core::thread_idle() noexcept {
 }
 
 void pool_core::set_observer(allocation_observer* observer) noexcept {
-  const std::lock_guard lock(registry_mutex_);
-  {
-    const std::unique_lock observer_lock(observer_mutex_);
-    observer_ = observer;
-    observed_.store(observer != nullptr, std::memory_order_release);
+  const use guard(*this);
+  std::unique_lock observer_lock(observer_mutex_, std::try_to_lock);
+  while (!observer_lock.owns_lock()) {
+    {
+      // The previous observer is in a call, which may last: fork need not wait for that.
+      const callback outside;
+      std::this_thread::yield();
+    }
+    (void)observer_lock.try_lock();
   }
+  const std::lock_guard lock(registry_mutex_);
+  observer_ = observer;
+  observed_.store(observer != nullptr, std::memory_order_release);
   with_closed_gates([](front_cache&) {});
 }
 
@@ -108,6 +129,7 @@ void pool_core::notify(bool allocated, tensor_id id) noexcept {
   }
   const std::shared_lock lock(observer_mutex_);
   if (observer_ != nullptr) {
+    const callback outside(true);
     if (allocated) {
       observer_->on_allocate(info);
     } else {
@@ -122,6 +144,7 @@ void pool_core::count_failure(const status& why) noexcept {
   if (observed_.load(std::memory_order_acquire)) {
     const std::shared_lock lock(observer_mutex_);
     if (observer_ != nullptr) {
+      const callback outside(true);
       observer_->on_failure(why);
     }
   }

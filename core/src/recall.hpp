@@ -6,8 +6,6 @@
 #include "asymmetric_barrier.hpp"
 #include "pool_core.hpp"
 
-#include <thread>
-
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
@@ -24,15 +22,7 @@ void pool_core::with_closed_gates(F&& f) noexcept {
     asymmetric_barrier();
   }
   for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
-    // seq_cst pairs with the owner's fenced entry; an owner is inside for nanoseconds unless it was
-    // preempted there, so yield after a short spin.
-    const std::atomic<std::uint32_t>& busy =
-        cache->home != nullptr ? cache->home->busy : cache->fenced_busy;
-    for (int spins = 0; busy.load(std::memory_order_seq_cst) != 0; ++spins) {
-      if (spins > 64) {
-        std::this_thread::yield();
-      }
-    }
+    wait_for_owner(*cache);
     f(*cache);
   }
   if (front_open()) {

@@ -85,7 +85,10 @@ struct alignas(64) cold_record {
   std::atomic<std::uint64_t> parent;  // id, of a slice
   void (*release)(void* data, std::size_t bytes, void* context);  // of adopted memory
   void* context;
+  std::atomic<std::uint64_t> ended;    // id of the tensor that a close by force ended, 0: none
+  std::atomic<std::uint32_t> handles;  // to it, not yet dropped
 };
+static_assert(sizeof(cold_record) == 64);
 
 /// The header after the tensor with this id ended.
 [[nodiscard]] constexpr std::uint64_t freed_header(std::uint64_t id) noexcept {

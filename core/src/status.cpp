@@ -80,7 +80,9 @@ out_of_memory::out_of_memory(const status& why, std::size_t limit, std::size_t r
   if (limit != SIZE_MAX) {
     std::snprintf(bound, sizeof bound, "limit %zu", limit);
   }
-  const char* const next = report_ == nullptr ? "" : report_->suggestion.c_str();
+  const char* const next = report_ != nullptr    ? report_->suggestion.c_str()
+                           : why.text != nullptr ? why.text
+                                                 : "";
   std::snprintf(text_, sizeof text_, "tidepool: %s: %zu bytes requested, %zu reserved, %s%s%s",
                 describe(why.code), why.requested, reserved, bound, *next == '\0' ? "" : "; ",
                 next);

@@ -5,7 +5,9 @@
 
 #include "address_space.hpp"
 #include "pool_core.hpp"
+#include "process.hpp"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,38 +32,58 @@ class thread_state {
   thread_state() noexcept = default;
   thread_state(const thread_state&) = delete;
   thread_state& operator=(const thread_state&) = delete;
-  ~thread_state();
+  ~thread_state() { end(); }
+  /// Gives all caches to their pools. From here on the thread works without.
+  void end() noexcept;
+  /// Sees to it that end is called.
+  void watch_thread() noexcept;
   std::vector<owned_cache> caches;
+
+ private:
+  bool watched_ = false;
 };
 
 constinit thread_local bool this_thread_ended = false;
 thread_local thread_state this_thread;
 
-thread_state::~thread_state() {
+// Destructors of pthread keys run after those of thread-local objects. Where one of them is the
+// thread's first use of a pool, nobody would destroy this_thread: a key of our own does. Its value
+// is set only while the destructor of this_thread is pending, which keeps a shared library loaded.
+struct end_key {
+  end_key() noexcept : made(::pthread_key_create(&key, [](void*) { this_thread.end(); }) == 0) {}
+  ::pthread_key_t key{};
+  const bool made;
+};
+const end_key& key_of_end() noexcept {
+  static const end_key only;
+  return only;
+}
+
+void thread_state::watch_thread() noexcept {
+  if (!watched_ && key_of_end().made) {
+    watched_ = ::pthread_setspecific(key_of_end().key, this) == 0;
+  }
+}
+
+void thread_state::end() noexcept {
   this_thread_ended = true;
+  if (watched_) {
+    watched_ = false;
+    (void)::pthread_setspecific(key_of_end().key, nullptr);
+  }
   for (const owned_cache& owned : caches) {
     const std::lock_guard lock(process_mutex());
     if (pool_core* const pool = owned.cache->owner.load(std::memory_order_relaxed)) {
       pool->unregister_cache(*owned.cache);
     }
   }
+  std::vector<owned_cache>().swap(caches);
 }
-
-struct pool_tags {
-  std::uint64_t used = 1;  // bit t: tag t; tag 0 is never given
-  unsigned serial = 0;
-};
-constinit std::mutex process_lock;
-constinit pool_tags tags;  // guarded by process_lock
 
 }  // namespace
 
 constinit sentinel_cache sentinel;
 constinit thread_local way_table this_thread_ways;
-
-std::mutex& process_mutex() noexcept {
-  return process_lock;
-}
 
 front_cache* find_this_thread(pool_core& pool) noexcept {
   if (this_thread_ended) {
@@ -104,6 +126,7 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
     } else {
       spare->cache = ::new (spare->memory.data()) front_cache;
     }
+    this_thread.watch_thread();
     front_cache& cache = *spare->cache;
     cache.lanes = pool.cached_lanes();
     cache.thread = static_cast<std::uint64_t>(::gettid());
@@ -112,27 +135,6 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
   } catch (const std::exception&) {
     return nullptr;
   }
-}
-
-unsigned acquire_pool_tag() noexcept {
-  const std::lock_guard lock(process_lock);
-  for (unsigned tag = 1; tag <= tag_mask; ++tag) {
-    if ((tags.used >> tag & 1) == 0) {
-      tags.used |= std::uint64_t{1} << tag;
-      return tag;
-    }
-  }
-  return 0;
-}
-
-void release_pool_tag(unsigned tag) noexcept {
-  const std::lock_guard lock(process_lock);
-  tags.used &= ~(std::uint64_t{1} << tag);
-}
-
-unsigned next_pool_serial() noexcept {
-  const std::lock_guard lock(process_lock);
-  return tags.serial++;
 }
 
 }  // namespace detail

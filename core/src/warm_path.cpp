@@ -205,6 +205,7 @@ void deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noex
 }
 
 void pool_core::arm_sample(front_cache& cache, std::uint32_t operations) noexcept {
+  const use guard(*this);
   const std::lock_guard lock(registry_mutex_);
   if (cache.owner.load(std::memory_order_relaxed) != this || !front_open()) {
     return;
@@ -217,6 +218,7 @@ pool_core::sample pool_core::take_sample(front_cache* cache) noexcept {
   if (cache == nullptr || cache->sampling == 0) {
     return sample::none;
   }
+  const use guard(*this);
   const bool now = --cache->sampling == 0;
   cache->sampling = 0;
   const std::lock_guard lock(registry_mutex_);

@@ -71,7 +71,7 @@ status memory_backend::prepare() noexcept {
               .native = error,
               .requested = smallest_arena_bytes,
               .where = options_.device,
-              .text = "no address space"};
+              .text = "no address space: raise the limit of addresses (ulimit -v)"};
     }
   }
   const unsigned node = options_.device.node();

@@ -21,7 +21,22 @@ inline namespace v0 {
 namespace cpu {
 
 namespace {
+
 constexpr int mpol_preferred = 1;  // of <linux/mempolicy.h>
+
+// How a filter of system calls (seccomp) says no, as against the kernel's own refusals.
+bool is_filtered(int error) noexcept {
+  return error == EPERM || error == ENOSYS;
+}
+
+// New pages in the same place: zero, usable, and costing nothing until touched. Advice about huge
+// pages and NUMA nodes is lost, which is why it is the second choice.
+int replace(void* data, std::size_t bytes) noexcept {
+  void* const made = ::mmap(data, bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  return made == MAP_FAILED ? errno : 0;
+}
+
 }  // namespace
 
 int os_memory::refuse(system_call /*what*/) noexcept {
@@ -82,13 +97,11 @@ int os_memory::commit(void* data, std::size_t bytes) noexcept {
   if (const int refused = begin(system_call::commit); refused != 0) {
     return refused;
   }
-  return ::mprotect(data, bytes, PROT_READ | PROT_WRITE) == 0 ? 0 : errno;
+  const int error = ::mprotect(data, bytes, PROT_READ | PROT_WRITE) == 0 ? 0 : errno;
+  return is_filtered(error) ? replace(data, bytes) : error;
 }
 
-int os_memory::advise(system_call what, void* data, std::size_t bytes, int advice) noexcept {
-  if (const int refused = begin(what); refused != 0) {
-    return refused;
-  }
+int os_memory::advise(void* data, std::size_t bytes, int advice) noexcept {
   for (int attempt = 0; attempt != 16; ++attempt) {
     if (::madvise(data, bytes, advice) == 0) {
       return 0;
@@ -101,15 +114,26 @@ int os_memory::advise(system_call what, void* data, std::size_t bytes, int advic
 }
 
 int os_memory::discard(void* data, std::size_t bytes) noexcept {
-  return advise(system_call::discard, data, bytes, MADV_DONTNEED);
+  if (const int refused = begin(system_call::discard); refused != 0) {
+    return refused;
+  }
+  const int error = advise(data, bytes, MADV_DONTNEED);
+  return is_filtered(error) ? replace(data, bytes) : error;
 }
 
 int os_memory::populate(void* data, std::size_t bytes) noexcept {
-  return advise(system_call::populate, data, bytes, MADV_POPULATE_WRITE);
+  if (const int refused = begin(system_call::populate); refused != 0) {
+    return refused;
+  }
+  const int error = advise(data, bytes, MADV_POPULATE_WRITE);
+  return is_filtered(error) ? EINVAL : error;
 }
 
 int os_memory::advise_huge(void* data, std::size_t bytes, bool huge) noexcept {
-  return advise(system_call::advise, data, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  if (const int refused = begin(system_call::advise); refused != 0) {
+    return refused;
+  }
+  return advise(data, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 int os_memory::bind(void* data, std::size_t bytes, unsigned node) noexcept {

@@ -2,7 +2,8 @@
 //
 // os_memory: the one place through which the CPU backend asks the system for anything. It reserves
 // address space, makes it usable, gives pages back and counts every call; it decides nothing. A
-// test derives from it and refuses the n-th call. Thread-safe.
+// test derives from it and refuses the n-th call. Where a filter of system calls (seccomp) refuses
+// mprotect or madvise, mapping anew does the same. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -48,7 +49,7 @@ class os_memory {
   [[nodiscard]] int commit(void* data, std::size_t bytes) noexcept;
   /// The pages read as zero afterwards and cost nothing until touched.
   [[nodiscard]] int discard(void* data, std::size_t bytes) noexcept;
-  /// EINVAL: the kernel is older than 5.14.
+  /// EINVAL: the kernel is older than 5.14, or a filter of system calls refuses advice.
   [[nodiscard]] int populate(void* data, std::size_t bytes) noexcept;
   [[nodiscard]] int advise_huge(void* data, std::size_t bytes, bool huge) noexcept;
   [[nodiscard]] int bind(void* data, std::size_t bytes, unsigned node) noexcept;
@@ -72,7 +73,7 @@ class os_memory {
  private:
   [[nodiscard]] int begin(system_call what) noexcept;
   [[nodiscard]] mapping map(std::size_t bytes) noexcept;
-  [[nodiscard]] int advise(system_call what, void* data, std::size_t bytes, int advice) noexcept;
+  [[nodiscard]] static int advise(void* data, std::size_t bytes, int advice) noexcept;
 
   std::atomic<std::uint64_t> calls_{0};
 };

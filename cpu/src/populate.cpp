@@ -5,6 +5,8 @@
 // that belong to the caller; the helpers end before the call does.
 #include "populate.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -109,11 +111,15 @@ std::size_t populate_blocks(os_memory& os, std::span<const block> blocks,
     }
   }
   done.fetch_add(work(os, pieces), std::memory_order_relaxed);
+  // Joining is a point of cancellation, which no noexcept function may be.
+  int cancellable = 0;
+  static_cast<void>(::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable));
   for (std::thread& helper : helpers) {
     if (helper.joinable()) {
       helper.join();
     }
   }
+  static_cast<void>(::pthread_setcancelstate(cancellable, nullptr));
   return done.load(std::memory_order_relaxed);
 }
 

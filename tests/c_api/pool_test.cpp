@@ -189,6 +189,33 @@ TEST_F(CApiPool, AClosedPoolFreesAndAllocatesNothing) {
   free(made.id);
 }
 
+TEST_F(CApiPool, ForceEndsWhatIsAlive) {
+  const tidepool_tensor made = allocate(64);
+  std::size_t ended = 0;
+  EXPECT_EQ(tidepool_pool_force_close(nullptr, &ended), TIDEPOOL_INVALID_ARGUMENT);
+  ASSERT_EQ(tidepool_pool_close(pool, nullptr), TIDEPOOL_OK);
+  ASSERT_EQ(tidepool_pool_force_close(pool, &ended), TIDEPOOL_OK);
+  EXPECT_EQ(ended, 1U);
+  EXPECT_EQ(tidepool_deallocate(pool, made.id), TIDEPOOL_CLOSED);
+  ASSERT_EQ(tidepool_pool_force_close(pool, &ended), TIDEPOOL_OK);
+  EXPECT_EQ(ended, 0U);
+  ASSERT_EQ(tidepool_pool_force_close(pool, nullptr), TIDEPOOL_OK);
+}
+
+// Ids are numbers: pools whose ids nobody frees any more leave nothing behind, not even a tag.
+TEST(CApiPoolByForce, LeavesNothingBehind) {
+  for (int i = 0; i < 100; ++i) {
+    tidepool_backend* backend = nullptr;
+    ASSERT_EQ(tidepool_cpu_backend_create(nullptr, &backend), TIDEPOOL_OK);
+    tidepool_pool* made = nullptr;
+    ASSERT_EQ(tidepool_pool_create(&backend, 1, nullptr, &made), TIDEPOOL_OK) << i;
+    tidepool_tensor kept{};
+    ASSERT_EQ(tidepool_allocate(made, 64, tidepool_device_cpu(), nullptr, &kept), TIDEPOOL_OK);
+    ASSERT_EQ(tidepool_pool_force_close(made, nullptr), TIDEPOOL_OK);
+    tidepool_pool_destroy(made);
+  }
+}
+
 TEST_F(CApiPool, DevicesAndMemoryAreDescribed) {
   EXPECT_EQ(tidepool_device_count(pool), 1U);
   auto description = sized<tidepool_device_description>();

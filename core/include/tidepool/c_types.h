@@ -117,7 +117,7 @@ enum {
   TIDEPOOL_MISUSE_STALE_USE = 2,    // use of an id after its tensor was freed
   TIDEPOOL_MISUSE_RACING_FREE = 3,  // two threads freed one tensor at the same time
   TIDEPOOL_MISUSE_UNBALANCED = 4,   // unpin without pin
-  TIDEPOOL_MISUSE_AFTER_CLOSE = 5   // allocation from a closed pool
+  TIDEPOOL_MISUSE_AFTER_CLOSE = 5   // allocation from a closed pool, or free of what force ended
 };
 // NOLINTEND(readability-identifier-naming)
 

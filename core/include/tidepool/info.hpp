@@ -59,7 +59,7 @@ enum class misuse_kind : std::uint8_t {
   stale_use = 2,    ///< use of an id after its tensor was freed
   racing_free = 3,  ///< two threads freed one tensor at the same time, found afterwards
   unbalanced = 4,   ///< unpin without pin, release without reference
-  after_close = 5,  ///< allocation from a closed pool
+  after_close = 5,  ///< allocation from a closed pool, free of what force ended
 };
 inline constexpr unsigned misuse_kind_count = 6;
 

@@ -64,6 +64,16 @@ using misuse_handler = void (*)(const misuse_report& report, void* context);
 using placement_policy = device (*)(std::size_t bytes, const allocation_options& options,
                                     void* context);
 
+/// What becomes of live tensors when a pool is closed.
+enum class close_mode : std::uint8_t {
+  orderly,  ///< they stay, and their memory with them until they are freed
+  /// They end at once, whatever their references: blocks go back to the backends, release callbacks
+  /// are called once, ids are stale; later frees, also by a tensor's destructor, are reported as
+  /// misuse_kind::after_close. The pool's records, no tensor memory, stay until all handles are
+  /// gone. Pre: nobody touches the data any more.
+  force,
+};
+
 /// How a pool is set up. All byte figures may be 0 only where said.
 struct pool_options {
   /// Upper bound of reserved bytes of each device, caches included. SIZE_MAX: none. limits.hpp says

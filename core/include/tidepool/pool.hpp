@@ -230,8 +230,11 @@ class TIDEPOOL_EXPORT pool {
   /// Null detaches. After the call returns no further call into the previous observer begins.
   void set_observer(allocation_observer* observer) noexcept;
   /// Ends allocation; frees still work. Gives all free memory back. Answers the number of live
-  /// tensors. Waits for operations of other threads; not to be called from a callback of this pool.
-  std::size_t close() noexcept;
+  /// tensors, with close_mode::force of those that it ended. Waits for operations of other threads.
+  /// Within a callback of this pool it answers the tensors alive and waits for nothing: the last
+  /// operation under way, often the one around the callback, then closes. Idempotent; force may
+  /// follow. Cost: a look at every slot ever used.
+  std::size_t close(close_mode how = close_mode::orderly) noexcept;
   /// Walks the pool's and the backends' structures: null, or the first broken invariant in words.
   /// For tests; stops every cache meanwhile.
   [[nodiscard]] const char* check_invariants() const noexcept;
