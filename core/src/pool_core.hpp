@@ -360,7 +360,7 @@ class alignas(cache_line) pool_core {
   // Of enum closing. Operations wait while reached < wanted; the last one closes that gap.
   std::atomic<std::uint8_t> close_wanted_{0};  // raised with the process mutex held
   std::atomic<std::uint8_t> close_reached_{0};
-  std::atomic<std::size_t> ended_{0};  // by force, not yet answered
+  std::atomic<std::size_t> ended_{0};   // by force, not yet answered
   std::atomic<bool> releasing_{false};  // force calls what adopted memory is released by
   bool has_handles_ = true;
 

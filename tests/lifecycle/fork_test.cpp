@@ -187,7 +187,7 @@ struct forking_observer final : allocation_observer {
   void on_allocate(const tensor_info&) noexcept override { fork_once(); }
   void on_free(const tensor_info&) noexcept override { fork_once(); }
   void fork_once() noexcept {
-    if (armed.exchange(false)) {
+    if (std::this_thread::get_id() == forks && armed.exchange(false)) {
       const pid_t child = ::fork();
       in_the_child = child == 0;
       if (in_the_child) {
@@ -197,6 +197,7 @@ struct forking_observer final : allocation_observer {
       }
     }
   }
+  const std::thread::id forks = std::this_thread::get_id();
   std::atomic<bool> armed{false};
   bool in_the_child = false;
   int seen = -1;
