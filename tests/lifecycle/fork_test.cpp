@@ -147,7 +147,8 @@ TEST(Fork, TheParentGoesOnAsBefore) {
   const statistics s = p.statistics();
   EXPECT_EQ(s.total.live, 0U);
   EXPECT_EQ(imbalance(p), nullptr);
-  const std::uint64_t hits = s.total.front_hits;
+  p.allocate(640).reset();  // the last trim may have taken what was ready
+  const std::uint64_t hits = p.statistics().total.front_hits;
   p.allocate(640).reset();
   EXPECT_EQ(p.statistics().total.front_hits, hits + 1);  // the gate is open again
   EXPECT_EQ(p.trim().reserved_bytes, 0U);
