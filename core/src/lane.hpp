@@ -30,8 +30,9 @@ struct device_entry {
   std::size_t limit = SIZE_MAX;
   std::atomic<std::size_t> claimed{0};
   std::atomic<std::size_t> peak_claimed{0};
-  std::atomic<std::size_t> ready_bytes{0};   // in ready lists
-  std::atomic<std::uint64_t> live_bytes{0};  // requested, as published by threads
+  std::atomic<std::size_t> ready_bytes{0};        // in ready lists
+  std::atomic<std::size_t> quarantined_bytes{0};  // freed, kept back by a debug mode
+  std::atomic<std::uint64_t> live_bytes{0};       // requested, as published by threads
   std::atomic<std::uint64_t> peak_live{0};
 
   [[nodiscard]] bool claim(std::size_t bytes) noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Making and ending a pool; caches that come and go.
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "recall.hpp"
 #include "thread_caches.hpp"
@@ -80,6 +81,9 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
   if (options.max_cached_lanes > most_cached_lanes) {
     return invalid("max_cached_lanes must be at most 16");
   }
+  if (options.debug.call_site_frames > debug_options::most_call_site_frames) {
+    return invalid("call_site_frames must be at most 16");
+  }
   try {
     // The destructor is private: no unique_ptr without a deleter of our own.
     const auto destroy = [](pool_core* core) { delete core; };
@@ -96,6 +100,12 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     const std::uint32_t first_generation = 1 + (serial * 2654435761U) % (1U << 24);
     if (!core->slots.open(options.max_tensors, core->tag_, first_generation)) {
       return status{.code = errc::out_of_memory, .text = "no address space for records"};
+    }
+    if (const debug_options modes = with_environment(options.debug); modes.any()) {
+      core->debug_ = std::make_unique<debug_layer>(modes, core->slots);
+      if (!core->debug_->open()) {
+        return status{.code = errc::out_of_memory, .text = "no address space for debug records"};
+      }
     }
     for (const std::unique_ptr<backend>& source : core->backends_) {
       if (source == nullptr || source->devices().empty()) {
@@ -217,6 +227,9 @@ std::size_t pool_core::close() noexcept {
   }
   close_done_.store(true, std::memory_order_release);
   close_done_.notify_all();
+  if (debug_ != nullptr) {
+    finish_close();
+  }
   return static_cast<std::size_t>(live);
 }
 

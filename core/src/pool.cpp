@@ -279,6 +279,18 @@ std::size_t pool::close() noexcept {
   return core_->close();
 }
 
+std::size_t pool::check_memory() noexcept {
+  return core_->check_memory();
+}
+
+leak_report pool::leaks() const {
+  return core_->leaks();
+}
+
+tidepool::debug_counts pool::debug_counts() const noexcept {
+  return core_->debug_counts();
+}
+
 const char* pool::check_invariants() const noexcept {
   return core_->check_invariants();
 }

@@ -29,6 +29,9 @@ void pool_core::close_gate(front_cache& cache) noexcept {
 }
 
 void pool_core::recall(bool reserves_too) noexcept {
+  if (debug_ != nullptr) [[unlikely]] {
+    shrink_quarantine(0);
+  }
   {
     const std::lock_guard lock(registry_mutex_);
     recalls_.fetch_add(1, std::memory_order_relaxed);
