@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 
@@ -62,6 +63,12 @@ class mapped_file {
   std::size_t bytes_ = 0;
 };
 
+[[nodiscard]] std::string path_of_program() {
+  std::array<char, 4096> path;
+  const ssize_t length = ::readlink("/proc/self/exe", path.data(), path.size());
+  return length <= 0 ? std::string() : std::string(path.data(), static_cast<std::size_t>(length));
+}
+
 struct function {
   std::uint64_t begin;
   std::uint64_t bytes;
@@ -72,8 +79,8 @@ struct function {
 
 class symbol_finder::module {
  public:
-  module(const dl_phdr_info& about, std::string path) :base_(about.dlpi_addr),
-      path_(std::move(path)) {
+  module(const dl_phdr_info& about, std::string path, bool program) :base_(about.dlpi_addr),
+      path_(std::move(path)), program_(program) {
     for (int i = 0; i < about.dlpi_phnum; ++i) {
       const ElfW(Phdr)& segment = about.dlpi_phdr[i];
       if (segment.p_type == PT_LOAD) {
@@ -97,12 +104,11 @@ class symbol_finder::module {
     if (above != functions_.begin()) {
       const function& found = *--above;
       if (at - found.begin < found.bytes) {
-        return {found.name, at - found.begin, path_};
+        return {found.name, at - found.begin, path_, program_};
       }
     }
-    return {{}, at, path_};
+    return {{}, at, path_, program_};
   }
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
  private:
   void read_functions() {
@@ -139,6 +145,7 @@ class symbol_finder::module {
   std::uint64_t begin_ = UINT64_MAX;
   std::uint64_t end_ = 0;
   std::string path_;
+  bool program_;
   std::unique_ptr<mapped_file> file_;  // null: not looked at yet
   std::vector<function> functions_;    // by begin
 };
@@ -151,8 +158,8 @@ void symbol_finder::read_modules() {
     auto& modules = *static_cast<std::vector<std::unique_ptr<module>>*>(context);
     const bool program = about->dlpi_name == nullptr || about->dlpi_name[0] == '\0';
     try {
-      modules.push_back(
-          std::make_unique<module>(*about, program ? "/proc/self/exe" : about->dlpi_name));
+      modules.push_back(std::make_unique<module>(
+          *about, program ? path_of_program() : about->dlpi_name, program));
     } catch (const std::exception&) {
       return 1;  // no exception may pass through the C library
     }
@@ -181,7 +188,6 @@ std::size_t symbol_finder::count_own(std::span<void* const> call_site) {
   // its path: all of it is ours.
   static const char here = 0;
   const symbol self = find(&here);
-  const bool shared = self.module != "/proc/self/exe";
   std::size_t own = 0;
   for (; own < call_site.size(); ++own) {
     const symbol caller = find(static_cast<const char*>(call_site[own]) - 1);
@@ -193,7 +199,7 @@ std::size_t symbol_finder::count_own(std::span<void* const> call_site) {
       }
     }
     const bool named = name.starts_with("8tidepool2v0") || name.starts_with("tidepool_");
-    if (!named && !(shared && caller.module == self.module)) {
+    if (!named && (self.in_program || caller.module != self.module)) {
       break;
     }
   }
