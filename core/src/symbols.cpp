@@ -77,10 +77,10 @@ struct function {
 
 }  // namespace
 
-class symbol_finder::module {
+class symbol_finder::loaded_file {
  public:
-  module(const dl_phdr_info& about, std::string path, bool program) :base_(about.dlpi_addr),
-      path_(std::move(path)), program_(program) {
+  loaded_file(const dl_phdr_info& about, std::string path, bool program)
+      : base_(about.dlpi_addr), path_(std::move(path)), program_(program) {
     for (int i = 0; i < about.dlpi_phnum; ++i) {
       const ElfW(Phdr)& segment = about.dlpi_phdr[i];
       if (segment.p_type == PT_LOAD) {
@@ -155,10 +155,10 @@ symbol_finder::~symbol_finder() = default;
 
 void symbol_finder::read_modules() {
   const auto add = [](dl_phdr_info* about, std::size_t, void* context) {
-    auto& modules = *static_cast<std::vector<std::unique_ptr<module>>*>(context);
+    auto& modules = *static_cast<std::vector<std::unique_ptr<loaded_file>>*>(context);
     const bool program = about->dlpi_name == nullptr || about->dlpi_name[0] == '\0';
     try {
-      modules.push_back(std::make_unique<module>(
+      modules.push_back(std::make_unique<loaded_file>(
           *about, program ? path_of_program() : about->dlpi_name, program));
     } catch (const std::exception&) {
       return 1;  // no exception may pass through the C library
@@ -175,7 +175,7 @@ symbol symbol_finder::find(const void* address) {
   if (!read_) {
     read_modules();
   }
-  for (const std::unique_ptr<module>& one : modules_) {
+  for (const std::unique_ptr<loaded_file>& one : modules_) {
     if (one->holds(at)) {
       return one->find(at);
     }

@@ -40,9 +40,9 @@ class symbol_finder {
   [[nodiscard]] std::size_t count_own(std::span<void* const> call_site);
 
  private:
-  class module;
+  class loaded_file;
   void read_modules();
-  std::vector<std::unique_ptr<module>> modules_;
+  std::vector<std::unique_ptr<loaded_file>> modules_;
   bool read_ = false;
 };
 
