@@ -114,6 +114,11 @@ static_assert(to_c(lifecycle::automatic) == TIDEPOOL_LIFECYCLE_AUTOMATIC);
 [[nodiscard]] tidepool_allocation_options to_c(const allocation_options& options) noexcept;
 [[nodiscard]] tidepool_tensor_info to_c(const tensor_info& info) noexcept;
 
+// c_api_debug.cpp; the context is the pool's handle.
+void call_misuse_handler(const misuse_report& report, void* context);
+[[nodiscard]] bool has_valid_debug_modes(const tidepool_pool_options& options) noexcept;
+[[nodiscard]] debug_options debug_options_of(tidepool_pool& handle) noexcept;
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tidepool
