@@ -121,7 +121,7 @@ BENCHMARK(pair_threads_tidepool)->Arg(65536)->Arg(16 << 20)->ThreadRange(1, 2)->
 void pair_threads_malloc(State& state) {
   const auto bytes = static_cast<std::size_t>(state.range(0));
   for (auto _ : state) {
-    void* data = std::malloc(bytes);
+    void* const data = std::malloc(bytes);
     benchmark::DoNotOptimize(data);
     std::free(data);
   }

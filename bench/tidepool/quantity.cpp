@@ -80,13 +80,22 @@ std::optional<device> parse_device(std::string_view text) noexcept {
     return std::nullopt;
   }
   const std::string_view kind = text.substr(0, colon);
-  const std::optional<std::uint16_t> number =
-      parse_number(text.substr(colon + 1), kind == "cpu" ? 254 : 65535);
+  std::string_view rest = text.substr(colon + 1);
+  // As the pool writes nodes in statistics and messages.
+  const bool says_node = rest.substr(0, 4) == "node";
+  if (says_node) {
+    rest.remove_prefix(4);
+  }
+  const bool is_node = says_node || kind == "cpu";
+  const std::optional<std::uint16_t> number = parse_number(rest, is_node ? 254 : 65535);
   if (!number) {
     return std::nullopt;
   }
-  if (kind == "cpu") {
-    return device::cpu(static_cast<std::uint8_t>(*number));
+  if (is_node) {
+    const auto node = static_cast<std::uint8_t>(*number);
+    return kind == "cpu"      ? std::optional(device::cpu(node))
+           : kind == "pinned" ? std::optional(device::pinned(node))
+                              : std::nullopt;
   }
   if (kind == "cuda") {
     return device::cuda(*number);
@@ -107,9 +116,14 @@ std::string device_text(device where) {
   case device_kind::cuda:
     return "cuda:" + std::to_string(where.ordinal());
   case device_kind::pinned:
-    return "pinned:" + std::to_string(where.ordinal());
+    return where.node() == device::any_node ? "pinned:" + std::to_string(where.ordinal())
+                                            : "pinned:node" + std::to_string(where.node());
   case device_kind::managed:
     return "managed:" + std::to_string(where.ordinal());
+  case device_kind::user:
+    return "user:" + std::to_string(where.ordinal());
+  case device_kind::automatic:
+    return "automatic";
   default:
     return "kind " + std::to_string(static_cast<int>(where.kind())) + ":" +
            std::to_string(where.ordinal());

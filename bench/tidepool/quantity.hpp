@@ -17,7 +17,8 @@ namespace tidepool::bench {
 /// 1024s; KB, MB, ... in 1000s. Upper and lower case are the same. Overflow is not understood.
 [[nodiscard]] std::optional<std::uint64_t> parse_bytes(std::string_view text) noexcept;
 
-/// "cpu", "cpu:<node>", "cuda:<n>", "pinned:<gpu>", "managed:<gpu>".
+/// "cpu", "cpu:<node>" or "cpu:node<node>", "cuda:<n>", "pinned:<gpu>", "pinned:node<node>",
+/// "managed:<gpu>": places a trace can be replayed on. "automatic" is none.
 [[nodiscard]] std::optional<device> parse_device(std::string_view text) noexcept;
 [[nodiscard]] std::string device_text(device where);
 

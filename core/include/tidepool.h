@@ -190,7 +190,19 @@ TIDEPOOL_EXPORT tidepool_status tidepool_trim(tidepool_pool* pool, tidepool_devi
                                               size_t keep_bytes, tidepool_trim_report* report);
 TIDEPOOL_EXPORT tidepool_status tidepool_trim_all(tidepool_pool* pool, size_t keep_bytes,
                                                   tidepool_trim_report* report);
-// Lets backends give back what stayed free for long. For an idle moment.
+// Limits of one device, or with tidepool_device_automatic() of all together. Lower ones than what
+// is reserved: free memory is given back at once, and growth fails until live tensors end. Errors:
+// unknown_device, invalid_argument.
+TIDEPOOL_EXPORT tidepool_status tidepool_set_limits(tidepool_pool* pool, tidepool_device where,
+                                                    const tidepool_limits* limits,
+                                                    tidepool_trim_report* report);
+// Pre: out->size is set. Errors: unknown_device.
+TIDEPOOL_EXPORT tidepool_status tidepool_limits_read(const tidepool_pool* pool,
+                                                     tidepool_device where, tidepool_limits* out);
+// The peaks in statistics and reports count from now on.
+TIDEPOOL_EXPORT tidepool_status tidepool_reset_peaks(tidepool_pool* pool);
+// Gives back what stayed free for long, the caches of threads that did nothing since the last tick
+// included. For an idle moment.
 TIDEPOOL_EXPORT tidepool_status tidepool_tick(tidepool_pool* pool);
 // Gives the calling thread's ready blocks to the others.
 TIDEPOOL_EXPORT tidepool_status tidepool_thread_idle(tidepool_pool* pool);
@@ -215,6 +227,10 @@ TIDEPOOL_EXPORT tidepool_status tidepool_statistics_read(tidepool_pool* pool, ti
 // size is 0. Two calls are two moments: the second may need more.
 TIDEPOOL_EXPORT size_t tidepool_statistics_text(tidepool_pool* pool, char* buffer, size_t size);
 TIDEPOOL_EXPORT size_t tidepool_statistics_json(tidepool_pool* pool, char* buffer, size_t size);
+// Where the memory is, who holds it, what happened last and what to do about the last failure; as
+// the two above. Cost: reads the record of every tensor.
+TIDEPOOL_EXPORT size_t tidepool_report_text(tidepool_pool* pool, char* buffer, size_t size);
+TIDEPOOL_EXPORT size_t tidepool_report_json(tidepool_pool* pool, char* buffer, size_t size);
 // Copies the callbacks; NULL detaches. After the call returns no further call into the previous
 // observer begins. Errors: invalid_argument, out_of_memory.
 TIDEPOOL_EXPORT tidepool_status tidepool_set_observer(tidepool_pool* pool,

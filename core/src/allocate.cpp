@@ -9,6 +9,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <memory>
+#include <new>
+#include <utility>
 
 namespace tidepool {
 inline namespace v0 {
@@ -243,9 +246,16 @@ status pool_core::last_failure_on(device where, std::size_t bytes, errc code) co
 void throw_failure(pool_core* core, raw_tensor failed, std::size_t bytes, device where) {
   const status why = failure_status(core, failed, bytes, where);
   if (why.code == errc::out_of_memory || why.code == errc::over_budget) {
+    std::shared_ptr<const pool_report> report;
+    try {
+      report = std::make_shared<const pool_report>(
+          core->report(where.kind() == device_kind::automatic ? status{} : why));
+    } catch (const std::bad_alloc&) {
+      // Then without: the numbers below need no memory.
+    }
     const device_entry* const entry = core->find_device(where);
-    throw out_of_memory(why, entry == nullptr ? SIZE_MAX : entry->limit,
-                        entry == nullptr ? 0 : entry->claimed.load(std::memory_order_relaxed));
+    throw out_of_memory(why, entry == nullptr ? SIZE_MAX : entry->reserved.limits().hard,
+                        entry == nullptr ? 0 : entry->reserved.claimed(), std::move(report));
   }
   throw error(why);
 }

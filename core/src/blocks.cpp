@@ -74,8 +74,10 @@ void pool_core::unbind(record& slot) noexcept {
   slots.release(slot);
 }
 
-void pool_core::give_to_backend(lane& where, record* list) noexcept {
+// Answers the bytes given.
+std::size_t pool_core::give_to_backend(lane& where, record* list) noexcept {
   std::array<block, 64> batch;
+  std::size_t bytes = 0;
   while (list != nullptr) {
     std::size_t n = 0;
     std::array<record*, batch.size()> taken;
@@ -92,12 +94,14 @@ void pool_core::give_to_backend(lane& where, record* list) noexcept {
       }
       taken[n] = &r;
       batch[n++] = held;
+      bytes += held.bytes;
     }
     for (std::size_t i = 0; i < n; ++i) {
       unbind(*taken[i]);
     }
     where.device->source->take_back(where.device->where, std::span(batch).first(n), where.stream);
   }
+  return bytes;
 }
 
 // Blocks kept in a ready list without being asked to.
@@ -122,7 +126,7 @@ void pool_core::give_back(lane& where, unsigned size_class,
   std::size_t keep = ready > options_.ready_bytes ? 0 : ready_limit(size_class);
   keep = std::max(keep, list.reserve_count());
   if (record* const above = list.take_above(keep)) {
-    give_to_backend(where, above);
+    (void)give_to_backend(where, above);
   }
 }
 
@@ -169,7 +173,7 @@ void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes,
 // from the thread's richest class of its kind. Sum over classes of limit * size <= budget, or one
 // block alone above 1 MiB.
 void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept {
-  if (where.number >= options_.max_cached_lanes) {
+  if (where.number >= options_.max_cached_lanes || climbing_.load(std::memory_order_relaxed) != 0) {
     return;
   }
   const std::size_t size = size_of_class(size_class);
@@ -337,7 +341,7 @@ void pool_core::keep_centrally(lane& where, record& slot) noexcept {
     set_next(slot, nullptr);
     where.device->ready_bytes.fetch_add(slot.capacity.load(std::memory_order_relaxed),
                                         std::memory_order_relaxed);
-    give_to_backend(where, self);
+    (void)give_to_backend(where, self);
   } else {
     give_back(where, slot.size_class.load(std::memory_order_relaxed), std::span(&self, 1));
   }

@@ -96,6 +96,24 @@ device call_placement(std::size_t bytes, const allocation_options& options, void
   return device::from_bits(callbacks.placement(bytes, &seen, callbacks.placement_context));
 }
 
+std::size_t call_reclaim_handler(const reclaim_request& request, void* context) {
+  const tidepool_pool_options& options = static_cast<tidepool_pool*>(context)->options;
+  std::array<tidepool_tensor_info, 64> candidates;
+  const std::size_t count = std::min(candidates.size(), request.candidates.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    candidates[i] = to_c(request.candidates[i]);
+  }
+  const tidepool_reclaim_request seen{.size = sizeof(tidepool_reclaim_request),
+                                      .bytes = request.bytes,
+                                      .candidates = candidates.data(),
+                                      .candidate_count = count,
+                                      .where = request.where.bits(),
+                                      .why = static_cast<std::uint32_t>(request.why),
+                                      .round = request.round,
+                                      .reserved = 0};
+  return options.reclaim(&seen, options.reclaim_context);
+}
+
 [[nodiscard]] std::size_t figure(std::size_t from_c, std::size_t otherwise) noexcept {
   return from_c == 0 ? otherwise : from_c == TIDEPOOL_NOTHING ? 0 : from_c;
 }
@@ -105,6 +123,12 @@ device call_placement(std::size_t bytes, const allocation_options& options, void
   const pool_options defaults;
   return {
       .limit_bytes = figure(from.limit_bytes, defaults.limit_bytes),
+      .soft_limit_bytes = figure(from.soft_limit_bytes, defaults.soft_limit_bytes),
+      .total_limit_bytes = figure(from.total_limit_bytes, defaults.total_limit_bytes),
+      .total_soft_limit_bytes =
+          figure(from.total_soft_limit_bytes, defaults.total_soft_limit_bytes),
+      .reclaim = from.reclaim == nullptr ? nullptr : call_reclaim_handler,
+      .reclaim_context = &handle,
       .minimum_alignment = figure(from.minimum_alignment, defaults.minimum_alignment),
       .thread_cache_bytes = figure(from.thread_cache_bytes, defaults.thread_cache_bytes),
       .total_cache_bytes = figure(from.total_cache_bytes, defaults.total_cache_bytes),

@@ -113,6 +113,28 @@ static_assert(to_c(lifecycle::automatic) == TIDEPOOL_LIFECYCLE_AUTOMATIC);
 }
 [[nodiscard]] tidepool_allocation_options to_c(const allocation_options& options) noexcept;
 [[nodiscard]] tidepool_tensor_info to_c(const tensor_info& info) noexcept;
+[[nodiscard]] tidepool_trim_report to_c(const trim_report& report) noexcept;
+
+// A report is optional; if it is there, it can be written.
+template <class T>
+[[nodiscard]] bool is_writable_if_any(const T* report) noexcept {
+  return report == nullptr || is_writable(report);
+}
+/// As snprintf: what `make` answers. make() may throw.
+template <class F>
+[[nodiscard]] std::size_t write_made_text(const tidepool_pool* pool, char* buffer, std::size_t size,
+                                          F&& make) noexcept {
+  if (pool == nullptr || (buffer == nullptr && size != 0)) {
+    (void)null_argument();
+    return 0;
+  }
+  try {
+    return write_text(make(), buffer, size);
+  } catch (const std::exception&) {
+    (void)fail(errc::out_of_memory, "writing a text");
+    return 0;
+  }
+}
 
 // c_api_debug.cpp; the context is the pool's handle.
 void call_misuse_handler(const misuse_report& report, void* context);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C interface: streams, memory as a whole, statistics.
+// The C interface: streams, prewarming, statistics. Limits and trim are in c_api_limits.cpp.
 #include "c_api.hpp"
 #include <tidepool/pool.hpp>
 
@@ -10,19 +10,6 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 namespace {
-
-// A report is optional; if it is there, it can be written.
-template <class T>
-[[nodiscard]] bool is_writable_if_any(const T* report) noexcept {
-  return report == nullptr || is_writable(report);
-}
-
-[[nodiscard]] tidepool_trim_report report_of(const trim_report& report) noexcept {
-  return {.size = sizeof(tidepool_trim_report),
-          .released_bytes = report.released_bytes,
-          .reserved_bytes = report.reserved_bytes,
-          .in_use_bytes = report.in_use_bytes};
-}
 
 [[nodiscard]] tidepool_status prewarm(pool_core& core, const prewarm_plan& plan,
                                       tidepool_prewarm_report* report) noexcept {
@@ -53,21 +40,6 @@ void add(tidepool_statistics& sum, const device_statistics& of) noexcept {
   sum.live_bytes += of.live_bytes;
   sum.cached_bytes += of.cached_bytes;
   sum.system_calls += of.system_calls;
-}
-
-// As snprintf: the text of the pool's statistics.
-[[nodiscard]] std::size_t write_statistics(tidepool_pool* pool, char* buffer, std::size_t size,
-                                           std::string (*format)(const statistics&)) noexcept {
-  if (pool == nullptr || (buffer == nullptr && size != 0)) {
-    (void)null_argument();
-    return 0;
-  }
-  try {
-    return write_text(format(pool->core->statistics()), buffer, size);
-  } catch (const std::exception&) {
-    (void)fail(errc::out_of_memory, "writing statistics");
-    return 0;
-  }
 }
 
 }  // namespace
@@ -135,46 +107,6 @@ tidepool_status tidepool_describe_device(const tidepool_pool* pool, std::size_t 
                                      .name = {}};
   (void)write_text(from.name, answer.name, sizeof answer.name);
   write_c_struct(answer, out);
-  return TIDEPOOL_OK;
-}
-
-tidepool_status tidepool_trim(tidepool_pool* pool, tidepool_device where, std::size_t keep_bytes,
-                              tidepool_trim_report* report) {
-  if (pool == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable_if_any(report)) {
-    return bad_struct();
-  }
-  device_entry* const entry = pool->core->find_device(device::from_bits(where));
-  if (entry == nullptr) {
-    return record_error(status{.code = errc::unknown_device, .where = device::from_bits(where)});
-  }
-  const trim_report done = pool->core->trim(*entry, keep_bytes);
-  if (report != nullptr) {
-    write_c_struct(report_of(done), report);
-  }
-  return TIDEPOOL_OK;
-}
-
-tidepool_status tidepool_trim_all(tidepool_pool* pool, std::size_t keep_bytes,
-                                  tidepool_trim_report* report) {
-  if (pool == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable_if_any(report)) {
-    return bad_struct();
-  }
-  trim_report sum;
-  for (const std::unique_ptr<device_entry>& entry : pool->core->devices()) {
-    const trim_report one = pool->core->trim(*entry, keep_bytes);
-    sum.released_bytes += one.released_bytes;
-    sum.reserved_bytes += one.reserved_bytes;
-    sum.in_use_bytes += one.in_use_bytes;
-  }
-  if (report != nullptr) {
-    write_c_struct(report_of(sum), report);
-  }
   return TIDEPOOL_OK;
 }
 
@@ -256,7 +188,8 @@ tidepool_status tidepool_memory(const tidepool_pool* pool, tidepool_device where
                                       .free_bytes = now.free_bytes,
                                       .largest_free_bytes = now.largest_free_bytes,
                                       .address_space_bytes = now.address_space_bytes,
-                                      .system_calls = now.system_calls},
+                                      .system_calls = now.system_calls,
+                                      .pending_bytes = now.pending_bytes},
                  out);
   return TIDEPOOL_OK;
 }
@@ -297,11 +230,11 @@ tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device wh
 }
 
 std::size_t tidepool_statistics_text(tidepool_pool* pool, char* buffer, std::size_t size) {
-  return write_statistics(pool, buffer, size, to_text);
+  return write_made_text(pool, buffer, size, [&] { return to_text(pool->core->statistics()); });
 }
 
 std::size_t tidepool_statistics_json(tidepool_pool* pool, char* buffer, std::size_t size) {
-  return write_statistics(pool, buffer, size, to_json);
+  return write_made_text(pool, buffer, size, [&] { return to_json(pool->core->statistics()); });
 }
 
 const char* tidepool_check_invariants(tidepool_pool* pool) {

@@ -48,26 +48,30 @@ void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
   count_push(where, slot.size_class.load(std::memory_order_relaxed), bytes);
   if (debug_->is_stuck(slot) || (!is_closed() && debug_->wants(slot))) {
     debug_->hold(slot);
-    shrink_quarantine(debug_->options().quarantine_bytes);
+    (void)shrink_quarantine(debug_->options().quarantine_bytes);
   } else {
     keep_centrally(where, slot);
   }
 }
 
-void pool_core::shrink_quarantine(std::size_t keep_bytes) noexcept {
+// The bytes that left.
+std::size_t pool_core::shrink_quarantine(std::size_t keep_bytes) noexcept {
+  std::size_t released = 0;
   // Not forever: what is stuck goes back in.
   for (std::size_t left = debug_->held_blocks(); left != 0; --left) {
     record* const oldest = debug_->take_oldest(keep_bytes);
     if (oldest == nullptr) {
-      return;
+      break;
     }
     (void)report_findings(debug_->release(*oldest));
     if (debug_->is_stuck(*oldest)) {
       debug_->hold(*oldest);
     } else {
+      released += oldest->capacity.load(std::memory_order_relaxed);
       keep_centrally(lane_of(*oldest), *oldest);
     }
   }
+  return released;
 }
 
 namespace {
@@ -177,7 +181,7 @@ leak_report pool_core::leaks() {
 // The pool is closed, what lives now is left. Pre: no lock is held.
 void pool_core::finish_close() noexcept {
   const use guard(*this);
-  shrink_quarantine(0);
+  (void)shrink_quarantine(0);
   (void)check_memory();
   for (const std::unique_ptr<device_entry>& entry : devices_) {
     (void)entry->source->trim(entry->where, 0);

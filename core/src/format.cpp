@@ -30,6 +30,21 @@ void append(std::string& out, const char* format, ...) {
   va_end(again);
 }
 
+void append_json(std::string& out, std::string_view text) {
+  out += '"';
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      append(out, "\\u%04x", static_cast<unsigned>(c));
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
 std::string human_bytes(std::uint64_t bytes) {
   constexpr std::array<const char*, 7> units{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   auto value = static_cast<double>(bytes);
@@ -50,12 +65,26 @@ std::string human_bytes(std::uint64_t bytes) {
 std::string device_name(device where) {
   static constexpr std::array<const char*, 8> names{"cpu", "cuda",  "pinned", "managed",
                                                     "hip", "metal", "remote", "user"};
+  if (where.kind() == device_kind::automatic) {
+    return "automatic";
+  }
   const auto kind = static_cast<std::size_t>(where.kind());
-  std::string out = kind < names.size() ? names[kind] : "automatic";
-  if (where.node() != device::any_node) {
-    append(out, ":node%u", unsigned{where.node()});
-  } else if (where.kind() != device_kind::cpu) {
+  const bool has_node = where.node() != device::any_node;
+  // Host memory of a node has no number beside it; without a node only the host itself has none.
+  const bool is_unnumbered =
+      where.ordinal() == 0 &&
+      (where.kind() == device_kind::cpu || (where.kind() == device_kind::pinned && has_node));
+  std::string out;
+  if (kind < names.size()) {
+    out = names[kind];
+  } else {
+    append(out, "kind%zu", kind);
+  }
+  if (!is_unnumbered) {
     append(out, ":%u", unsigned{where.ordinal()});
+  }
+  if (has_node) {
+    append(out, ":node%u", unsigned{where.node()});
   }
   return out;
 }

@@ -8,12 +8,15 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
 [[gnu::format(printf, 2, 3)]] void append(std::string& out, const char* format, ...);
+/// A JSON string: quoted, with what must be escaped escaped.
+void append_json(std::string& out, std::string_view text);
 /// "12.5 MiB"; exact below 1 KiB.
 [[nodiscard]] std::string human_bytes(std::uint64_t bytes);
 /// "cpu", "cpu:node1", "cuda:0", ...

@@ -186,6 +186,8 @@ struct alignas(64) front_cache {
   std::size_t large_capacity = 0;  // owner; the same above
   std::uint32_t sampling = 0;      // owner thread; see latency_sampler
   std::uint32_t slow_count = 0;    // owner thread; slow operations, for sampling them
+  std::uint64_t thread = 0;        // the system's number of the owner
+  std::uint64_t operations = 0;    // at the last tick; guarded by the pool's registry mutex
 
   alignas(64) magazine none;  // limit 0, never filled: for slots that no magazine takes
   // `lanes` times lane_front follows.

@@ -104,15 +104,16 @@ const char* pool_core::check_invariants() noexcept {
   } catch (const std::exception&) {
     return "no memory to check invariants";
   }
+  std::size_t claimed = 0;
   for (const std::unique_ptr<device_entry>& entry : devices_) {
-    require(entry->claimed.load(std::memory_order_relaxed) <= entry->limit, "claimed <= limit");
-    require(entry->claimed.load(std::memory_order_relaxed) ==
-                entry->source->memory(entry->where).reserved_bytes,
+    require(entry->reserved.claimed() == entry->source->memory(entry->where).reserved_bytes,
             "claimed == the backend's reserved bytes");
+    claimed += entry->reserved.claimed();
     if (const char* const theirs = entry->source->check_invariants()) {
       require(false, theirs);
     }
   }
+  require(claimed == reserved_.claimed(), "the pool's claimed == sum of the devices'");
   return broken;
 }
 

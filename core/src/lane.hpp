@@ -4,6 +4,7 @@
 // and a stream. Lane 0 is the pool's first device.
 #pragma once
 
+#include "budget.hpp"
 #include "class_counts.hpp"
 #include "ready_list.hpp"
 #include <tidepool/backend.hpp>
@@ -19,45 +20,27 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-/// A device of the pool: its backend, its limit and what is counted against it.
-///   claimed <= limit, and claimed == bytes that the backend has backed
+/// A device of the pool: its backend, its limits and what is counted against them.
 struct device_entry {
   device where = {};
   backend* source = nullptr;
   device_description description = {};
   std::size_t alignment = cache_line;  // of every allocation
   std::size_t first_lane = 0;
-  std::size_t limit = SIZE_MAX;
-  std::atomic<std::size_t> claimed{0};
-  std::atomic<std::size_t> peak_claimed{0};
+  budget reserved;                                // claimed == bytes that the backend has backed
   std::atomic<std::size_t> ready_bytes{0};        // in ready lists
   std::atomic<std::size_t> quarantined_bytes{0};  // freed, kept back by a debug mode
   std::atomic<std::uint64_t> live_bytes{0};       // requested, as published by threads
   std::atomic<std::uint64_t> peak_live{0};
 
-  [[nodiscard]] bool claim(std::size_t bytes) noexcept {
-    std::size_t now = claimed.load(std::memory_order_relaxed);
-    do {
-      if (bytes > limit || now > limit - bytes) {
-        return false;
-      }
-    } while (!claimed.compare_exchange_weak(now, now + bytes, std::memory_order_relaxed));
-    raise(peak_claimed, now + bytes);
-    return true;
+  /// Free blocks that no thread has and the backend does not know to be free.
+  [[nodiscard]] std::size_t kept_bytes() const noexcept {
+    return ready_bytes.load(std::memory_order_relaxed) +
+           quarantined_bytes.load(std::memory_order_relaxed);
   }
-  void unclaim(std::size_t bytes) noexcept { claimed.fetch_sub(bytes, std::memory_order_relaxed); }
 
   void publish_live(std::uint64_t change) noexcept {
     raise(peak_live, live_bytes.fetch_add(change, std::memory_order_relaxed) + change);
-  }
-
-  template <class T>
-  static void raise(std::atomic<T>& peak, T value) noexcept {
-    T seen = peak.load(std::memory_order_relaxed);
-    // A level that wrapped below zero for a moment (frees published first) is no peak.
-    while (seen < value && value < T{1} << 62 &&
-           !peak.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
-    }
   }
 };
 

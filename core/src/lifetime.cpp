@@ -89,6 +89,8 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     const auto destroy = [](pool_core* core) { delete core; };
     std::unique_ptr<pool_core, decltype(destroy)> core(new pool_core(options), destroy);
     core->backends_ = std::move(backends);
+    core->reserved_.set(
+        {.hard = options.total_limit_bytes, .soft = options.total_soft_limit_bytes});
     const unsigned serial = next_pool_serial();
     core->tag_ = acquire_pool_tag();
     if (core->tag_ == 0) {
@@ -125,7 +127,7 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         entry->source = source.get();
         entry->description = description;
         entry->alignment = std::max({cache_line, description.alignment, options.minimum_alignment});
-        entry->limit = options.limit_bytes;
+        entry->reserved.set({.hard = options.limit_bytes, .soft = options.soft_limit_bytes});
         entry->first_lane = core->lane_count_.load(std::memory_order_relaxed);
         auto first = std::make_unique<lane>();
         first->device = entry.get();
@@ -221,7 +223,7 @@ std::size_t pool_core::close() noexcept {
     live += slots.is_taken(r, header) ? 1 : 0;
   }
   uses_.fetch_add(live, std::memory_order_seq_cst);
-  drain_ready(true);
+  (void)drain_ready(true);
   for (const std::unique_ptr<device_entry>& entry : devices_) {
     (void)entry->source->trim(entry->where, 0);
   }
@@ -235,17 +237,25 @@ std::size_t pool_core::close() noexcept {
 
 void pool_core::drop_handle() noexcept {
   (void)close();
-  destroy_if_last();
+  destroy_if_last();  // NOLINT(clang-analyzer-cplusplus.NewDelete): the handle's use is still ours
 }
 
 bool pool_core::host::claim(device where, std::size_t bytes) noexcept {
   device_entry* const entry = pool_.find_device(where);
-  return entry != nullptr && entry->claim(bytes);
+  if (entry == nullptr || !entry->reserved.claim(bytes)) {
+    return false;
+  }
+  if (!pool_.reserved_.claim(bytes)) {
+    entry->reserved.unclaim(bytes);
+    return false;
+  }
+  return true;
 }
 
 void pool_core::host::unclaim(device where, std::size_t bytes) noexcept {
   if (device_entry* const entry = pool_.find_device(where)) {
-    entry->unclaim(bytes);
+    entry->reserved.unclaim(bytes);
+    pool_.reserved_.unclaim(bytes);
   }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory as a whole: trim, tick, prewarm.
+// Memory as a whole: limits, trim, tick, prewarm.
 #include "pool_core.hpp"
+#include "recall.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/prewarm.hpp>
 
@@ -13,21 +14,116 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+namespace {
+
+// Says what kept the most of what is reserved beyond keep_bytes.
+void explain(trim_report& report, std::size_t keep_bytes) noexcept {
+  if (report.reserved_bytes <= keep_bytes) {
+    return;
+  }
+  const std::size_t most = std::max(
+      {report.in_use_bytes, report.pending_bytes, report.cached_bytes, report.stranded_bytes});
+  report.kept_by = most == report.in_use_bytes ? "live tensors hold the rest"
+                   : most == report.pending_bytes
+                       ? "streams have not come to the frees of the rest: synchronise them"
+                   : most == report.cached_bytes
+                       ? "other threads freed the rest meanwhile: trim again"
+                       : "the rest is free, but in pages or slabs that live tensors stand in too";
+}
+
+}  // namespace
+
 trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcept {
   const use guard(*this);
   trim_report report;
-  if (where.claimed.load(std::memory_order_relaxed) > keep_bytes) {
-    recall(true);
+  if (where.reserved.claimed() > keep_bytes) {
+    (void)recall(true);
     report.released_bytes = where.source->trim(where.where, keep_bytes);
+    events_.add(memory_event_kind::trimmed, where.where, report.released_bytes);
   }
   const memory_info now = where.source->memory(where.where);
+  std::size_t rest = now.reserved_bytes;
+  const auto part = [&rest](std::size_t bytes) {
+    bytes = std::min(bytes, rest);  // figures of a moment later than the sum
+    rest -= bytes;
+    return bytes;
+  };
   report.reserved_bytes = now.reserved_bytes;
-  report.in_use_bytes = now.reserved_bytes - std::min(now.free_bytes, now.reserved_bytes);
+  report.stranded_bytes = part(now.free_bytes);
+  report.pending_bytes = part(now.pending_bytes);
+  report.cached_bytes = part(where.kept_bytes());
+  report.in_use_bytes = rest;
+  explain(report, keep_bytes);
   return report;
 }
 
+trim_report pool_core::trim(std::size_t keep_bytes) noexcept {
+  trim_report sum;
+  for (const std::unique_ptr<device_entry>& entry : devices_) {
+    const trim_report one = trim(*entry, keep_bytes);
+    sum.released_bytes += one.released_bytes;
+    sum.reserved_bytes += one.reserved_bytes;
+    sum.in_use_bytes += one.in_use_bytes;
+    sum.pending_bytes += one.pending_bytes;
+    sum.cached_bytes += one.cached_bytes;
+    sum.stranded_bytes += one.stranded_bytes;
+  }
+  explain(sum, keep_bytes * devices_.size());
+  return sum;
+}
+
+trim_report pool_core::set_limits(device_entry* where, const memory_limits& limits) noexcept {
+  const use guard(*this);
+  if (where != nullptr) {
+    where->reserved.set(limits);
+    events_.add(memory_event_kind::limits_set, where->where, limits.hard);
+    return trim(*where, where->reserved.limits().soft);
+  }
+  reserved_.set(limits);
+  events_.add(memory_event_kind::limits_set, {}, limits.hard);
+  const std::size_t bound = reserved_.limits().soft;
+  trim_report report;
+  for (const std::unique_ptr<device_entry>& entry : devices_) {
+    const std::size_t claimed = reserved_.claimed();
+    const std::size_t own = entry->reserved.claimed();
+    if (claimed > bound) {
+      report.released_bytes += trim(*entry, own - std::min(own, claimed - bound)).released_bytes;
+    }
+  }
+  trim_report now = trim(SIZE_MAX);
+  now.released_bytes = report.released_bytes;
+  explain(now, bound);
+  return now;
+}
+
+void pool_core::reset_peaks() noexcept {
+  const use guard(*this);
+  reserved_.reset_peak();
+  for (const std::unique_ptr<device_entry>& entry : devices_) {
+    entry->reserved.reset_peak();
+    entry->peak_live.store(entry->live_bytes.load(std::memory_order_relaxed),
+                           std::memory_order_relaxed);
+  }
+}
+
+// What nobody used since the last tick goes back: the caches of threads that did nothing, and what
+// the backends' own clocks say.
 void pool_core::tick() noexcept {
   const use guard(*this);
+  {
+    const std::lock_guard lock(registry_mutex_);
+    with_closed_gates([this](front_cache& cache) {
+      std::uint64_t operations = 0;
+      for (std::size_t i = 0; i < cache.lanes; ++i) {
+        cache.lane(i).for_each_used(
+            [&](unsigned, const magazine& m) { operations += m.pops() + m.pushes(); });
+      }
+      if (operations == cache.operations) {
+        drain(cache);
+      }
+      cache.operations = operations;
+    });
+  }
   for (const std::unique_ptr<device_entry>& entry : devices_) {
     (void)entry->source->decay(entry->where);
   }
@@ -87,6 +183,7 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
       missing -= std::min(missing, count);
     }
   }
+  events_.add(memory_event_kind::prewarmed, plan.where, report.bytes);
   return report;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finding a free block for a request: the thread's magazine, the pool's ready list, the backend,
-// and the out-of-memory ladder. Every step leaves the pool as it was when it fails.
+// Finding a free block for a request: the thread's magazine, the pool's ready list, the backend;
+// the out-of-memory ladder is in climb.cpp. Every step leaves the pool as it was when it fails.
 #include "pool_core.hpp"
 
 #include <algorithm>
@@ -141,30 +141,9 @@ std::size_t pool_core::flush_large(lane& where, front_cache* cache) noexcept {
   cache->leave();
   if (flushed != nullptr) {
     where.device->ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
-    give_to_backend(where, flushed);
+    (void)give_to_backend(where, flushed);
   }
   return count;
-}
-
-// The ladder: every rung at most once. Pre: growing failed for want of memory, budget or slots.
-backend::refill_result pool_core::climb(const block_demand& demand,
-                                        std::span<record*> out) noexcept {
-  const std::span<record*> one = out.first(1);
-  // Rung 1: what threads and ready lists hold goes back to the backends.
-  recall(true);
-  if (const auto made = refill(demand, one, false); made.count != 0) {
-    return made;
-  }
-  // Rung 2: free memory of other shapes goes back to the system, which makes room to grow; as much
-  // as is needed, then all.
-  device_entry& device = *demand.where->device;
-  const std::size_t needed = demand.bytes + demand.bytes / 16 + (std::size_t{2} << 20);
-  (void)device.source->trim(device.where, device.limit > needed ? device.limit - needed : 0);
-  if (const auto made = refill(demand, one, true); made.count != 0) {
-    return made;
-  }
-  (void)device.source->trim(device.where, 0);
-  return refill(demand, one, true);
 }
 
 obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexcept {
@@ -178,7 +157,9 @@ obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexc
   const bool large = demand.size_class > last_small_class;
   std::array<record*, largest_batch> batch;
   std::size_t wanted = 1;
-  if (cache != nullptr && !large && !is_closed()) {
+  // While a thread climbs the ladder nobody takes more than needed.
+  if (cache != nullptr && !large && !is_closed() &&
+      climbing_.load(std::memory_order_relaxed) == 0) {
     grow_limit(*demand.where, demand.size_class, *cache);
     const std::size_t size = size_of_class(demand.size_class);
     wanted = std::clamp<std::size_t>(wanted_batch(demand, *cache), 1,
@@ -215,7 +196,7 @@ obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexc
   const errc code = made.why.code;
   if (made.count == 0 &&
       (code == errc::out_of_memory || code == errc::over_budget || code == errc::too_many)) {
-    made = climb(demand, out);
+    made = climb(demand, out, made.why);
   }
   if (made.count == 0) {
     return {.slot = nullptr, .from = block_source::backend, .why = made.why};

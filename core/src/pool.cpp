@@ -232,19 +232,37 @@ errc pool::retire(device where, const stream_ref& stream) noexcept {
 }
 
 trim_report pool::trim(std::size_t keep_bytes) noexcept {
-  trim_report sum;
-  for (const auto& entry : core_->devices()) {
-    const trim_report one = core_->trim(*entry, keep_bytes);
-    sum.released_bytes += one.released_bytes;
-    sum.reserved_bytes += one.reserved_bytes;
-    sum.in_use_bytes += one.in_use_bytes;
-  }
-  return sum;
+  return core_->trim(keep_bytes);
 }
 
 trim_report pool::trim(device where, std::size_t keep_bytes) noexcept {
   detail::device_entry* const entry = core_->find_device(where);
   return entry == nullptr ? trim_report{} : core_->trim(*entry, keep_bytes);
+}
+
+result<trim_report> pool::set_limits(device where, const memory_limits& limits) noexcept {
+  detail::device_entry* const entry = core_->find_device(where);
+  if (entry == nullptr) {
+    return status{.code = errc::unknown_device, .where = where};
+  }
+  return core_->set_limits(entry, limits);
+}
+
+trim_report pool::set_limits(const memory_limits& limits) noexcept {
+  return core_->set_limits(nullptr, limits);
+}
+
+memory_limits pool::limits(device where) const noexcept {
+  const detail::device_entry* const entry = core_->find_device(where);
+  return entry == nullptr ? memory_limits{.hard = 0, .soft = 0} : entry->reserved.limits();
+}
+
+memory_limits pool::limits() const noexcept {
+  return core_->limits();
+}
+
+void pool::reset_peaks() noexcept {
+  core_->reset_peaks();
 }
 
 void pool::tick() noexcept {
@@ -269,6 +287,10 @@ memory_info pool::memory(device where) const noexcept {
 
 tidepool::statistics pool::statistics() const {
   return core_->statistics();
+}
+
+pool_report pool::report() const {
+  return core_->report({});
 }
 
 void pool::set_observer(allocation_observer* observer) noexcept {

@@ -6,7 +6,9 @@
 // One allocation, step by step: see core/README.md. Where the steps live:
 //   warm_path.cpp     pop and push on the thread's magazine
 //   allocate.cpp      everything else that allocates: validation, lanes, full-form headers
-//   obtain.cpp        finding a block: magazine, ready list, backend, the out-of-memory ladder
+//   obtain.cpp        finding a block: magazine, ready list, backend
+//   climb.cpp         the out-of-memory ladder
+//   report.cpp        where memory is, for whoever ran out
 //   free.cpp          everything else that frees: references, parts, misuse
 //   blocks.cpp        binding blocks to slots, giving them back, moving them between lists
 //   recall.cpp        closing all gates: recall, trim, statistics, observers
@@ -18,6 +20,7 @@
 // backend. Callbacks run with none of them held.
 #pragma once
 
+#include "event_log.hpp"
 #include "flat_index.hpp"
 #include "front_cache.hpp"
 #include "lane.hpp"
@@ -176,11 +179,17 @@ class alignas(cache_line) pool_core {
 
   // Memory (recall.cpp, memory.cpp).
   /// All free blocks of all threads and ready lists go back to the backends.
-  void recall(bool reserves_too) noexcept;
+  /// Answers their bytes.
+  std::size_t recall(bool reserves_too) noexcept;
   [[nodiscard]] trim_report trim(device_entry& where, std::size_t keep_bytes) noexcept;
+  [[nodiscard]] trim_report trim(std::size_t keep_bytes) noexcept;
   void tick() noexcept;
   void thread_idle() noexcept;
   [[nodiscard]] result<prewarm_report> prewarm(const prewarm_plan& plan) noexcept;
+  /// Null: the whole pool's.
+  trim_report set_limits(device_entry* where, const memory_limits& limits) noexcept;
+  [[nodiscard]] memory_limits limits() const noexcept { return reserved_.limits(); }
+  void reset_peaks() noexcept;
   [[nodiscard]] std::span<const std::unique_ptr<device_entry>> devices() const noexcept {
     return devices_;
   }
@@ -192,6 +201,8 @@ class alignas(cache_line) pool_core {
   // Observation (recall.cpp, statistics.cpp, invariants.cpp).
   /// Throws std::bad_alloc.
   [[nodiscard]] tidepool::statistics statistics();
+  /// failure: what it is about; ok: the last failure. Throws std::bad_alloc.
+  [[nodiscard]] pool_report report(const status& failure);
   void set_observer(allocation_observer* observer) noexcept;
   [[nodiscard]] const char* check_invariants() noexcept;
 
@@ -232,7 +243,7 @@ class alignas(cache_line) pool_core {
   // blocks.cpp
   [[nodiscard]] bool bind(lane& where, const block& what, record& slot) noexcept;
   void unbind(record& slot) noexcept;
-  void give_to_backend(lane& where, record* list) noexcept;
+  std::size_t give_to_backend(lane& where, record* list) noexcept;
   void give_back(lane& where, unsigned size_class, std::span<record* const> records) noexcept;
   void stow(lane& where, std::span<record* const> records, front_cache* cache) noexcept;
   void grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept;
@@ -249,14 +260,21 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] record* pop_fitting(const block_demand& demand, front_cache& cache) noexcept;
   [[nodiscard]] std::size_t flush_large(lane& where, front_cache* cache) noexcept;
   void drain(front_cache& cache) noexcept;
-  void drain_ready(bool reserves_too) noexcept;
+  std::size_t drain_ready(bool reserves_too) noexcept;
   void publish(lane& where, front_cache& cache) noexcept;
 
   // obtain.cpp
   [[nodiscard]] backend::refill_result refill(const block_demand& demand, std::span<record*> out,
                                               bool may_grow) noexcept;
-  [[nodiscard]] backend::refill_result climb(const block_demand& demand,
-                                             std::span<record*> out) noexcept;
+
+  // climb.cpp
+  [[nodiscard]] backend::refill_result climb(const block_demand& demand, std::span<record*> out,
+                                             const status& why) noexcept;
+  [[nodiscard]] backend::refill_result refill_after_trim(const block_demand& demand,
+                                                         std::span<record*> one) noexcept;
+  [[nodiscard]] bool reclaim(const block_demand& demand, pressure why, unsigned round) noexcept;
+  [[nodiscard]] std::size_t find_candidates(device where,
+                                            std::span<tensor_info> best) const noexcept;
 
   // recall.cpp; pre: registry_mutex_ held
   template <class F>
@@ -268,7 +286,7 @@ class alignas(cache_line) pool_core {
   void begin_checked(record& slot, tensor_id id, std::size_t bytes, std::size_t alignment) noexcept;
   void end_checked(record& slot, std::uint64_t bytes) noexcept;
   void move_pointer(const record& slot, void* from) noexcept;
-  void shrink_quarantine(std::size_t keep_bytes) noexcept;
+  std::size_t shrink_quarantine(std::size_t keep_bytes) noexcept;
   std::size_t report_findings(const findings& all) noexcept;
   [[nodiscard]] std::optional<memory_damage> past_of(tensor_id id) noexcept;
   void finish_close() noexcept;
@@ -326,6 +344,9 @@ class alignas(cache_line) pool_core {
   std::atomic<bool> closed_{false};
   std::atomic<bool> close_done_{false};
 
+  budget reserved_;  // of all devices; claimed == sum of theirs
+  event_log events_;
+  std::atomic<std::uint32_t> climbing_{0};      // threads in the out-of-memory ladder
   std::atomic<std::size_t> front_capacity_{0};  // sum over caches of limit * size
   std::atomic<std::int64_t> loose_live_{0};     // tensors without a block: parts, adopted, empty
   std::atomic<std::uint64_t> failures_{0};

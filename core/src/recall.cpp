@@ -28,16 +28,19 @@ void pool_core::close_gate(front_cache& cache) noexcept {
   }
 }
 
-void pool_core::recall(bool reserves_too) noexcept {
-  if (debug_ != nullptr) [[unlikely]] {
-    shrink_quarantine(0);
-  }
+std::size_t pool_core::recall(bool reserves_too) noexcept {
   {
     const std::lock_guard lock(registry_mutex_);
     recalls_.fetch_add(1, std::memory_order_relaxed);
     with_closed_gates([this](front_cache& cache) { drain(cache); });
   }
-  drain_ready(reserves_too);
+  std::size_t taken = drain_ready(reserves_too);
+  if (debug_ != nullptr) [[unlikely]] {
+    taken += shrink_quarantine(0);
+    (void)drain_ready(reserves_too);  // that is where they went
+  }
+  events_.add(memory_event_kind::recalled, {}, taken);
+  return taken;
 }
 
 // Pre: the caller has the cache alone.
@@ -62,18 +65,20 @@ void pool_core::drain(front_cache& cache) noexcept {
   cache.large_capacity = 0;
 }
 
-void pool_core::drain_ready(bool reserves_too) noexcept {
+std::size_t pool_core::drain_ready(bool reserves_too) noexcept {
+  std::size_t taken = 0;
   for (std::size_t i = 0; i < lane_count_.load(std::memory_order_acquire); ++i) {
     lane& where = *lanes_[i].load(std::memory_order_acquire);
     for (ready_list& list : where.ready) {
       if (reserves_too) {
         list.clear_reserve();
       }
-      if (record* const taken = list.take_above(list.reserve_count())) {
-        give_to_backend(where, taken);
+      if (record* const above = list.take_above(list.reserve_count())) {
+        taken += give_to_backend(where, above);
       }
     }
   }
+  return taken;
 }
 
 void pool_core::thread_idle() noexcept {
@@ -117,6 +122,7 @@ void pool_core::notify(bool allocated, tensor_id id) noexcept {
 
 void pool_core::count_failure(const status& why) noexcept {
   failures_.fetch_add(1, std::memory_order_relaxed);
+  events_.fail(why);
   if (observed_.load(std::memory_order_acquire)) {
     const std::shared_lock lock(observer_mutex_);
     if (observer_ != nullptr) {

@@ -80,20 +80,24 @@ tidepool::statistics pool_core::statistics() {
       add(d.total, category);
     }
     const memory_info memory = entry->source->memory(entry->where);
-    d.reserved_bytes = entry->claimed.load(std::memory_order_relaxed);
-    d.peak_reserved_bytes = entry->peak_claimed.load(std::memory_order_relaxed);
-    d.cached_bytes += entry->ready_bytes.load(std::memory_order_relaxed) +
-                      entry->quarantined_bytes.load(std::memory_order_relaxed);
+    d.reserved_bytes = entry->reserved.claimed();
+    d.peak_reserved_bytes = entry->reserved.peak();
+    d.cached_bytes += entry->kept_bytes();
     const std::size_t outside = memory.free_bytes + d.cached_bytes;
     d.live_bytes = memory.reserved_bytes - std::min(memory.reserved_bytes, outside);
     d.peak_live_bytes = entry->peak_live.load(std::memory_order_relaxed);
-    d.limit_bytes = entry->limit;
+    d.limit_bytes = entry->reserved.limits().hard;
+    d.soft_limit_bytes = entry->reserved.limits().soft;
     d.address_space_bytes = memory.address_space_bytes;
     d.system_calls = memory.system_calls;
     add(answer.total, d.total);
     answer.devices.push_back(d);
   }
   answer.total.live += static_cast<std::uint64_t>(loose_live_.load(std::memory_order_relaxed));
+  answer.reserved_bytes = reserved_.claimed();
+  answer.peak_reserved_bytes = reserved_.peak();
+  answer.limit_bytes = reserved_.limits().hard;
+  answer.soft_limit_bytes = reserved_.limits().soft;
   answer.misuses = misuses_.load(std::memory_order_relaxed);
   for (unsigned i = 0; i < misuse_kind_count; ++i) {
     answer.misuses_by_kind[i] = misuses_by_kind_[i].load(std::memory_order_relaxed);

@@ -84,13 +84,19 @@ std::string to_json(const statistics& s) {
     }
     append(out, "},\"reserved_bytes\":%zu,\"peak_reserved_bytes\":%zu,\"live_bytes\":%zu",
            d.reserved_bytes, d.peak_reserved_bytes, d.live_bytes);
-    append(out, ",\"cached_bytes\":%zu,\"peak_live_bytes\":%zu,\"limit_bytes\":%zu", d.cached_bytes,
-           d.peak_live_bytes, d.limit_bytes);
+    append(out,
+           ",\"cached_bytes\":%zu,\"peak_live_bytes\":%zu,\"limit_bytes\":%zu"
+           ",\"soft_limit_bytes\":%zu",
+           d.cached_bytes, d.peak_live_bytes, d.limit_bytes, d.soft_limit_bytes);
     append(out, ",\"address_space_bytes\":%zu,\"system_calls\":%" PRIu64 "}", d.address_space_bytes,
            d.system_calls);
   }
   append(out,
-         "],\"allocate\":{\"samples\":%" PRIu64 ",\"mean_ns\":%.3f},\"free\":{\"samples\":%" PRIu64
+         "],\"reserved_bytes\":%zu,\"peak_reserved_bytes\":%zu,\"limit_bytes\":%zu"
+         ",\"soft_limit_bytes\":%zu",
+         s.reserved_bytes, s.peak_reserved_bytes, s.limit_bytes, s.soft_limit_bytes);
+  append(out,
+         ",\"allocate\":{\"samples\":%" PRIu64 ",\"mean_ns\":%.3f},\"free\":{\"samples\":%" PRIu64
          ",\"mean_ns\":%.3f}",
          s.allocate.samples, s.allocate.mean_ns, s.free.samples, s.free.mean_ns);
   append(out, ",\"misuses\":%" PRIu64 ",\"misuses_by_kind\":{", s.misuses);

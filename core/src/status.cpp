@@ -9,6 +9,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace tidepool {
 inline namespace v0 {
@@ -71,17 +72,18 @@ std::string to_string(const status& why) {
 error::error(const status& why) : std::runtime_error("tidepool: " + to_string(why)), why_(why) {}
 error::~error() = default;
 
-out_of_memory::out_of_memory(const status& why, std::size_t limit, std::size_t reserved) noexcept
-    : why_(why), limit_(limit), reserved_(reserved), text_{} {
+out_of_memory::out_of_memory(const status& why, std::size_t limit, std::size_t reserved,
+                             std::shared_ptr<const pool_report> report) noexcept
+    : why_(why), limit_(limit), reserved_(reserved), report_(std::move(report)), text_{} {
   // The exact numbers, without allocating: memory may be what is missing.
-  if (limit == SIZE_MAX) {
-    std::snprintf(text_, sizeof text_,
-                  "tidepool: %s: %zu bytes requested, %zu reserved, no limit set",
-                  describe(why.code), why.requested, reserved);
-  } else {
-    std::snprintf(text_, sizeof text_, "tidepool: %s: %zu bytes requested, %zu reserved, limit %zu",
-                  describe(why.code), why.requested, reserved, limit);
+  char bound[48] = "no limit set";
+  if (limit != SIZE_MAX) {
+    std::snprintf(bound, sizeof bound, "limit %zu", limit);
   }
+  const char* const next = report_ == nullptr ? "" : report_->suggestion.c_str();
+  std::snprintf(text_, sizeof text_, "tidepool: %s: %zu bytes requested, %zu reserved, %s%s%s",
+                describe(why.code), why.requested, reserved, bound, *next == '\0' ? "" : "; ",
+                next);
 }
 out_of_memory::~out_of_memory() = default;
 const char* out_of_memory::what() const noexcept {

@@ -6,6 +6,8 @@
 #include "address_space.hpp"
 #include "pool_core.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <exception>
 #include <memory>
@@ -104,6 +106,7 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
     }
     front_cache& cache = *spare->cache;
     cache.lanes = pool.cached_lanes();
+    cache.thread = static_cast<std::uint64_t>(::gettid());
     cache.home = pool.has_way() ? &way_at(pool.way) : nullptr;
     return pool.register_cache(cache) ? &cache : nullptr;
   } catch (const std::exception&) {

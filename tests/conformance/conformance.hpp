@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 
@@ -26,6 +27,11 @@ struct backend_case {
   std::function<std::unique_ptr<backend>()> make;
   std::size_t largest = std::size_t{48} << 20;  ///< bytes to try in one block
 };
+
+// GoogleTest prints the bytes of what has no operator.
+inline std::ostream& operator<<(std::ostream& out, const backend_case& what) {
+  return out << what.name;
+}
 
 inline std::string name_of_case(const ::testing::TestParamInfo<backend_case>& info) {
   return info.param.name;

@@ -11,12 +11,12 @@ heap_log log;  // outlives the cases' backends
 
 INSTANTIATE_TEST_SUITE_P(
     heap, BackendConformance,
-    ::testing::Values(backend_case{"heap", [] { return std::make_unique<heap_backend>(log); }},
-                      backend_case{"device256",
-                                   [] {
-                                     return std::make_unique<heap_backend>(log, device::user(3),
-                                                                           256);
-                                   }}),
+    ::testing::Values(
+        backend_case{"heap", [] { return std::make_unique<heap_backend>(log); }},
+        backend_case{"ordered",
+                     [] { return std::make_unique<heap_backend>(log, device::user(1), 64, true); }},
+        backend_case{"device256",
+                     [] { return std::make_unique<heap_backend>(log, device::user(3), 256); }}),
     name_of_case);
 
 }  // namespace

@@ -11,8 +11,12 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <functional>
+#include <latch>
 #include <memory>
 #include <mutex>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace tidepool::test {
@@ -26,6 +30,30 @@ inline std::unique_ptr<backend> small_cpu(device where = device::cpu()) {
                             .huge_pages = cpu::huge_pages::never,
                             .arena_bytes = std::size_t{512} << 20});
 }
+
+/// A thread that ran `work` and then does nothing, its caches full, until it is destroyed.
+class idle_thread {
+ public:
+  explicit idle_thread(std::function<void()> work)
+      : thread_([this, work = std::move(work)] {
+          work();
+          ready_.count_down();
+          end_.wait();
+        }) {
+    ready_.wait();
+  }
+  ~idle_thread() {
+    end_.count_down();
+    thread_.join();
+  }
+  idle_thread(const idle_thread&) = delete;
+  idle_thread& operator=(const idle_thread&) = delete;
+
+ private:
+  std::latch ready_{1};
+  std::latch end_{1};
+  std::thread thread_;
+};
 
 /// Keeps every report. Outlives the pools it is given to.
 class misuse_log {

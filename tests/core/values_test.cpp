@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -112,9 +114,38 @@ TEST(Device, BitsAreARoundTripAndDistinct) {
 
 TEST(Device, HasAName) {
   EXPECT_EQ(detail::device_name(device::cpu()), "cpu");
-  EXPECT_EQ(detail::device_name(device::cpu(1)), "cpu:node1");
-  EXPECT_EQ(detail::device_name(device::cuda(2)), "cuda:2");
+  EXPECT_EQ(detail::device_name(device::cpu(0)), "cpu:node0");
+  EXPECT_EQ(detail::device_name(device::cpu(254)), "cpu:node254");
+  EXPECT_EQ(detail::device_name(device::cuda(0)), "cuda:0");
+  EXPECT_EQ(detail::device_name(device::cuda(65535)), "cuda:65535");
+  EXPECT_EQ(detail::device_name(device::pinned(device::cuda(2))), "pinned:2");
+  EXPECT_EQ(detail::device_name(device::pinned(2)), "pinned:node2");
+  EXPECT_EQ(detail::device_name(device::managed(device::cuda(1))), "managed:1");
   EXPECT_EQ(detail::device_name(device::user(9)), "user:9");
+  EXPECT_EQ(detail::device_name(placement::automatic), "automatic");
+  constexpr std::uint8_t any = device::any_node;
+  EXPECT_EQ(detail::device_name({device_kind::hip, 1, any}), "hip:1");
+  EXPECT_EQ(detail::device_name({device_kind::metal, 0, any}), "metal:0");
+  EXPECT_EQ(detail::device_name({device_kind::remote, 3, any}), "remote:3");
+  EXPECT_EQ(detail::device_name({device_kind::cuda, 1, 0}), "cuda:1:node0");
+  EXPECT_EQ(detail::device_name({device_kind::cpu, 1, any}), "cpu:1");
+  EXPECT_EQ(detail::device_name({static_cast<device_kind>(9), 0, any}), "kind9:0");
+}
+
+TEST(Device, NamesAreDistinct) {
+  constexpr std::array<std::uint16_t, 4> ordinals{0, 1, 2, 65535};
+  constexpr std::array<std::uint8_t, 5> nodes{0, 1, 2, 254, device::any_node};
+  std::map<std::string, device> names;
+  for (unsigned kind = 0; kind < 15; ++kind) {
+    for (const std::uint16_t ordinal : ordinals) {
+      for (const std::uint8_t node : nodes) {
+        const device where{static_cast<device_kind>(kind), ordinal, node};
+        const auto [known, added] = names.emplace(detail::device_name(where), where);
+        EXPECT_TRUE(added) << known->first << ": " << std::hex << known->second.bits() << " and "
+                           << where.bits();
+      }
+    }
+  }
 }
 
 TEST(Format, BytesForPeople) {

@@ -1,51 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The model, and shrinking.
+// The model.
 #include "model.hpp"
 
+#include "witnesses.hpp"
+
 #include <algorithm>
-#include <cstring>
 #include <iterator>
 #include <set>
-#include <sstream>
+#include <string>
 #include <utility>
 
 namespace tidepool::test {
 namespace {
 
-class failed {
- public:
-  explicit failed(std::string what) : what_(std::move(what)) {}
-  [[nodiscard]] const std::string& what() const { return what_; }
-
- private:
-  std::string what_;
-};
-
-void require(bool holds, const char* what) {
-  if (!holds) {
-    throw failed(what);
-  }
-}
-
-struct live_tensor {
-  tensor handle;  // stands for one of the references
-  std::size_t bytes = 0;
-  unsigned char* data = nullptr;
-  std::uint64_t key = 0;
-  std::uint32_t references = 1;
-  std::uint32_t pins = 0;
-  std::uint32_t parts = 0;  // slices of it
-  unsigned category = 0;
-  unsigned lifecycle = 0;
-  unsigned char pattern = 0;
-  tensor_id parent = {};
-};
-
 class runner {
  public:
   explicit runner(const model_options& options)
-      : options_(options), pool_(options.make_backend(), with_handler(options.pool)) {}
+      : options_(options), pool_(options.make_backend(), with_handler(options.pool)) {
+    for (unsigned i = 1; i <= known_names; ++i) {
+      names_.push_back(pool_.intern("name " + std::to_string(i)));
+    }
+    names_.push_back(name_id::from_value(1000));
+  }
 
   void step(const operation& what) { std::visit(*this, what); }
   void check() {
@@ -56,9 +33,14 @@ class runner {
     const statistics s = pool_.statistics();
     std::size_t requested = 0;
     for (const auto& [id, t] : live_) {
-      requested += t.parent || t.bytes == 0 ? 0 : t.bytes;
-      check_contents(t, t.bytes);
+      requested += t.has_block() ? t.bytes : 0;
+      require(t.is_intact(t.bytes), "a block belongs to one tensor, to its last byte");
+      require(t.adopted == nullptr || t.adopted->releases == 0, "released while it is alive");
     }
+    for (const std::shared_ptr<adoption>& one : over_) {
+      require(one->is_over(), "released once");
+    }
+    observer_.check(s.failures);
     require(s.total.live == live_.size(), "live tensors");
     require(s.total.requested_bytes == requested, "requested bytes");
     require(s.misuses == expected_reports_, "misuses");
@@ -85,6 +67,7 @@ class runner {
       }
     }
     check();
+    (*this)(observe{false});
     require(pool_.trim().reserved_bytes == 0, "nothing is reserved once all is free and trimmed");
     check();
   }
@@ -100,6 +83,9 @@ class runner {
     const allocation_options options{
         .category = static_cast<category>(o.category), .alignment = o.alignment, .key = o.key};
     result<tensor> made = pool_.try_allocate(o.bytes, {}, options);
+    if (is_refused_by_closing(made.error().code)) {
+      return;
+    }
     if (o.key != 0 && keys_.count(o.key) != 0) {
       // Where there is no memory either, that is a right answer too.
       require(made.error().code == errc::key_in_use || made.error().code == errc::over_budget,
@@ -122,7 +108,7 @@ class runner {
     require((reinterpret_cast<std::uintptr_t>(t.data) &
              (std::max<std::size_t>(o.alignment, 64) - 1)) == 0,
             "alignment");
-    fill(t);
+    t.fill();
     t.handle = std::move(*made);
     add(std::move(t));
   }
@@ -144,6 +130,9 @@ class runner {
     }
     live_tensor& whole = of->second;
     result<tensor> part = pool_.slice(whole.handle, o.offset, o.bytes);
+    if (is_refused_by_closing(part.error().code)) {
+      return;
+    }
     require(part.has_value() == (o.offset <= whole.bytes && o.bytes <= whole.bytes - o.offset),
             "a slice is inside its tensor");
     if (!part) {
@@ -157,6 +146,7 @@ class runner {
     t.data = whole.data == nullptr ? nullptr : whole.data + o.offset;
     t.category = whole.category;
     t.lifecycle = whole.lifecycle;
+    t.name = whole.name;
     t.parent = of->first;
     require(part->data() == t.data, "a slice begins at its offset");
     t.handle = std::move(*part);
@@ -174,13 +164,14 @@ class runner {
       require(code == errc::ok, "the same size is no change");
       return;
     }
-    if (t.references != 1 || t.parent || t.bytes == 0 || o.bytes == 0) {
-      require(code == errc::unsupported, "shared, empty and partial tensors keep their size");
+    if (t.references != 1 || !t.has_block() || o.bytes == 0) {
+      require(code == errc::unsupported,
+              "shared, empty, partial and adopted tensors keep their size");
     } else if (code == errc::ok) {
       require(t.handle.data() == t.data && t.handle.bytes() == o.bytes, "in place");
-      check_contents(t, std::min(t.bytes, o.bytes));
+      require(t.is_intact(std::min(t.bytes, o.bytes)), "resizing in place keeps the contents");
       t.bytes = o.bytes;
-      fill(t);
+      t.fill();
     } else {
       require(o.bytes > t.bytes, "a block has room for less");
     }
@@ -229,9 +220,9 @@ class runner {
                 info->key == t.key && info->references == t.references && info->pins == t.pins &&
                 static_cast<unsigned>(info->category) == t.category &&
                 static_cast<unsigned>(info->lifecycle) == t.lifecycle && info->parent == t.parent &&
-                info->capacity >= t.bytes,
+                info->name == t.name && info->capacity >= t.bytes,
             "info equals the model");
-    if (!t.parent && t.bytes != 0) {
+    if (t.has_block()) {
       require(pool_.find(t.data).has_value() && *pool_.find(t.data) == id, "find(data)");
     }
   }
@@ -239,9 +230,59 @@ class runner {
   void operator()(const prewarm_some& o) {
     try {
       (void)pool_.prewarm({.items = {{o.bytes, o.count}}, .populate = false});
+      require(!is_closed_, "a closed pool makes nothing ready");
     } catch (const out_of_memory&) {
       require(options_.pool.limit_bytes != SIZE_MAX, "only a limit refuses to prewarm");
+    } catch (const error& why) {
+      require(is_refused_by_closing(why.why().code), "only a closed pool refuses to prewarm");
     }
+  }
+  void operator()(const name_one& o) {
+    const tensor_id id = pick(o.which);
+    const name_id name = o.name == 0 ? name_id{} : names_[o.name - 1];
+    const errc code = pool_.set_name(id, name);
+    if (o.name > known_names) {
+      require(code == errc::invalid_argument, "an unknown name is refused");
+    } else if (expect(id, code)) {
+      live_.at(id).name = name;
+    }
+  }
+  void operator()(const adopt_one& o) {
+    live_tensor t;
+    t.adopted = std::make_shared<adoption>(o.bytes);
+    t.data = t.adopted->memory.get();
+    result<tensor> made = pool_.try_adopt(t.data, o.bytes, {},
+                                          {.category = static_cast<category>(o.category),
+                                           .key = o.key,
+                                           .release = adoption::release,
+                                           .context = t.adopted.get()});
+    if (!made) {
+      require(t.adopted->releases == 0, "what is not adopted is not released");
+      require(is_refused_by_closing(made.error().code) ||
+                  (o.key != 0 && keys_.count(o.key) != 0 && made.error().code == errc::key_in_use),
+              "only a key in use is refused");
+      return;
+    }
+    require(!is_closed_ && (o.key == 0 || keys_.count(o.key) == 0), "a key in use is refused");
+    require(made->data() == t.data && made->bytes() == o.bytes, "adopted as it is");
+    t.bytes = o.bytes;
+    t.key = o.key;
+    t.category = o.category;
+    t.lifecycle = static_cast<unsigned>(default_lifecycle(static_cast<category>(o.category)));
+    t.pattern = ++pattern_;
+    t.fill();
+    t.handle = std::move(*made);
+    add(std::move(t));
+  }
+  void operator()(const observe& o) {
+    const std::uint64_t failures = pool_.statistics().failures;
+    observer_.check(failures);
+    pool_.set_observer(o.on ? &observer_ : nullptr);
+    observer_.attach(o.on, failures);
+  }
+  void operator()(const close_pool&) {
+    require(pool_.close() == live_.size(), "closing counts what is alive");
+    is_closed_ = true;
   }
   void operator()(const thread_idle&) { pool_.thread_idle(); }
   void operator()(const tick&) { pool_.tick(); }
@@ -255,8 +296,15 @@ class runner {
     options.misuse_context = this;
     return options;
   }
+  /// Was the call refused because the pool is closed? Then that is one misuse.
+  [[nodiscard]] bool is_refused_by_closing(errc code) {
+    require(is_closed_ == (code == errc::closed), "a closed pool says so, and no other");
+    expected_reports_ += is_closed_ ? 1 : 0;
+    return is_closed_;
+  }
   void add(live_tensor&& t) {
     const tensor_id id = t.handle.id();
+    observer_.expect(true, t);
     require(ever_.insert(id).second, "an id is new");
     made_.push_back(id);
     if (t.key != 0) {
@@ -296,6 +344,11 @@ class runner {
       return;
     }
     const tensor_id parent = t.parent;
+    observer_.expect(false, t);
+    if (t.adopted != nullptr) {
+      require(t.adopted->is_over(), "the last reference releases what was adopted, once");
+      over_.push_back(t.adopted);
+    }
     keys_.erase(t.key);
     (void)t.handle.release();
     live_.erase(id);
@@ -303,23 +356,6 @@ class runner {
       --live_.at(parent).parts;
       drop(parent);
     }
-  }
-  static void fill(const live_tensor& t) {
-    for (std::size_t i = 0; i < t.bytes; i += i < 512 ? 1 : 4096) {
-      t.data[i] = t.pattern;
-    }
-    if (t.bytes != 0) {
-      t.data[t.bytes - 1] = t.pattern;
-    }
-  }
-  static void check_contents(const live_tensor& t, std::size_t bytes) {
-    if (t.parent || bytes == 0) {
-      return;
-    }
-    require(t.data[0] == t.pattern && t.data[std::min<std::size_t>(bytes - 1, 511)] == t.pattern &&
-                t.data[bytes / 8192 * 4096 + (bytes < 8192 ? 0 : 512)] == t.pattern,
-            "a block belongs to one tensor");
-    require(bytes != t.bytes || t.data[bytes - 1] == t.pattern, "to its last byte");
   }
 
   const model_options& options_;
@@ -330,6 +366,10 @@ class runner {
   std::vector<tensor_id> made_;
   std::set<tensor_id> ever_;
   unsigned char pattern_ = 0;
+  std::vector<name_id> names_;
+  std::vector<std::shared_ptr<adoption>> over_;  // adopted, and ended since
+  watcher observer_;
+  bool is_closed_ = false;
   pool pool_;
 };
 
@@ -352,27 +392,9 @@ std::optional<std::string> run(const model_options& options, const std::vector<o
       throw;
     }
   } catch (const failed& why) {
-    std::ostringstream text;
-    text << why.what() << " at operation " << i << " of " << list.size();
-    return text.str();
+    return why.what() + " at operation " + std::to_string(i) + " of " + std::to_string(list.size());
   }
   return std::nullopt;
-}
-
-std::vector<operation> shrink(const model_options& options, std::vector<operation> list) {
-  for (std::size_t piece = list.size() / 2; piece != 0; piece /= 2) {
-    for (std::size_t at = 0; at + piece <= list.size();) {
-      std::vector<operation> shorter(list.begin(), list.begin() + static_cast<std::ptrdiff_t>(at));
-      shorter.insert(shorter.end(), list.begin() + static_cast<std::ptrdiff_t>(at + piece),
-                     list.end());
-      if (run(options, shorter)) {
-        list = std::move(shorter);
-      } else {
-        at += piece;
-      }
-    }
-  }
-  return list;
 }
 
 }  // namespace tidepool::test

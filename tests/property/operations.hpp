@@ -57,13 +57,26 @@ struct prewarm_some {
   std::size_t bytes;
   std::size_t count;
 };
+struct name_one {
+  std::size_t which;
+  unsigned name;  // 0: none; the last: one that the pool does not know
+};
+struct adopt_one {
+  std::size_t bytes;
+  unsigned category;
+  std::uint64_t key;
+};
+struct observe {
+  bool on;
+};
+struct close_pool {};
 struct thread_idle {};
 struct tick {};
 struct count_all {};
 
-using operation =
-    std::variant<allocate, free_one, share_one, slice_one, resize_one, pin_one, unpin_one, set_one,
-                 look, trim_all, prewarm_some, thread_idle, tick, count_all>;
+using operation = std::variant<allocate, free_one, share_one, slice_one, resize_one, pin_one,
+                               unpin_one, set_one, look, trim_all, prewarm_some, name_one,
+                               adopt_one, observe, close_pool, thread_idle, tick, count_all>;
 
 inline std::ostream& operator<<(std::ostream& out, const operation& what) {
   struct printer {
@@ -90,6 +103,14 @@ inline std::ostream& operator<<(std::ostream& out, const operation& what) {
     void operator()(const prewarm_some& o) const {
       to << "prewarm_some{" << o.bytes << ", " << o.count << "}";
     }
+    void operator()(const name_one& o) const {
+      to << "name_one{" << o.which << ", " << o.name << "}";
+    }
+    void operator()(const adopt_one& o) const {
+      to << "adopt_one{" << o.bytes << ", " << o.category << ", " << o.key << "}";
+    }
+    void operator()(const observe& o) const { to << "observe{" << (o.on ? "true}" : "false}"); }
+    void operator()(const close_pool&) const { to << "close_pool{}"; }
     void operator()(const thread_idle&) const { to << "thread_idle{}"; }
     void operator()(const tick&) const { to << "tick{}"; }
     void operator()(const count_all&) const { to << "count_all{}"; }
@@ -98,7 +119,10 @@ inline std::ostream& operator<<(std::ostream& out, const operation& what) {
   return out;
 }
 
+inline constexpr unsigned known_names = 4;
+
 /// `steps` random operations: mostly allocations and frees, sizes of all kinds, often equal ones.
+/// Every other seed closes the pool then, and goes on for a while.
 [[nodiscard]] inline std::vector<operation> random_operations(std::uint64_t seed,
                                                               std::size_t steps) {
   std::mt19937_64 random(seed);
@@ -122,7 +146,11 @@ inline std::ostream& operator<<(std::ostream& out, const operation& what) {
   // Slow changes of temper: the pool fills up and drains.
   std::vector<operation> list;
   std::size_t hunger = 50;
-  for (std::size_t i = 0; i < steps; ++i) {
+  const bool closes = seed % 2 == 0;
+  for (std::size_t i = 0; i < steps + (closes ? 60 : 0); ++i) {
+    if (i == steps) {
+      list.push_back(close_pool{});
+    }
     if (i % 64 == 0) {
       hunger = 25 + below(50);
     }
@@ -135,7 +163,7 @@ inline std::ostream& operator<<(std::ostream& out, const operation& what) {
     } else if (kind < 80) {
       list.push_back(free_one{which});
     } else {
-      switch (below(13)) {
+      switch (below(17)) {
       case 0:
       case 1:
         list.push_back(share_one{which});
@@ -166,6 +194,18 @@ inline std::ostream& operator<<(std::ostream& out, const operation& what) {
         break;
       case 11:
         list.push_back(count_all{});
+        break;
+      case 12:
+        list.push_back(name_one{which, static_cast<unsigned>(below(known_names + 2))});
+        break;
+      case 13:
+      case 14:
+        list.push_back(adopt_one{below(4) == 0 ? 0 : 1 + below(5000),
+                                 static_cast<unsigned>(below(16)),
+                                 below(4) == 0 ? 1 + below(20) : 0});
+        break;
+      case 15:
+        list.push_back(observe{below(2) == 0});
         break;
       default:
         list.push_back(below(2) == 0 ? operation{trim_all{below(2) * below(16 << 20)}}

@@ -27,6 +27,10 @@ struct property_case {
   const char* name;
   model_options options;
 };
+// GoogleTest prints the bytes of what has no operator.
+std::ostream& operator<<(std::ostream& out, const property_case& what) {
+  return out << what.name;
+}
 
 class PoolProperty : public ::testing::TestWithParam<property_case> {};
 

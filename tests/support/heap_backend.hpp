@@ -3,7 +3,7 @@
 // heap_backend: the smallest backend there can be, over aligned_alloc. Every block is claimed and
 // allocated by itself and goes back to the heap when it is taken back, so reserved bytes == bytes
 // in blocks handed out, and ASan sees every use after the pool gave a block away. It remembers
-// what it handed out and counts what comes back wrongly; calls can be refused.
+// what it handed out, on which stream, and counts what comes back wrongly; calls can be refused.
 // Thread-safe. For tests of any folder.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <span>
@@ -25,18 +26,40 @@ struct heap_log {
   std::atomic<std::size_t> made{0};           ///< blocks, ever
   std::atomic<std::size_t> wrong_returns{0};  ///< blocks taken back that were not out as given
   std::atomic<std::int64_t> left{INT64_MAX};  ///< blocks until every further one is refused
+  /// Called by refill and allocate_large before they begin, with no lock held; set it before use.
+  std::function<void()> on_call;
 };
 
 class heap_backend final : public backend {
  public:
-  explicit heap_backend(heap_log& log, device where = device::cpu(), std::size_t alignment = 64)
-      : log_(log), description_{.where = where, .name = "heap", .alignment = alignment} {}
+  explicit heap_backend(heap_log& log, device where = device::cpu(), std::size_t alignment = 64,
+                        bool stream_ordered = false)
+      : log_(log),
+        description_{.where = where,
+                     .name = "heap",
+                     .alignment = alignment,
+                     .stream_ordered = stream_ordered} {}
   heap_backend(const heap_backend&) = delete;
   heap_backend& operator=(const heap_backend&) = delete;
   ~heap_backend() override {
     for (const auto& [data, held] : out_) {
       std::free(data);
     }
+  }
+
+  /// Blocks handed out on the stream, now.
+  [[nodiscard]] std::size_t blocks_on(const stream_ref& stream) const {
+    const std::lock_guard lock(mutex_);
+    std::size_t n = 0;
+    for (const auto& [data, held] : out_) {
+      n += held.stream == stream ? 1 : 0;
+    }
+    return n;
+  }
+  /// The stream that the block was asked for on. Pre: data is a block handed out.
+  [[nodiscard]] stream_ref stream_of(void* data) const {
+    const std::lock_guard lock(mutex_);
+    return out_.at(data).stream;
   }
 
   [[nodiscard]] std::span<const device_description> devices() const noexcept override {
@@ -46,6 +69,7 @@ class heap_backend final : public backend {
 
   [[nodiscard]] refill_result refill(const block_request& request,
                                      std::span<block> blocks) noexcept override {
+    tell();
     refill_result answer;
     for (; answer.count < blocks.size(); ++answer.count) {
       const result<block> one = make(request);
@@ -59,17 +83,18 @@ class heap_backend final : public backend {
   }
 
   [[nodiscard]] result<block> allocate_large(const block_request& request) noexcept override {
+    tell();
     return make(request);
   }
 
   void take_back(device /*where*/, std::span<const block> blocks,
-                 stream_ref /*stream*/) noexcept override {
+                 stream_ref stream) noexcept override {
     for (const block& b : blocks) {
       {
         const std::lock_guard lock(mutex_);
         const auto known = out_.find(b.data);
-        if (known == out_.end() || known->second.bytes != b.bytes ||
-            known->second.cookie != b.cookie) {
+        if (known == out_.end() || known->second.what.bytes != b.bytes ||
+            known->second.what.cookie != b.cookie || known->second.stream != stream) {
           log_.wrong_returns.fetch_add(1);
           continue;
         }
@@ -95,12 +120,21 @@ class heap_backend final : public backend {
     const std::lock_guard lock(mutex_);
     std::size_t sum = 0;
     for (const auto& [data, held] : out_) {
-      sum += held.bytes;
+      sum += held.what.bytes;
     }
     return sum == reserved_ ? nullptr : "reserved bytes == sum of the blocks handed out";
   }
 
  private:
+  struct handed_out {
+    block what;
+    stream_ref stream;
+  };
+  void tell() const {
+    if (log_.on_call) {
+      log_.on_call();
+    }
+  }
   [[nodiscard]] result<block> make(const block_request& request) noexcept {
     const auto refused = [&](errc code) {
       return status{.code = code, .requested = request.bytes, .where = request.where};
@@ -125,7 +159,7 @@ class heap_backend final : public backend {
     }
     const std::lock_guard lock(mutex_);
     const block made{data, bytes, log_.made.fetch_add(1) * 7919 + 1};
-    out_.emplace(data, made);
+    out_.emplace(data, handed_out{made, request.stream});
     reserved_ += bytes;
     log_.handed_out.fetch_add(1);
     return made;
@@ -135,8 +169,8 @@ class heap_backend final : public backend {
   device_description description_;
   backend_host* host_ = nullptr;
   mutable std::mutex mutex_;
-  std::map<void*, block> out_;  // guarded by mutex_
-  std::size_t reserved_ = 0;    // guarded by mutex_
+  std::map<void*, handed_out> out_;  // guarded by mutex_
+  std::size_t reserved_ = 0;         // guarded by mutex_
 };
 
 }  // namespace tidepool::test

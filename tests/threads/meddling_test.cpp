@@ -156,27 +156,6 @@ TEST(Meddling, FindAndSettersWhileBlocksComeAndGo) {
   expect_clean(p);
 }
 
-TEST(Meddling, OneKeyHasOneTensor) {
-  pool p(small_cpu());
-  std::array<std::atomic<int>, 8> owners{};
-  in_threads(4, [&](int t) {
-    std::mt19937 random(static_cast<unsigned>(t));
-    for (int i = 0; i < 3000 * effort(); ++i) {
-      const std::size_t k = random() % owners.size();
-      result<tensor> made = p.try_allocate(random() % 200, {}, {.key = k + 1});
-      if (!made) {
-        EXPECT_EQ(made.error().code, errc::key_in_use);
-        continue;
-      }
-      EXPECT_EQ(owners[k].fetch_add(1), 0);
-      EXPECT_EQ(*p.find(std::uint64_t{k + 1}), made->id());
-      owners[k].fetch_sub(1);
-      made->reset();
-    }
-  });
-  expect_clean(p);
-}
-
 class counting_observer final : public allocation_observer {
  public:
   void on_allocate(const tensor_info&) noexcept override { made.fetch_add(1); }

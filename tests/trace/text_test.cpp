@@ -94,6 +94,10 @@ struct mistake {
   const char* line;
   const char* expected;
 };
+// GoogleTest prints the bytes of what has no operator.
+std::ostream& operator<<(std::ostream& out, const mistake& what) {
+  return out << what.name;
+}
 
 class TextMistake : public testing::TestWithParam<mistake> {};
 

@@ -23,6 +23,10 @@ struct rule {
   const char* expected;  ///< part of the first finding
   std::uint64_t event;   ///< it names
 };
+// GoogleTest prints the bytes of what has no operator.
+std::ostream& operator<<(std::ostream& out, const rule& what) {
+  return out << what.name;
+}
 
 byte_vector pack_lines(const std::string& lines, const std::string& metadata = "{}") {
   std::istringstream text("{\"trace\":\"tidepool trace 1\",\"metadata\":" + metadata + "}\n" +

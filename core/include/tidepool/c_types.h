@@ -106,6 +106,12 @@ enum {
 };
 
 enum {
+  TIDEPOOL_PRESSURE_SOFT_LIMIT = 0,  // it will succeed in any case, but beyond a soft limit
+  TIDEPOOL_PRESSURE_HARD_LIMIT = 1,  // it fails unless something is given up: a hard limit
+  TIDEPOOL_PRESSURE_EXHAUSTED = 2    // it fails: the device or the system has no more
+};
+
+enum {
   TIDEPOOL_MISUSE_STALE_FREE = 0,   // freed twice, or freed after its slot was reused
   TIDEPOOL_MISUSE_FOREIGN_ID = 1,   // an id that this pool never made
   TIDEPOOL_MISUSE_STALE_USE = 2,    // use of an id after its tensor was freed
@@ -193,35 +199,6 @@ typedef tidepool_device (*tidepool_placement_policy)(size_t bytes,
                                                      const tidepool_allocation_options* options,
                                                      void* context);
 
-// Called when a pool closes with live tensors: some lines for people, valid during the call.
-typedef void (*tidepool_leak_handler)(const char* text, void* context);
-
-// Byte figures: 0 is the default, TIDEPOOL_UNLIMITED no bound, TIDEPOOL_NOTHING zero bytes.
-typedef struct tidepool_pool_options {
-  size_t size;
-  size_t limit_bytes;         // reserved bytes per device, caches included; default: unlimited
-  size_t minimum_alignment;   // of every allocation, a power of two; default: the device's
-  size_t thread_cache_bytes;  // free bytes that one thread keeps ready; default 64 MiB
-  size_t total_cache_bytes;   // the same over all threads; default 512 MiB
-  size_t ready_bytes;         // free bytes kept ready centrally per device; default 32 MiB
-  size_t max_tensors;         // alive or ready at once, 2^12 to 2^25; default 2^22
-  size_t max_cached_lanes;    // that threads cache for, at most 16; default 16
-  tidepool_misuse_handler on_misuse;  // default: one message on stderr, then only counted
-  void* misuse_context;
-  tidepool_placement_policy placement;  // default: the first device of the first backend
-  void* placement_context;
-  // Debug modes, all off by default (tidepool/debug.hpp). The environment variable TIDEPOOL adds to
-  // them and wins.
-  size_t debug_quarantine_bytes;    // of ended tensors that are kept back and verified; 0: none
-  uint32_t debug_call_site_frames;  // return addresses recorded per tensor, at most 16
-  uint8_t debug_guard;              // TIDEPOOL_GUARD_...
-  uint8_t debug_poison;             // not 0: fill new and ended tensors
-  uint8_t debug_report_leaks;       // not 0: when the pool closes
-  uint8_t debug_reserved;
-  tidepool_leak_handler on_leaks;  // default: stderr
-  void* leaks_context;
-} tidepool_pool_options;
-
 // A consistent copy of a tensor's record.
 typedef struct tidepool_tensor_info {
   size_t size;
@@ -241,6 +218,65 @@ typedef struct tidepool_tensor_info {
   uint8_t flags;  // TIDEPOOL_FLAG_...
   uint8_t reserved;
 } tidepool_tensor_info;
+
+// Bounds of reserved bytes, everything cached included, of a device or of a whole pool.
+typedef struct tidepool_limits {
+  size_t size;
+  size_t
+      hard;  // never passed; allocations fail when all was taken back and nothing is left to give
+  size_t soft;  // passed only when all that was tried
+} tidepool_limits;
+
+// What a reclaim handler is asked. The candidates are the best to give up first: lowest eviction
+// priority, inactive before others, the largest.
+typedef struct tidepool_reclaim_request {
+  size_t size;
+  size_t bytes;  // what the allocation needs
+  const tidepool_tensor_info* candidates;
+  size_t candidate_count;  // at most 64
+  tidepool_device where;
+  uint32_t why;    // TIDEPOOL_PRESSURE_...
+  uint32_t round;  // 0 for the first call of this allocation, then 1, 2, ...
+  uint32_t reserved;
+} tidepool_reclaim_request;
+
+// Frees what it can spare and answers how many bytes, 0 for none. Called on the allocating thread
+// with no lock held; allocations that it makes itself fail rather than call it again.
+typedef size_t (*tidepool_reclaim_handler)(const tidepool_reclaim_request* request, void* context);
+
+// Called when a pool closes with live tensors: some lines for people, valid during the call.
+typedef void (*tidepool_leak_handler)(const char* text, void* context);
+
+// Byte figures: 0 is the default, TIDEPOOL_UNLIMITED no bound, TIDEPOOL_NOTHING zero bytes.
+typedef struct tidepool_pool_options {
+  size_t size;
+  size_t limit_bytes;         // reserved bytes per device, caches included; default: unlimited
+  size_t minimum_alignment;   // of every allocation, a power of two; default: the device's
+  size_t thread_cache_bytes;  // free bytes that one thread keeps ready; default 64 MiB
+  size_t total_cache_bytes;   // the same over all threads; default 512 MiB
+  size_t ready_bytes;         // free bytes kept ready centrally per device; default 32 MiB
+  size_t max_tensors;         // alive or ready at once, 2^12 to 2^25; default 2^22
+  size_t max_cached_lanes;    // that threads cache for, at most 16; default 16
+  tidepool_misuse_handler on_misuse;  // default: one message on stderr, then only counted
+  void* misuse_context;
+  tidepool_placement_policy placement;  // default: the first device of the first backend
+  void* placement_context;
+  size_t soft_limit_bytes;           // of each device; see tidepool_limits; default: unlimited
+  size_t total_limit_bytes;          // of all devices together; default: unlimited
+  size_t total_soft_limit_bytes;     // of all devices together; default: unlimited
+  tidepool_reclaim_handler reclaim;  // default: nothing is given up
+  void* reclaim_context;
+  // Debug modes, all off by default (tidepool/debug.hpp). The environment variable TIDEPOOL adds to
+  // them and wins.
+  size_t debug_quarantine_bytes;    // of ended tensors that are kept back and verified; 0: none
+  uint32_t debug_call_site_frames;  // return addresses recorded per tensor, at most 16
+  uint8_t debug_guard;              // TIDEPOOL_GUARD_...
+  uint8_t debug_poison;             // not 0: fill new and ended tensors
+  uint8_t debug_report_leaks;       // not 0: when the pool closes
+  uint8_t debug_reserved;
+  tidepool_leak_handler on_leaks;  // default: stderr
+  void* leaks_context;
+} tidepool_pool_options;
 
 typedef struct tidepool_failure {
   size_t size;
@@ -282,13 +318,18 @@ typedef struct tidepool_memory_info {
   size_t largest_free_bytes;  // largest block that needs no growth
   size_t address_space_bytes;
   uint64_t system_calls;  // memory calls to the system or driver so far
+  size_t pending_bytes;   // taken back, but a stream has still to come there
 } tidepool_memory_info;
 
 typedef struct tidepool_trim_report {
   size_t size;
   size_t released_bytes;  // given back to the system by this call
   size_t reserved_bytes;  // still backed afterwards
-  size_t in_use_bytes;    // blocks of live tensors: why reserved_bytes could not shrink
+  size_t in_use_bytes;    // blocks of live tensors
+  size_t pending_bytes;   // freed, but a device's stream has not come there yet
+  size_t cached_bytes;    // freed by other threads since
+  size_t stranded_bytes;  // free, but in pages or slabs that live blocks stand in too
+  const char* kept_by;    // what kept the most, in words (static), or NULL
 } tidepool_trim_report;
 
 // `count` free blocks that serve requests up to `bytes` bytes.

@@ -6,9 +6,11 @@
 
 #include <tidepool/device.hpp>
 #include <tidepool/export.hpp>
+#include <tidepool/report.hpp>
 #include <tidepool/result.hpp>
 
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -32,7 +34,8 @@ class TIDEPOOL_EXPORT error : public std::runtime_error {
 class TIDEPOOL_EXPORT out_of_memory : public std::bad_alloc {
  public:
   /// requested, limit, reserved: bytes. limit is SIZE_MAX where none is set.
-  out_of_memory(const status& why, std::size_t limit, std::size_t reserved) noexcept;
+  out_of_memory(const status& why, std::size_t limit, std::size_t reserved,
+                std::shared_ptr<const pool_report> report = nullptr) noexcept;
   out_of_memory(const out_of_memory&) noexcept = default;
   ~out_of_memory() override;
 
@@ -42,12 +45,16 @@ class TIDEPOOL_EXPORT out_of_memory : public std::bad_alloc {
   [[nodiscard]] std::size_t reserved() const noexcept { return reserved_; }
   [[nodiscard]] tidepool::device device() const noexcept { return why_.where; }
   [[nodiscard]] const status& why() const noexcept { return why_; }
+  /// Where the pool's memory was at that moment and what to do; to_text and to_json make text of
+  /// it. Null when there was no memory for the report itself.
+  [[nodiscard]] const pool_report* report() const noexcept { return report_.get(); }
 
  private:
   status why_;
   std::size_t limit_;
   std::size_t reserved_;
-  char text_[192];
+  std::shared_ptr<const pool_report> report_;
+  char text_[512];
 };
 
 /// Throws out_of_memory, std::bad_alloc's child, for out_of_memory and over_budget, else error.

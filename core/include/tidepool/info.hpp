@@ -38,11 +38,18 @@ struct raw_tensor {
   tensor_id id = {};
 };
 
-/// Answer of trim.
+/// Answer of trim: what went and what kept the rest,
+///   reserved == in_use + pending + cached + stranded.
 struct trim_report {
   std::size_t released_bytes = 0;  ///< given back to the system by this call
   std::size_t reserved_bytes = 0;  ///< still backed afterwards
-  std::size_t in_use_bytes = 0;    ///< blocks of live tensors: why reserved_bytes could not shrink
+  std::size_t in_use_bytes = 0;    ///< blocks of live tensors
+  std::size_t pending_bytes = 0;   ///< freed, but a device's stream has not come there yet
+  std::size_t cached_bytes = 0;    ///< freed by other threads since: free blocks in ready lists
+  std::size_t stranded_bytes = 0;  ///< free, but in pages or slabs that live blocks stand in too
+  /// One static sentence about the largest of these, or null when reserved_bytes is what was
+  /// asked for.
+  const char* kept_by = nullptr;
 };
 
 /// Kinds of misuse.

@@ -8,6 +8,7 @@
 #include <tidepool/debug.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/ids.hpp>
+#include <tidepool/limits.hpp>
 #include <tidepool/stream.hpp>
 
 #include <cstddef>
@@ -66,8 +67,16 @@ using placement_policy = device (*)(std::size_t bytes, const allocation_options&
 
 /// How a pool is set up. All byte figures may be 0 only where said.
 struct pool_options {
-  /// Upper bound of reserved bytes per device, caches included. SIZE_MAX: none.
+  /// Upper bound of reserved bytes of each device, caches included. SIZE_MAX: none. limits.hpp says
+  /// what hard and soft mean; pool::set_limits changes them, also for one device alone.
   std::size_t limit_bytes = SIZE_MAX;
+  std::size_t soft_limit_bytes = SIZE_MAX;
+  /// The same for all devices of the pool together.
+  std::size_t total_limit_bytes = SIZE_MAX;
+  std::size_t total_soft_limit_bytes = SIZE_MAX;
+  /// Asked to give tensors up before an allocation fails or a soft limit is passed; may be null.
+  reclaim_handler reclaim = nullptr;
+  void* reclaim_context = nullptr;
   /// Alignment that every allocation has at least; raised to the device's own. Power of two.
   std::size_t minimum_alignment = 0;
   /// Bound of free bytes that one thread keeps ready: a quarter of it in blocks up to 1 MiB, the

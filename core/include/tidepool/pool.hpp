@@ -23,9 +23,11 @@
 #include <tidepool/export.hpp>
 #include <tidepool/ids.hpp>
 #include <tidepool/info.hpp>
+#include <tidepool/limits.hpp>
 #include <tidepool/observer.hpp>
 #include <tidepool/options.hpp>
 #include <tidepool/prewarm.hpp>
+#include <tidepool/report.hpp>
 #include <tidepool/result.hpp>
 #include <tidepool/statistics.hpp>
 #include <tidepool/stream.hpp>
@@ -194,13 +196,25 @@ class TIDEPOOL_EXPORT pool {
 
   // Memory.
   /// Takes all free blocks back from threads and ready lists and gives memory to the system until
-  /// at most keep_bytes per device are reserved. Live tensors are not touched. Post: reserved <=
-  /// max(keep_bytes, what live tensors hold in spans); the report has the figures. Cost: interrupts
-  /// each thread's cache once (about 10 us each), then system calls.
+  /// at most keep_bytes per device are reserved. Live tensors are not touched. Post, while no other
+  /// thread works on the pool: reserved <= max(keep_bytes, in use + pending + stranded), and the
+  /// report names what kept the rest. Cost: interrupts each thread's cache once (about 10 us each),
+  /// then system calls.
   trim_report trim(std::size_t keep_bytes = 0) noexcept;
   trim_report trim(device where, std::size_t keep_bytes) noexcept;
-  /// Lets backends give back what stayed free for long. For an idle moment; no background thread
-  /// does it.
+  /// Limits of one device, or of all devices together. Lower ones than what is reserved: free
+  /// memory is given back at once, and until live tensors end, every growth fails. unknown_device:
+  /// nothing changed. Cost: as trim, if something is to be given back.
+  result<trim_report> set_limits(device where, const memory_limits& limits) noexcept;
+  trim_report set_limits(const memory_limits& limits) noexcept;
+  /// {0, 0} for unknown devices.
+  [[nodiscard]] memory_limits limits(device where) const noexcept;
+  [[nodiscard]] memory_limits limits() const noexcept;
+  /// The peaks in statistics and reports count from now on.
+  void reset_peaks() noexcept;
+  /// Gives back what stayed free for long: the caches of threads that did nothing since the last
+  /// tick, and what the backends kept. For an idle moment or a timer of the application; no
+  /// background thread does it. Cost: interrupts each thread's cache once, then system calls.
   void tick() noexcept;
   /// Gives the calling thread's ready blocks to the others.
   void thread_idle() noexcept;
@@ -211,6 +225,9 @@ class TIDEPOOL_EXPORT pool {
   // Observation.
   /// Exact sums over all threads. Cost: interrupts each thread's cache once.
   [[nodiscard]] tidepool::statistics statistics() const;
+  /// Where the memory is, who holds it, what happened last, and what to do about the last failure.
+  /// Throws std::bad_alloc. Cost: reads the record of every tensor.
+  [[nodiscard]] pool_report report() const;
   /// Null detaches. After the call returns no further call into the previous observer begins.
   void set_observer(allocation_observer* observer) noexcept;
   /// Ends allocation; frees still work. Gives all free memory back. Answers the number of live

@@ -52,6 +52,7 @@ struct device_statistics {
   std::size_t cached_bytes = 0;         ///< free blocks in front caches and ready lists
   std::size_t peak_live_bytes = 0;      ///< requested; exact at refill granularity (see README)
   std::size_t limit_bytes = 0;          ///< SIZE_MAX: none
+  std::size_t soft_limit_bytes = 0;     ///< SIZE_MAX: none
   std::size_t address_space_bytes = 0;  ///< reserved addresses, backed or not
   std::uint64_t system_calls = 0;       ///< memory calls to the system or driver
 };
@@ -60,7 +61,11 @@ struct statistics {
   static constexpr int format_version = 1;
   operation_counts total;
   std::vector<device_statistics> devices;
-  latency allocate;  ///< warm and cold, weighted as they happened
+  std::size_t reserved_bytes = 0;       ///< of all devices
+  std::size_t peak_reserved_bytes = 0;  ///< of all devices together; exact
+  std::size_t limit_bytes = 0;          ///< of all devices together; SIZE_MAX: none
+  std::size_t soft_limit_bytes = 0;     ///< SIZE_MAX: none
+  latency allocate;                     ///< warm and cold, weighted as they happened
   latency free;
   std::uint64_t misuses = 0;
   std::array<std::uint64_t, misuse_kind_count> misuses_by_kind{};
