@@ -46,7 +46,9 @@ void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
   move_pointer(slot, data);
   (void)report_findings(found);
   count_push(where, slot.size_class.load(std::memory_order_relaxed), bytes);
-  if (debug_->is_stuck(slot) || (!is_closed() && debug_->wants(slot))) {
+  // Nothing is held back from whoever runs out of memory.
+  if (debug_->is_stuck(slot) ||
+      (!is_closed() && climbing_.load(std::memory_order_relaxed) == 0 && debug_->wants(slot))) {
     debug_->hold(slot);
     (void)shrink_quarantine(debug_->options().quarantine_bytes);
   } else {
@@ -138,6 +140,7 @@ std::size_t pool_core::check_memory() noexcept {
 }
 
 tidepool::debug_counts pool_core::debug_counts() noexcept {
+  const use guard(*this);
   return debug_ == nullptr ? tidepool::debug_counts{} : debug_->counts();
 }
 
