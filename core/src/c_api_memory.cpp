@@ -216,6 +216,9 @@ tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device wh
         add(sum, of);
       }
     }
+    if (all) {
+      sum.live = now.total.live;  // also what has no block: parts, adopted and empty tensors
+    }
     sum.misuses = now.misuses;
     sum.failures = now.failures;
     sum.recalls = now.recalls;

@@ -6,6 +6,7 @@
 #include "recall.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/assert.hpp>
+#include <tidepool/environment.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -49,8 +50,10 @@ void pool_core::destroy_if_last() noexcept {
   }
 }
 
-pool_core::pool_core(const pool_options& options) noexcept
-    : options_(options), fenced_(!asymmetric_barrier_available()) {}
+pool_core::pool_core(const pool_options& options)
+    : options_(options),
+      fenced_(!options.membarrier || environment_flag("no_membarrier") ||
+              !asymmetric_barrier_available()) {}
 
 pool_core::~pool_core() {
   // Backends go first: they may still answer through host_.

@@ -227,7 +227,7 @@ class alignas(cache_line) pool_core {
   }
 
  private:
-  pool_core(const pool_options& options) noexcept;
+  explicit pool_core(const pool_options& options);
   ~pool_core();
 
   class host final : public backend_host {

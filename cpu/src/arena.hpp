@@ -47,6 +47,8 @@ class arena {
   /// Gives everything back; on an error the arena stays as it is. Pre: no bit is set.
   [[nodiscard]] int close(os_memory& os) noexcept;
 
+  /// Gives all up, whatever is refused: that costs address space.
+  void abandon(os_memory& os) noexcept;
   [[nodiscard]] bool is_open() const noexcept { return memory_.data != nullptr; }
   [[nodiscard]] bool is_bound() const noexcept { return bound_; }
 
@@ -82,8 +84,6 @@ class arena {
   std::uint32_t left = 0;  ///< of descriptor_pool
 
  private:
-  void abandon(os_memory& os) noexcept;
-
   growing_region memory_;
   growing_region table_;
   growing_region bits_;

@@ -9,6 +9,7 @@
 #include <tidepool/backend.hpp>
 #include <tidepool/result.hpp>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -62,13 +63,17 @@ struct budget {
   backend_host* host = nullptr;  ///< null: no limit
   device where = {};
   std::size_t pages = 0;
+  std::size_t most_pages = SIZE_MAX;  ///< fault_options::exhaust_at: the machine's end, for tests
 
-  [[nodiscard]] bool claim(std::size_t n) noexcept {
+  [[nodiscard]] status claim(std::size_t n) noexcept {
+    if (n != 0 && (n > most_pages || pages > most_pages - n)) {
+      return refused_by_system(ENOMEM);
+    }
     if (n != 0 && host != nullptr && !host->claim(where, n * page_bytes)) {
-      return false;
+      return {.code = errc::over_budget};
     }
     pages += n;
-    return true;
+    return {};
   }
   void unclaim(std::size_t n) noexcept {
     pages -= n;

@@ -25,8 +25,8 @@ result<std::uint32_t> extent_heap::grow(const extent_request& request) noexcept 
     }
   }
   // Refuse before reserving addresses that the limit makes useless.
-  if (!budget_.claim(request.pages)) {
-    return errc::over_budget;
+  if (const status why = budget_.claim(request.pages); !why.ok()) {
+    return why;
   }
   budget_.unclaim(request.pages);
   const std::size_t at_least = (std::size_t{request.pages} + (request.alignment - 1)) * page_bytes;
@@ -54,8 +54,8 @@ result<std::uint32_t> extent_heap::grow_in(std::uint32_t arena_index,
                                    : 0;  // pages of the request that the tail has
   const std::uint32_t missing =
       request.pages - (inside == 0 ? 0 : count_backed(extents_[tail], page, inside));
-  if (!budget_.claim(missing)) {
-    return errc::over_budget;
+  if (const status why = budget_.claim(missing); !why.ok()) {
+    return why;
   }
   const result<std::uint32_t> stretched = stretch(arena_index, tail, frontier);
   if (!stretched) {

@@ -26,9 +26,7 @@ extent_heap::extent_heap(os_memory& os, budget& budget, const arena_options& opt
 
 extent_heap::~extent_heap() {
   for (std::uint32_t i = 1; i < arenas_.bound(); ++i) {
-    if (arenas_[i].is_open()) {
-      static_cast<void>(arenas_[i].close(os_));
-    }
+    arenas_[i].abandon(os_);
   }
 }
 
@@ -51,9 +49,11 @@ result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexc
   result<std::uint32_t> made = errc::over_budget;
   if (const place found = find_cold(request); found.extent != 0) {
     const extent& e = extents_[found.extent];
-    if (budget_.claim(request.pages - count_backed(e, found.page, request.pages))) {
+    const status why = budget_.claim(request.pages - count_backed(e, found.page, request.pages));
+    if (why.ok()) {
       return take(found, request.pages, request.state);
     }
+    made = why;
   } else {
     made = grow(request);
   }
@@ -129,8 +129,8 @@ status extent_heap::extend(std::uint32_t index, std::uint32_t pages) noexcept {
   }
   const std::uint32_t backed =
       after == 0 ? 0 : count_backed(extents_[after], page, std::min(have, need));
-  if (!budget_.claim(need - backed)) {
-    return {.code = errc::over_budget};
+  if (const status why = budget_.claim(need - backed); !why.ok()) {
+    return why;
   }
   if (have < need) {
     const result<std::uint32_t> stretched = stretch(arena_index, after, end + need);

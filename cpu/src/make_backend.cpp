@@ -4,8 +4,12 @@
 #include "memory_backend.hpp"
 #include "os_memory.hpp"
 #include <tidepool/cpu/backend.hpp>
+#include <tidepool/environment.hpp>
 #include <tidepool/error.hpp>
 
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
 #include <new>
 #include <utility>
 
@@ -17,15 +21,52 @@ namespace {
 
 constexpr std::size_t largest_arena_bytes = std::size_t{1} << 42;
 
+/// The system, but for the calls that fault_options orders to fail.
+class ordered_faults final : public os_memory {
+ public:
+  explicit ordered_faults(const fault_options& faults) noexcept : faults_(faults) {}
+
+ protected:
+  int refuse(system_call /*what*/) noexcept override {
+    const std::uint64_t number = asked_.fetch_add(1, std::memory_order_relaxed) + 1;
+    const bool nth = number == faults_.fail_call;
+    const bool every = faults_.fail_every != 0 && number % faults_.fail_every == 0;
+    return nth || every ? ENOMEM : 0;
+  }
+
+ private:
+  const fault_options faults_;
+  std::atomic<std::uint64_t> asked_{0};
+};
+
 struct system_owner {
-  os_memory os;
+  ordered_faults os;
 };
 
 /// A memory_backend with the system it works on. The order of the bases keeps `os` alive longest.
 class host_backend final : private system_owner, public memory_backend {
  public:
-  explicit host_backend(const backend_options& options) noexcept : memory_backend(options, os) {}
+  explicit host_backend(const backend_options& options) noexcept
+      : system_owner{ordered_faults(options.faults)}, memory_backend(options, os) {}
 };
+
+// What the program left open may come from outside.
+backend_options with_environment(backend_options options) noexcept {
+  fault_options& faults = options.faults;
+  if (faults.fail_call == 0) {
+    faults.fail_call = environment_count("fail_call").value_or(0);
+  }
+  if (faults.fail_every == 0) {
+    faults.fail_every = environment_count("fail_every").value_or(0);
+  }
+  if (faults.exhaust_at == SIZE_MAX) {
+    faults.exhaust_at = environment_bytes("exhaust_at").value_or(SIZE_MAX);
+  }
+  if (environment_flag("no_huge_pages")) {
+    options.huge_pages = huge_pages::never;
+  }
+  return options;
+}
 
 }  // namespace
 
@@ -56,7 +97,7 @@ result<std::unique_ptr<backend>> try_make_backend(const backend_options& options
   if (const status why = check_options(options, os_memory{}); !why.ok()) {
     return why;
   }
-  std::unique_ptr<host_backend> made(new (std::nothrow) host_backend(options));
+  std::unique_ptr<host_backend> made(new (std::nothrow) host_backend(with_environment(options)));
   if (made == nullptr) {
     return status{.code = errc::out_of_memory, .where = options.device};
   }

@@ -48,7 +48,7 @@ arena_options arena_options_of(const backend_options& options, bool large) noexc
 memory_backend::memory_backend(const backend_options& options, os_memory& os) noexcept
     : os_(os),
       options_(options),
-      budget_{.where = options.device},
+      budget_{.where = options.device, .most_pages = options.faults.exhaust_at / page_bytes},
       small_extents_(os, budget_, arena_options_of(options, false)),
       large_extents_(os, budget_, arena_options_of(options, true)),
       spans_(os, small_extents_) {

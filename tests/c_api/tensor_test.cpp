@@ -175,6 +175,18 @@ TEST_F(CApiTensor, ASliceSharesTheBlockAndOutlivesItsParent) {
   EXPECT_EQ(tidepool_slice(pool, part.id, 0, 1, &beyond), TIDEPOOL_STALE_ID);
 }
 
+TEST_F(CApiTensor, StatisticsCountTensorsWithoutABlockToo) {
+  const tidepool_tensor whole = allocate(100);
+  const tidepool_tensor empty = allocate(0);
+  tidepool_tensor part{};
+  ASSERT_EQ(tidepool_slice(pool, whole.id, 10, 10, &part), TIDEPOOL_OK);
+  EXPECT_EQ(statistics().live, 3U);
+  free(part.id);
+  free(empty.id);
+  EXPECT_EQ(statistics().live, 1U);
+  free(whole.id);
+}
+
 TEST_F(CApiTensor, PinsAreCountedAndMatched) {
   auto options = sized<tidepool_allocation_options>();
   options.movable = 1;

@@ -44,7 +44,10 @@ class runner {
     require(s.total.live == live_.size(), "live tensors");
     require(s.total.requested_bytes == requested, "requested bytes");
     require(s.misuses == expected_reports_, "misuses");
-    require(s.devices[0].reserved_bytes <= options_.pool.limit_bytes, "reserved <= limit");
+    const device_statistics& d = s.devices[0];
+    require(d.reserved_bytes <= options_.pool.limit_bytes, "reserved <= limit");
+    require(d.live_bytes + d.cached_bytes + pool_.memory(d.where).free_bytes == d.reserved_bytes,
+            "live + cached + free == reserved");
     for (const auto& [key, id] : keys_) {
       require(pool_.find(key).has_value() && *pool_.find(key) == id, "find(key)");
     }
@@ -68,6 +71,12 @@ class runner {
     }
     check();
     (*this)(observe{false});
+    if (options_.end_faults) {
+      options_.end_faults();
+    }
+    for (int i = 0; i < 4 && options_.may_run_out; ++i) {
+      (void)pool_.trim();  // a refused give-back is tried again by the next
+    }
     require(pool_.trim().reserved_bytes == 0, "nothing is reserved once all is free and trimmed");
     check();
   }
@@ -88,13 +97,12 @@ class runner {
     }
     if (o.key != 0 && keys_.count(o.key) != 0) {
       // Where there is no memory either, that is a right answer too.
-      require(made.error().code == errc::key_in_use || made.error().code == errc::over_budget,
+      require(made.error().code == errc::key_in_use || is_lack(made.error().code),
               "a key in use is refused");
       return;
     }
     if (!made) {
-      require(made.error().code == errc::over_budget && options_.pool.limit_bytes != SIZE_MAX,
-              "only a limit refuses");
+      require(is_lack(made.error().code), "only a limit or a fault refuses");
       return;
     }
     live_tensor t;
@@ -232,7 +240,8 @@ class runner {
       (void)pool_.prewarm({.items = {{o.bytes, o.count}}, .populate = false});
       require(!is_closed_, "a closed pool makes nothing ready");
     } catch (const out_of_memory&) {
-      require(options_.pool.limit_bytes != SIZE_MAX, "only a limit refuses to prewarm");
+      require(options_.pool.limit_bytes != SIZE_MAX || options_.may_run_out,
+              "only a limit or a fault refuses to prewarm");
     } catch (const error& why) {
       require(is_refused_by_closing(why.why().code), "only a closed pool refuses to prewarm");
     }
@@ -258,9 +267,11 @@ class runner {
                                            .context = t.adopted.get()});
     if (!made) {
       require(t.adopted->releases == 0, "what is not adopted is not released");
-      require(is_refused_by_closing(made.error().code) ||
-                  (o.key != 0 && keys_.count(o.key) != 0 && made.error().code == errc::key_in_use),
-              "only a key in use is refused");
+      require(
+          is_refused_by_closing(made.error().code) ||
+              (o.key != 0 && keys_.count(o.key) != 0 && made.error().code == errc::key_in_use) ||
+              (options_.may_run_out && is_lack(made.error().code)),
+          "only a key in use is refused");
       return;
     }
     require(!is_closed_ && (o.key == 0 || keys_.count(o.key) == 0), "a key in use is refused");
@@ -289,6 +300,11 @@ class runner {
   void operator()(const count_all&) { check(); }
 
  private:
+  /// An answer that a limit or a fault may give.
+  [[nodiscard]] bool is_lack(errc code) const {
+    return (code == errc::over_budget && options_.pool.limit_bytes != SIZE_MAX) ||
+           ((code == errc::out_of_memory || code == errc::over_budget) && options_.may_run_out);
+  }
   [[nodiscard]] pool_options with_handler(pool_options options) {
     options.on_misuse = [](const misuse_report&, void* context) {
       ++static_cast<runner*>(context)->reports_;

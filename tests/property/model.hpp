@@ -20,6 +20,9 @@ struct model_options {
   std::function<std::unique_ptr<backend>()> make_backend;
   pool_options pool;
   std::size_t check_every = 8;  ///< operations between walks over all invariants
+  /// Faults are injected: whatever needs memory may lack it, and trim may free less.
+  bool may_run_out = false;
+  std::function<void()> end_faults = nullptr;  ///< called before all is given back
 };
 
 /// The first difference between the pool and the model, with the operation's number; empty: none.

@@ -6,6 +6,7 @@
 #include "../support/heap_backend.hpp"
 #include "model.hpp"
 #include <tidepool/cpu/backend.hpp>
+#include <tidepool/failing_backend.hpp>
 
 #include <gtest/gtest.h>
 
@@ -61,6 +62,26 @@ TEST_P(PoolProperty, BehavesAsItsModel) {
   return cpu::make_backend(
       {.huge_pages = cpu::huge_pages::always, .arena_bytes = std::size_t{512} << 20});
 }
+// Backends that fail as ordered; the last one made is the one at work.
+failing_backend* failing = nullptr;
+template <class Make>
+[[nodiscard]] model_options with_faults(Make make, const failure_plan& plan,
+                                        const pool_options& options = {}) {
+  return {.make_backend =
+              [make, plan] {
+                auto made = std::make_unique<failing_backend>(make(), plan);
+                failing = made.get();
+                return made;
+              },
+          .pool = options,
+          .may_run_out = true,
+          .end_faults = [] { failing->order({}); }};
+}
+[[nodiscard]] std::unique_ptr<backend> cpu_with_failing_calls() {
+  return cpu::make_backend({.huge_pages = cpu::huge_pages::never,
+                            .arena_bytes = std::size_t{64} << 20,
+                            .faults = {.fail_every = 31}});
+}
 heap_log log;  // outlives the cases' backends
 [[nodiscard]] std::unique_ptr<backend> heap() {
   return std::make_unique<heap_backend>(log);
@@ -68,16 +89,25 @@ heap_log log;  // outlives the cases' backends
 
 INSTANTIATE_TEST_SUITE_P(
     pools, PoolProperty,
-    ::testing::Values(property_case{"cpu", {small_cpu, {}}},
-                      property_case{"cpu_huge_pages", {huge_cpu, {}}},
-                      property_case{"cpu_limit", {small_cpu, {.limit_bytes = 24 * mib}}},
-                      property_case{"cpu_uncached", {small_cpu, {.thread_cache_bytes = 0}}},
-                      property_case{
-                          "cpu_little_cache",
-                          {small_cpu, {.thread_cache_bytes = 256 << 10, .ready_bytes = 64 << 10}}},
-                      property_case{"cpu_aligned", {small_cpu, {.minimum_alignment = 256}}},
-                      property_case{"heap", {heap, {}}},
-                      property_case{"heap_limit", {heap, {.limit_bytes = 8 * mib}}}),
+    ::testing::Values(
+        property_case{"cpu", {small_cpu, {}}}, property_case{"cpu_huge_pages", {huge_cpu, {}}},
+        property_case{"cpu_limit", {small_cpu, {.limit_bytes = 24 * mib}}},
+        property_case{"cpu_uncached", {small_cpu, {.thread_cache_bytes = 0}}},
+        property_case{"cpu_little_cache",
+                      {small_cpu, {.thread_cache_bytes = 256 << 10, .ready_bytes = 64 << 10}}},
+        property_case{"cpu_aligned", {small_cpu, {.minimum_alignment = 256}}},
+        property_case{"cpu_every_third_fails", with_faults(small_cpu, {.fail_every = 3})},
+        property_case{"cpu_halfway", with_faults(small_cpu, {.only = backend_call::refill,
+                                                             .probability = 0.7,
+                                                             .halfway = true})},
+        property_case{"cpu_by_chance",
+                      with_faults(small_cpu, {.probability = 0.9}, {.limit_bytes = 24 * mib})},
+        property_case{"cpu_exhausted", with_faults(small_cpu, {.exhaust_at = 6 * mib})},
+        property_case{"cpu_failing_system_calls", with_faults(cpu_with_failing_calls, {})},
+        property_case{"heap_by_chance",
+                      with_faults(heap, {.probability = 0.5}, {.ready_bytes = 64 << 10})},
+        property_case{"heap", {heap, {}}},
+        property_case{"heap_limit", {heap, {.limit_bytes = 8 * mib}}}),
     [](const auto& one) { return std::string(one.param.name); });
 
 }  // namespace

@@ -362,7 +362,7 @@ typedef struct tidepool_statistics {
   uint64_t ready_hits;       // served from the pool's ready slots
   uint64_t refills;          // served by asking the backend
   uint64_t requested_bytes;  // live now, as requested
-  uint64_t live;             // tensors alive now
+  uint64_t live;             // tensors alive now; of one device: those with a block
   uint64_t reserved_bytes;   // backed by the system now
   uint64_t peak_reserved_bytes;
   uint64_t live_bytes;    // blocks of live tensors (>= requested_bytes)

@@ -93,6 +93,9 @@ struct pool_options {
   std::size_t max_tensors = std::size_t{1} << 22;
   /// Lanes (a device, or a device and a stream) that threads cache for; others work uncached.
   std::size_t max_cached_lanes = 16;
+  /// Take blocks back from threads by membarrier(2). false, or TIDEPOOL=no_membarrier: by fences
+  /// that each operation pays, as where the kernel refuses it.
+  bool membarrier = true;
   misuse_handler on_misuse = nullptr;  ///< null: one message on stderr, then only counted
   void* misuse_context = nullptr;
   placement_policy placement = nullptr;  ///< null: the first device of the first backend

@@ -23,6 +23,15 @@ enum class huge_pages : std::uint8_t {
   always = 2,
 };
 
+/// Faults to order, for tests of programs that must survive them: what the system would answer if
+/// it had no more. Calls are the backend's memory calls (mmap, munmap, mprotect, madvise, mbind)
+/// in the order in which it makes them, from 1, those of its making included.
+struct fault_options {
+  std::uint64_t fail_call = 0;        ///< this call fails with ENOMEM; 0: none
+  std::uint64_t fail_every = 0;       ///< so does each whose number this divides; 0: none
+  std::size_t exhaust_at = SIZE_MAX;  ///< bytes: no more than this is backed, as without memory
+};
+
 struct backend_options {
   tidepool::device device = device::cpu();  ///< cpu() or cpu(node)
   cpu::huge_pages huge_pages = cpu::huge_pages::automatic;
@@ -31,6 +40,9 @@ struct backend_options {
   std::size_t arena_bytes = std::size_t{64} << 30;
   /// Memory free for this many calls of pool::tick goes back to the system. 0: only by trim.
   std::uint32_t decay_ticks = 16;
+  /// What is left at its default may come from the environment: TIDEPOOL=fail_call=N,
+  /// fail_every=N, exhaust_at=BYTES. TIDEPOOL=no_huge_pages: as huge_pages::never.
+  fault_options faults = {};
 };
 
 /// A backend for host memory. errc::invalid_argument, errc::unknown_device (no such node),
