@@ -240,6 +240,11 @@ TIDEPOOL_EXPORT size_t tidepool_report_json(tidepool_pool* pool, char* buffer, s
 // observer begins. Errors: invalid_argument, out_of_memory.
 TIDEPOOL_EXPORT tidepool_status tidepool_set_observer(tidepool_pool* pool,
                                                       const tidepool_observer* observer);
+// With debug modes: looks at the bytes around all tensors and at the quarantine now, and reports
+// each damage to the misuse handler. damages may be NULL. Errors: invalid_argument.
+TIDEPOOL_EXPORT tidepool_status tidepool_check_memory(tidepool_pool* pool, size_t* damages);
+// What is alive, by category, name and call site, for people; as tidepool_statistics_text.
+TIDEPOOL_EXPORT size_t tidepool_leaks_text(tidepool_pool* pool, char* buffer, size_t size);
 // Walks all structures: NULL, or the first broken invariant in words (static text). For tests.
 TIDEPOOL_EXPORT const char* tidepool_check_invariants(tidepool_pool* pool);
 

@@ -2,6 +2,7 @@
 //
 // Allocation in general: what is asked for is checked, a lane and a block are found, and the record
 // is filled and published. The plain warm case never comes here.
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>
@@ -127,9 +128,13 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   if (request.bytes == 0) {
     return allocate_empty(request, *where);
   }
-  const std::size_t alignment = std::max(request.alignment, where->device->alignment);
+  footprint room{request.bytes, std::max(request.alignment, where->device->alignment)};
+  if (debug_ != nullptr) [[unlikely]] {
+    room = debug_->footprint_of(*where->device, room.bytes, room.alignment);
+  }
+  const std::size_t alignment = room.alignment;
   // A size that is a multiple of the alignment has a class whose size is one too.
-  const std::size_t rounded = (request.bytes + alignment - 1) & ~(alignment - 1);
+  const std::size_t rounded = (room.bytes + alignment - 1) & ~(alignment - 1);
   const block_demand demand{.where = where,
                             .bytes = rounded,
                             .alignment = alignment,
@@ -150,6 +155,10 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   const bool plain =
       request.lifecycle == lifecycle::temporary && request.flags == tensor_flags::none;
   const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
+  if (debug_ != nullptr) [[unlikely]] {
+    begin_checked(slot, tensor_id::from_value(id), request.bytes,
+                  std::max(request.alignment, where->device->alignment));
+  }
   slot.bytes.store(request.bytes, std::memory_order_release);
   slot.tag.store(make_tag(request.name, request.category, where->stream.number),
                  std::memory_order_release);

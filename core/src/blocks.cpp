@@ -2,6 +2,7 @@
 //
 // Blocks between the backend, ready lists and magazines: binding a block to a slot, giving blocks
 // back, and how many a thread may keep.
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include <tidepool/assert.hpp>
 
@@ -54,6 +55,9 @@ bool pool_core::bind(lane& where, const block& what, record& slot) noexcept {
   slot.magazine.store(cached ? front_cache::offset_of(where.number, size_class)
                              : front_cache::offset_of_none(),
                       std::memory_order_release);
+  if (debug_ != nullptr) [[unlikely]] {
+    debug_->on_bind(slot);
+  }
   if (pointers_kept_.load(std::memory_order_acquire)) {
     return pointers_.set(reinterpret_cast<std::uint64_t>(what.data),
                          static_cast<std::uint32_t>(slots.index_of(slot)));
@@ -317,20 +321,29 @@ void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache
       grow_limit(where, size_class, *cache);
     }
   }
+  count_push(where, size_class, bytes);
+  keep_centrally(where, slot);
+}
+
+// Counts a free that no magazine counts.
+void pool_core::count_push(lane& where, unsigned size_class, std::uint64_t bytes) noexcept {
   where.device->publish_live(std::uint64_t{0} - bytes);
-  {
-    const std::lock_guard lock(where.mutex);
-    class_counts& sum = where.counts_of(size_class);
-    ++sum.pushes;
-    sum.requested -= bytes;
-  }
+  const std::lock_guard lock(where.mutex);
+  class_counts& sum = where.counts_of(size_class);
+  ++sum.pushes;
+  sum.requested -= bytes;
+}
+
+// Keeps a free block where every thread finds it; closed pools give it back. Pre: it is counted.
+void pool_core::keep_centrally(lane& where, record& slot) noexcept {
+  record* const self = &slot;
   if (is_closed()) {
     set_next(slot, nullptr);
     where.device->ready_bytes.fetch_add(slot.capacity.load(std::memory_order_relaxed),
                                         std::memory_order_relaxed);
     (void)give_to_backend(where, self);
   } else {
-    give_back(where, size_class, std::span(&self, 1));
+    give_back(where, slot.size_class.load(std::memory_order_relaxed), std::span(&self, 1));
   }
 }
 

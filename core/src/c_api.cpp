@@ -90,17 +90,6 @@ class c_observer final : public allocation_observer {
 
 namespace {
 
-void call_misuse_handler(const misuse_report& report, void* context) {
-  const tidepool_pool_options& options = static_cast<tidepool_pool*>(context)->options;
-  const tidepool_misuse_report seen{.size = sizeof(tidepool_misuse_report),
-                                    .id = report.id.value(),
-                                    .count = report.count,
-                                    .text = report.text,
-                                    .kind = static_cast<std::uint32_t>(report.kind),
-                                    .reserved = 0};
-  options.on_misuse(&seen, options.misuse_context);
-}
-
 device call_placement(std::size_t bytes, const allocation_options& options, void* context) {
   const tidepool_pool_options& callbacks = static_cast<tidepool_pool*>(context)->options;
   const tidepool_allocation_options seen = to_c(options);
@@ -150,13 +139,15 @@ std::size_t call_reclaim_handler(const reclaim_request& request, void* context) 
       .misuse_context = &handle,
       .placement = from.placement == nullptr ? nullptr : call_placement,
       .placement_context = &handle,
+      .debug = debug_options_of(handle),
   };
 }
 
 [[nodiscard]] tidepool_status make_pool(std::vector<std::unique_ptr<backend>> backends,
                                         const tidepool_pool_options* options, tidepool_pool** out) {
   auto handle = std::make_unique<tidepool_pool>();
-  if (options != nullptr && !read_c_struct(options, handle->options)) {
+  if (options != nullptr &&
+      (!read_c_struct(options, handle->options) || !has_valid_debug_modes(handle->options))) {
     return bad_struct();
   }
   const result<pool_core*> core = pool_core::make(std::move(backends), options_of(*handle));

@@ -136,6 +136,11 @@ template <class F>
   }
 }
 
+// c_api_debug.cpp; the context is the pool's handle.
+void call_misuse_handler(const misuse_report& report, void* context);
+[[nodiscard]] bool has_valid_debug_modes(const tidepool_pool_options& options) noexcept;
+[[nodiscard]] debug_options debug_options_of(tidepool_pool& handle) noexcept;
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tidepool

@@ -3,6 +3,7 @@
 // Closing a pool, gently or by force, and the end of its handle. Closing has two parts: no cache is
 // used any more, at once; then what is alive is counted or ended and free memory goes back, by
 // whoever ends the last operation that began before (see leave).
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "process.hpp"
 #include "recall.hpp"
@@ -77,6 +78,9 @@ void pool_core::detach_caches() noexcept {
 // Pre: the calling operation is the only one, and no thread has a cache.
 void pool_core::finish_close() noexcept {
   const std::uint8_t wanted = close_wanted_.load(std::memory_order_seq_cst);
+  if (debug_ != nullptr && close_reached_.load(std::memory_order_relaxed) == 0) {
+    report_at_close();  // once, and before force ends what has leaked
+  }
   record* adopted = nullptr;
   if (wanted == forced) {
     adopted = end_all();
@@ -144,9 +148,13 @@ record* pool_core::end_all() noexcept {
     }
     r.pins.store(0, std::memory_order_relaxed);
     r.header.store(freed_header(slots.id_of(r, header).value()), std::memory_order_release);
+    const std::uint64_t bytes = r.bytes.load(std::memory_order_relaxed);
     if (r.size_class.load(std::memory_order_relaxed) != 0) {
-      free_block(r, r.bytes.load(std::memory_order_relaxed), nullptr);
+      debug_ != nullptr ? end_checked(r, bytes) : free_block(r, bytes, nullptr);
       return;
+    }
+    if (debug_ != nullptr) {
+      debug_->end_loose(r);
     }
     loose_live_.fetch_sub(1, std::memory_order_relaxed);
     if (any(flags & tensor_flags::adopted) && cold.release != nullptr) {

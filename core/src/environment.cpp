@@ -26,8 +26,13 @@ constexpr std::array known_options{
     known_option{"exhaust_at", value_kind::bytes},
     known_option{"fail_call", value_kind::count},
     known_option{"fail_every", value_kind::count},
+    known_option{"guard", value_kind::text},  // canary, pages or none
+    known_option{"leaks", value_kind::flag},
     known_option{"no_huge_pages", value_kind::flag},
     known_option{"no_membarrier", value_kind::flag},
+    known_option{"poison", value_kind::flag},
+    known_option{"quarantine", value_kind::bytes},
+    known_option{"sites", value_kind::count},
 };
 
 constexpr const char* variable = "TIDEPOOL";

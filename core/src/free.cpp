@@ -2,13 +2,10 @@
 //
 // Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes
 // nothing, is counted and goes to one handler.
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>
-
-#include <pthread.h>
-
-#include <cstdio>
 
 namespace tidepool {
 inline namespace v0 {
@@ -62,7 +59,13 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
     parent = tensor_id::from_value(cold.parent.load(std::memory_order_relaxed));
   }
   slot.pins.store(0, std::memory_order_relaxed);
-  if (slot.size_class.load(std::memory_order_relaxed) != 0) {
+  const bool has_block = slot.size_class.load(std::memory_order_relaxed) != 0;
+  if (debug_ != nullptr && !has_block) [[unlikely]] {
+    debug_->end_loose(slot);
+  }
+  if (debug_ != nullptr && has_block) [[unlikely]] {
+    end_checked(slot, bytes);
+  } else if (has_block) {
     free_block(slot, bytes, find_this_thread(*this));
   } else {
     void* const data = slot.data.load(std::memory_order_relaxed);
@@ -87,13 +90,7 @@ void pool_core::count_misuse(misuse_kind kind) noexcept {
   misuses_.fetch_add(1, std::memory_order_relaxed);
 }
 
-errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
-  // An id that was never made here is foreign, whatever was done with it.
-  if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
-      ((id.value() & tag_mask) != tag_ || (id.value() & free_bit) != 0 ||
-       (id.value() & full_bit) != 0 || (self_of(id.value()) >> slot_shift) >= slots.made())) {
-    kind = misuse_kind::foreign_id;
-  }
+const char* pool_core::describe_misuse(misuse_kind kind) noexcept {
   static constexpr std::array<const char*, misuse_kind_count> sentences{
       "a tensor was freed twice, or after its slot was used again",
       "an id that this pool never made",
@@ -101,24 +98,38 @@ errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
       "two threads freed one tensor at the same time",
       "unpin without pin, or release without reference",
       "an allocation from a closed pool, or a free of a tensor that force had ended",
+      "bytes behind a tensor were written",
+      "bytes before a tensor were written",
+      "bytes of a tensor were written after its end",
   };
-  count_misuse(kind);
-  const std::uint64_t count = misuses_.load(std::memory_order_relaxed);
-  const misuse_report report{
-      .kind = kind, .id = id, .count = count, .text = sentences[static_cast<unsigned>(kind)]};
+  return sentences[static_cast<unsigned>(kind)];
+}
+
+void pool_core::tell(const misuse_report& report) noexcept {
   if (options_.on_misuse != nullptr) {
     const callback outside;
     options_.on_misuse(report, options_.misuse_context);
-  } else if (!misuse_told_.exchange(true, std::memory_order_relaxed)) {
-    // Writing is a point of cancellation, which no noexcept function may be.
-    int cancellable = 0;
-    (void)::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
-    std::fprintf(stderr,
-                 "tidepool: misuse: %s (id 0x%016llx); nothing was changed; further ones are only "
-                 "counted (statistics().misuses)\n",
-                 report.text, static_cast<unsigned long long>(id.value()));
-    (void)::pthread_setcancelstate(cancellable, nullptr);
+  } else {
+    tell_on_stderr(report);
   }
+}
+
+errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
+  // An id that was never made here is foreign, whatever was done with it.
+  if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
+      ((id.value() & tag_mask) != tag_ || (id.value() & free_bit) != 0 ||
+       (id.value() & full_bit) != 0 || (self_of(id.value()) >> slot_shift) >= slots.made())) {
+    kind = misuse_kind::foreign_id;
+  }
+  count_misuse(kind);
+  const std::uint64_t count = misuses_.load(std::memory_order_relaxed);
+  misuse_report report{.kind = kind, .id = id, .count = count, .text = describe_misuse(kind)};
+  std::optional<memory_damage> past;
+  if (debug_ != nullptr && (kind == misuse_kind::stale_free || kind == misuse_kind::stale_use)) {
+    past = past_of(id);
+    report.damage = past ? &*past : nullptr;
+  }
+  tell(report);
   return kind == misuse_kind::after_close ? errc::closed : errc::stale_id;
 }
 

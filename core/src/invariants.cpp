@@ -2,6 +2,7 @@
 //
 // Walks the pool's structures and names the first broken invariant. For tests and debugging. Exact
 // only while no other thread works on the pool.
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "recall.hpp"
 
@@ -29,7 +30,8 @@ class sightings {
 
 const char* pool_core::check_invariants() noexcept {
   const use guard(*this);
-  const char* broken = nullptr;
+  const char* broken =
+      check_memory() == 0 ? nullptr : "the bytes around tensors are as debug modes filled them";
   const auto require = [&](bool holds, const char* invariant) {
     if (!holds && broken == nullptr) {
       broken = invariant;
@@ -79,6 +81,13 @@ const char* pool_core::check_invariants() noexcept {
         require(where.ready_of(c).check([&](const record& r) { check_ready(where, c, r); }),
                 "a ready list's count and bytes == sum over its records");
       }
+    }
+    if (debug_ != nullptr) {
+      debug_->for_each_held([&](const record& r) {
+        require(!slots.is_taken(r, r.header.load(std::memory_order_relaxed)),
+                "a slot in quarantine is free");
+        require(seen.first(slots.index_of(r)), "a slot in quarantine is in one place only");
+      });
     }
     std::int64_t loose = 0;
     for (std::size_t i = 0; i < slots.made(); ++i) {

@@ -27,10 +27,17 @@ struct device_entry {
   device_description description = {};
   std::size_t alignment = cache_line;  // of every allocation
   std::size_t first_lane = 0;
-  budget reserved;                           // claimed == bytes that the backend has backed
-  std::atomic<std::size_t> ready_bytes{0};   // in ready lists
-  std::atomic<std::uint64_t> live_bytes{0};  // requested, as published by threads
+  budget reserved;                                // claimed == bytes that the backend has backed
+  std::atomic<std::size_t> ready_bytes{0};        // in ready lists
+  std::atomic<std::size_t> quarantined_bytes{0};  // freed, kept back by a debug mode
+  std::atomic<std::uint64_t> live_bytes{0};       // requested, as published by threads
   std::atomic<std::uint64_t> peak_live{0};
+
+  /// Free blocks that no thread has and the backend does not know to be free.
+  [[nodiscard]] std::size_t kept_bytes() const noexcept {
+    return ready_bytes.load(std::memory_order_relaxed) +
+           quarantined_bytes.load(std::memory_order_relaxed);
+  }
 
   void publish_live(std::uint64_t change) noexcept {
     raise(peak_live, live_bytes.fetch_add(change, std::memory_order_relaxed) + change);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Making and destroying a pool; caches that come and go.
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "process.hpp"
 #include "thread_caches.hpp"
@@ -49,6 +50,9 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
   if (options.max_cached_lanes > most_cached_lanes) {
     return invalid("max_cached_lanes must be at most 16");
   }
+  if (options.debug.call_site_frames > debug_options::most_call_site_frames) {
+    return invalid("call_site_frames must be at most 16");
+  }
   try {
     // The destructor is private: no unique_ptr without a deleter of our own.
     const auto destroy = [](pool_core* core) { delete core; };
@@ -69,6 +73,12 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
       return status{.code = errc::out_of_memory,
                     .requested = 4096 * (sizeof(record) + sizeof(cold_record)),
                     .text = "no address space for records: raise the limit (ulimit -v)"};
+    }
+    if (const debug_options modes = with_environment(options.debug); modes.any()) {
+      core->debug_ = std::make_unique<debug_layer>(modes, core->slots);
+      if (!core->debug_->open()) {
+        return status{.code = errc::out_of_memory, .text = "no address space for debug records"};
+      }
     }
     for (const std::unique_ptr<backend>& source : core->backends_) {
       if (source == nullptr || source->devices().empty()) {

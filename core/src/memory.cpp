@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory as a whole: limits, trim, tick, prewarm.
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "recall.hpp"
 #include "thread_caches.hpp"
@@ -51,7 +52,7 @@ trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcep
   report.reserved_bytes = now.reserved_bytes;
   report.stranded_bytes = part(now.free_bytes);
   report.pending_bytes = part(now.pending_bytes);
-  report.cached_bytes = part(where.ready_bytes.load(std::memory_order_relaxed));
+  report.cached_bytes = part(where.kept_bytes());
   report.in_use_bytes = rest;
   explain(report, keep_bytes);
   return report;
@@ -152,12 +153,16 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
     if (item.bytes > largest_request) {
       return status{.code = errc::out_of_memory, .requested = item.bytes, .where = plan.where};
     }
-    const std::size_t rounded = (item.bytes + device.alignment - 1) & ~(device.alignment - 1);
+    footprint room{item.bytes, device.alignment};
+    if (debug_ != nullptr) [[unlikely]] {
+      room = debug_->footprint_of(device, room.bytes, room.alignment);
+    }
+    const std::size_t rounded = (room.bytes + room.alignment - 1) & ~(room.alignment - 1);
     const unsigned size_class = size_class_of(rounded);
     const bool large = size_class > last_small_class;
     const block_demand demand{.where = where,
                               .bytes = large ? rounded : size_of_class(size_class),
-                              .alignment = device.alignment,
+                              .alignment = room.alignment,
                               .size_class = size_class,
                               .long_lived = false};
     ready_list& list = where->ready_of(size_class);

@@ -2,6 +2,7 @@
 //
 // References and parts: retain, slices, adopted memory, pins, resizing in place.
 #include "change_header.hpp"
+#include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -45,6 +46,9 @@ result<record*> pool_core::open_loose(lane& where, std::uint64_t key) noexcept {
 raw_tensor pool_core::publish_loose(record& slot, void* data, std::size_t bytes, std::uint64_t tag,
                                     lifecycle state, tensor_flags flags) noexcept {
   const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
+  if (debug_ != nullptr) [[unlikely]] {
+    debug_->begin_loose(slot, tensor_id::from_value(id));
+  }
   slot.data.store(data, std::memory_order_release);
   slot.capacity.store(bytes, std::memory_order_release);
   slot.bytes.store(bytes, std::memory_order_release);
@@ -179,6 +183,9 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
   }
   lane& where = lane_of(slot);
   if (bytes > slot.capacity.load(std::memory_order_acquire)) {
+    if (debug_ != nullptr && debug_->is_laid_out(slot)) {
+      return errc::unsupported;  // a guard stands behind it
+    }
     const result<std::size_t> grown =
         where.device->source->extend(where.device->where, slots.block_of(slot), bytes);
     if (!grown) {
@@ -188,6 +195,9 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
     slot.fit = *grown;
     // The longer block belongs to another bin from now on.
     rebin(where, slot, old_bytes);
+  }
+  if (debug_ != nullptr) [[unlikely]] {
+    (void)report_findings(debug_->resize(slot, where, bytes));
   }
   slot.bytes.store(bytes, std::memory_order_release);
   const std::lock_guard lock(where.mutex);

@@ -302,6 +302,18 @@ std::size_t pool::close(close_mode how) noexcept {
   return core_->close(how == close_mode::force ? closing::force : closing::orderly);
 }
 
+std::size_t pool::check_memory() noexcept {
+  return core_->check_memory();
+}
+
+leak_report pool::leaks() const {
+  return core_->leaks();
+}
+
+tidepool::debug_counts pool::debug_counts() const noexcept {
+  return core_->debug_counts();
+}
+
 const char* pool::check_invariants() const noexcept {
   return core_->check_invariants();
 }

@@ -17,6 +17,7 @@
 //   closing.cpp       closing, by force too
 //   fork.cpp          standing still for fork, and going on in the child
 //   parts.cpp         adopt, share, slice, pin, resize
+//   debug_steps.cpp   debug modes, where any is on
 //
 // Lock order: observer_mutex_ -> process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes
 // -> slot table -> backend. Callbacks run with none of them held but observer_mutex_, shared, for
@@ -31,6 +32,7 @@
 #include "registry.hpp"
 #include "slot_table.hpp"
 #include <tidepool/backend.hpp>
+#include <tidepool/debug.hpp>
 #include <tidepool/observer.hpp>
 #include <tidepool/options.hpp>
 #include <tidepool/prewarm.hpp>
@@ -51,6 +53,9 @@
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
+
+class debug_layer;
+struct findings;
 
 inline constexpr std::size_t most_lanes = 4096;
 inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
@@ -240,6 +245,13 @@ class alignas(cache_line) pool_core {
   void set_observer(allocation_observer* observer) noexcept;
   [[nodiscard]] const char* check_invariants() noexcept;
 
+  // Debug modes (debug_steps.cpp).
+  /// Looks at all guards and the quarantine, reports damages and returns their number.
+  std::size_t check_memory() noexcept;
+  /// What is alive. Throws std::bad_alloc.
+  [[nodiscard]] leak_report leaks();
+  [[nodiscard]] tidepool::debug_counts debug_counts() noexcept;
+
   // Sampling (warm_path.cpp).
   /// Closes this thread's gate, so that the operation after `operations - 1` others is timed.
   void arm_sample(front_cache& cache, std::uint32_t operations) noexcept;
@@ -277,6 +289,8 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] std::optional<std::size_t> halve_richest(front_cache& cache, bool large,
                                                          std::span<record*> out) noexcept;
   void free_block(record& slot, std::uint64_t bytes, front_cache* cache) noexcept;
+  void count_push(lane& where, unsigned size_class, std::uint64_t bytes) noexcept;
+  void keep_centrally(lane& where, record& slot) noexcept;
   void count_pop(lane& where, unsigned size_class, std::uint64_t bytes, block_source from,
                  front_cache* cache) noexcept;
   [[nodiscard]] std::size_t ready_limit(unsigned size_class) const noexcept;
@@ -323,6 +337,18 @@ class alignas(cache_line) pool_core {
   template <class F>
   void for_each_taken(F&& f) const noexcept;
 
+  // debug_steps.cpp; pre: debug_ is not null, and no lock is held
+  void begin_checked(record& slot, tensor_id id, std::size_t bytes, std::size_t alignment) noexcept;
+  void end_checked(record& slot, std::uint64_t bytes) noexcept;
+  void move_pointer(const record& slot, void* from) noexcept;
+  std::size_t shrink_quarantine(std::size_t keep_bytes) noexcept;
+  std::size_t report_findings(const findings& all) noexcept;
+  [[nodiscard]] std::optional<memory_damage> past_of(tensor_id id) noexcept;
+  void report_at_close() noexcept;
+  [[nodiscard]] static const char* describe_misuse(misuse_kind kind) noexcept;
+  void tell(const misuse_report& report) noexcept;
+  void tell_on_stderr(const misuse_report& report) noexcept;
+
   [[nodiscard]] tensor_id finish_free(record& slot, tensor_flags flags) noexcept;
   void rebin(lane& where, record& slot, std::uint64_t bytes) noexcept;
   [[nodiscard]] status check_request(allocation_request& request, lane*& where) noexcept;
@@ -339,7 +365,8 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   void notify(bool allocated, tensor_id id) noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
-    return !is_closed() && observer_ == nullptr && options_.thread_cache_bytes != 0;
+    return !is_closed() && observer_ == nullptr && debug_ == nullptr &&
+           options_.thread_cache_bytes != 0;
   }
 
   const pool_options options_;
@@ -350,6 +377,7 @@ class alignas(cache_line) pool_core {
   std::vector<std::unique_ptr<backend>> backends_;
   std::vector<std::unique_ptr<device_entry>> devices_;  // sorted by nothing, few
   std::vector<device_description> descriptions_;
+  std::unique_ptr<debug_layer> debug_;  // null: no debug mode is on
 
   std::mutex registry_mutex_;
   front_cache* caches_ = nullptr;  // guarded by registry_mutex_; linked through front_cache::next

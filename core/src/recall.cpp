@@ -47,7 +47,11 @@ std::size_t pool_core::recall(bool reserves_too) noexcept {
     recalls_.fetch_add(1, std::memory_order_relaxed);
     with_closed_gates([this](front_cache& cache) { drain(cache); });
   }
-  const std::size_t taken = drain_ready(reserves_too);
+  std::size_t taken = drain_ready(reserves_too);
+  if (debug_ != nullptr) [[unlikely]] {
+    taken += shrink_quarantine(0);
+    (void)drain_ready(reserves_too);  // that is where they went
+  }
   events_.add(memory_event_kind::recalled, {}, taken);
   return taken;
 }

@@ -120,7 +120,7 @@ pool_report pool_core::report(const status& failure) {
     d.peak_reserved_bytes = entry.reserved.peak();
     d.requested_bytes = live[i].requested;
     d.inactive_bytes = live[i].inactive;
-    d.ready_bytes = entry.ready_bytes.load(std::memory_order_relaxed);
+    d.ready_bytes = entry.kept_bytes();
     d.free_bytes = memory.free_bytes;
     d.largest_free_bytes = std::min(memory.largest_free_bytes, memory.free_bytes);
     const std::size_t outside = d.in_threads_bytes + d.ready_bytes + d.free_bytes;

@@ -82,7 +82,7 @@ tidepool::statistics pool_core::statistics() {
     const memory_info memory = entry->source->memory(entry->where);
     d.reserved_bytes = entry->reserved.claimed();
     d.peak_reserved_bytes = entry->reserved.peak();
-    d.cached_bytes += entry->ready_bytes.load(std::memory_order_relaxed);
+    d.cached_bytes += entry->kept_bytes();
     const std::size_t outside = memory.free_bytes + d.cached_bytes;
     d.live_bytes = memory.reserved_bytes - std::min(memory.reserved_bytes, outside);
     d.peak_live_bytes = entry->peak_live.load(std::memory_order_relaxed);

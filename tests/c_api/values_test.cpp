@@ -3,6 +3,7 @@
 // The C interface's constants equal the C++ ones; its structs have the layout that was published.
 #include "support.hpp"
 #include <tidepool/attributes.hpp>
+#include <tidepool/debug.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/info.hpp>
 #include <tidepool/prewarm.hpp>
@@ -87,7 +88,13 @@ static_assert(equal(TIDEPOOL_MISUSE_STALE_USE, misuse_kind::stale_use));
 static_assert(equal(TIDEPOOL_MISUSE_RACING_FREE, misuse_kind::racing_free));
 static_assert(equal(TIDEPOOL_MISUSE_UNBALANCED, misuse_kind::unbalanced));
 static_assert(equal(TIDEPOOL_MISUSE_AFTER_CLOSE, misuse_kind::after_close));
-static_assert(TIDEPOOL_MISUSE_AFTER_CLOSE + 1 == tidepool::misuse_kind_count);
+static_assert(equal(TIDEPOOL_MISUSE_OVERFLOW, misuse_kind::overflow));
+static_assert(equal(TIDEPOOL_MISUSE_UNDERFLOW, misuse_kind::underflow));
+static_assert(equal(TIDEPOOL_MISUSE_WRITE_AFTER_FREE, misuse_kind::write_after_free));
+static_assert(TIDEPOOL_MISUSE_WRITE_AFTER_FREE + 1 == tidepool::misuse_kind_count);
+static_assert(equal(TIDEPOOL_GUARD_NONE, tidepool::guard_mode::none));
+static_assert(equal(TIDEPOOL_GUARD_CANARY, tidepool::guard_mode::canary));
+static_assert(equal(TIDEPOOL_GUARD_PAGES, tidepool::guard_mode::pages));
 
 // Padding at the end would be garbage of older callers where a later version has a field.
 template <class T>
@@ -97,8 +104,8 @@ static_assert(sizeof(tidepool_stream) == 16 && has_no_padding<tidepool_stream>);
 static_assert(sizeof(tidepool_allocation_options) == 48);
 static_assert(has_no_padding<tidepool_allocation_options>);
 static_assert(sizeof(tidepool_adopt_options) == 40 && has_no_padding<tidepool_adopt_options>);
-static_assert(sizeof(tidepool_misuse_report) == 40 && has_no_padding<tidepool_misuse_report>);
-static_assert(sizeof(tidepool_pool_options) == 136 && has_no_padding<tidepool_pool_options>);
+static_assert(sizeof(tidepool_misuse_report) == 88 && has_no_padding<tidepool_misuse_report>);
+static_assert(sizeof(tidepool_pool_options) == 168 && has_no_padding<tidepool_pool_options>);
 static_assert(sizeof(tidepool_tensor_info) == 80 && has_no_padding<tidepool_tensor_info>);
 static_assert(sizeof(tidepool_failure) == 40 && has_no_padding<tidepool_failure>);
 static_assert(sizeof(tidepool_observer) == 40 && has_no_padding<tidepool_observer>);

@@ -117,7 +117,17 @@ enum {
   TIDEPOOL_MISUSE_STALE_USE = 2,    // use of an id after its tensor was freed
   TIDEPOOL_MISUSE_RACING_FREE = 3,  // two threads freed one tensor at the same time
   TIDEPOOL_MISUSE_UNBALANCED = 4,   // unpin without pin
-  TIDEPOOL_MISUSE_AFTER_CLOSE = 5   // allocation from a closed pool, or free of what force ended
+  TIDEPOOL_MISUSE_AFTER_CLOSE = 5,  // allocation from a closed pool, or free of what force ended
+  // Found by debug modes only:
+  TIDEPOOL_MISUSE_OVERFLOW = 6,         // bytes behind a tensor were written
+  TIDEPOOL_MISUSE_UNDERFLOW = 7,        // bytes before a tensor were written
+  TIDEPOOL_MISUSE_WRITE_AFTER_FREE = 8  // bytes of a tensor were written after its end
+};
+
+enum {
+  TIDEPOOL_GUARD_NONE = 0,
+  TIDEPOOL_GUARD_CANARY = 1,  // a pattern before and behind the bytes of a tensor
+  TIDEPOOL_GUARD_PAGES = 2    // a page behind them that nobody may touch
 };
 // NOLINTEND(readability-identifier-naming)
 
@@ -172,6 +182,14 @@ typedef struct tidepool_misuse_report {
   const char* text;  // one static sentence
   uint32_t kind;     // TIDEPOOL_MISUSE_...
   uint32_t reserved;
+  // Of a damage that a debug mode found, else 0; of a stale id only the first two and the last two.
+  // Pointers are valid during the call.
+  const void* data;      // of the tensor
+  size_t bytes;          // of the tensor
+  int64_t offset;        // of the first damaged byte from data
+  size_t damaged_bytes;  // from the first to the last one
+  const char* name;      // of the tensor, "": none
+  const char* details;   // lines for people, with call sites where recorded
 } tidepool_misuse_report;
 
 // Called outside every lock, on the thread that did it.
@@ -226,6 +244,9 @@ typedef struct tidepool_reclaim_request {
 // with no lock held; allocations that it makes itself fail rather than call it again.
 typedef size_t (*tidepool_reclaim_handler)(const tidepool_reclaim_request* request, void* context);
 
+// Called when a pool closes with live tensors: some lines for people, valid during the call.
+typedef void (*tidepool_leak_handler)(const char* text, void* context);
+
 // Byte figures: 0 is the default, TIDEPOOL_UNLIMITED no bound, TIDEPOOL_NOTHING zero bytes.
 typedef struct tidepool_pool_options {
   size_t size;
@@ -245,6 +266,16 @@ typedef struct tidepool_pool_options {
   size_t total_soft_limit_bytes;     // of all devices together; default: unlimited
   tidepool_reclaim_handler reclaim;  // default: nothing is given up
   void* reclaim_context;
+  // Debug modes, all off by default (tidepool/debug.hpp). The environment variable TIDEPOOL adds to
+  // them and wins.
+  size_t debug_quarantine_bytes;    // of ended tensors that are kept back and verified; 0: none
+  uint32_t debug_call_site_frames;  // return addresses recorded per tensor, at most 16
+  uint8_t debug_guard;              // TIDEPOOL_GUARD_...
+  uint8_t debug_poison;             // not 0: fill new and ended tensors
+  uint8_t debug_report_leaks;       // not 0: when the pool closes
+  uint8_t debug_reserved;
+  tidepool_leak_handler on_leaks;  // default: stderr
+  void* leaks_context;
 } tidepool_pool_options;
 
 typedef struct tidepool_failure {

@@ -60,14 +60,22 @@ enum class misuse_kind : std::uint8_t {
   racing_free = 3,  ///< two threads freed one tensor at the same time, found afterwards
   unbalanced = 4,   ///< unpin without pin, release without reference
   after_close = 5,  ///< allocation from a closed pool, free of what force ended
+  // Found by debug modes (debug.hpp) only:
+  overflow = 6,          ///< bytes behind a tensor were written
+  underflow = 7,         ///< bytes before a tensor were written
+  write_after_free = 8,  ///< bytes of a tensor were written after its end
 };
-inline constexpr unsigned misuse_kind_count = 6;
+inline constexpr unsigned misuse_kind_count = 9;
+
+struct memory_damage;
 
 struct misuse_report {
   misuse_kind kind = misuse_kind::stale_free;
   tensor_id id = {};
   std::uint64_t count = 0;     ///< misuses seen by this pool so far, this one included
   const char* text = nullptr;  ///< one static sentence
+  /// Of overflow, underflow and write_after_free, else null; valid during the call (debug.hpp).
+  const memory_damage* damage = nullptr;
 };
 
 }  // namespace v0

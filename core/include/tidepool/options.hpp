@@ -5,6 +5,7 @@
 #pragma once
 
 #include <tidepool/attributes.hpp>
+#include <tidepool/debug.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/ids.hpp>
 #include <tidepool/limits.hpp>
@@ -109,6 +110,7 @@ struct pool_options {
   void* misuse_context = nullptr;
   placement_policy placement = nullptr;  ///< null: the first device of the first backend
   void* placement_context = nullptr;
+  debug_options debug = {};  ///< all off; the environment variable TIDEPOOL adds to it
 };
 
 }  // namespace v0

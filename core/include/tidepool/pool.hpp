@@ -17,6 +17,7 @@
 
 #include <tidepool/attributes.hpp>
 #include <tidepool/backend.hpp>
+#include <tidepool/debug.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/error.hpp>
 #include <tidepool/export.hpp>
@@ -238,6 +239,16 @@ class TIDEPOOL_EXPORT pool {
   /// Walks the pool's and the backends' structures: null, or the first broken invariant in words.
   /// For tests; stops every cache meanwhile.
   [[nodiscard]] const char* check_invariants() const noexcept;
+
+  // Debug modes (pool_options::debug).
+  /// Looks at the bytes around all live tensors and at the quarantine now, reports each damage to
+  /// the misuse handler and mends it. The number of damages; 0 where no mode is on. Other threads
+  /// may work meanwhile. Cost: reads all guards and the whole quarantine.
+  std::size_t check_memory() noexcept;
+  /// What is alive now, by category, name and, where recorded, call site; most bytes first. Works
+  /// without debug modes too. Throws std::bad_alloc. Cost: reads all records.
+  [[nodiscard]] leak_report leaks() const;
+  [[nodiscard]] tidepool::debug_counts debug_counts() const noexcept;
 
  private:
   explicit pool(detail::pool_core* core) noexcept : core_(core) {}

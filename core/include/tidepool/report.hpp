@@ -42,7 +42,7 @@ struct device_report {
   std::size_t requested_bytes = 0;   ///< what live tensors asked for
   std::size_t inactive_bytes = 0;    ///< blocks of live tensors with lifecycle::inactive
   std::size_t in_threads_bytes = 0;  ///< free blocks in threads' caches
-  std::size_t ready_bytes = 0;       ///< free blocks in the pool's ready lists
+  std::size_t ready_bytes = 0;       ///< free blocks in the pool's ready lists and quarantine
   std::size_t free_bytes = 0;        ///< free in the backend
   std::size_t largest_free_bytes = 0;  ///< the largest piece of it in one block
   /// 1 - largest_free / free: 0 when all free memory is one piece.
