@@ -24,6 +24,7 @@
 // the observer's own.
 #pragma once
 
+#include "demand.hpp"
 #include "event_log.hpp"
 #include "flat_index.hpp"
 #include "front_cache.hpp"
@@ -56,44 +57,6 @@ namespace detail {
 
 class debug_layer;
 struct findings;
-
-inline constexpr std::size_t most_lanes = 4096;
-inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
-// Beyond this no address space has room, and rounding cannot overflow below it.
-inline constexpr std::size_t largest_request = std::size_t{1} << 47;
-inline constexpr std::size_t largest_batch = magazine_slots / 2;
-
-/// One allocation, validated bit by bit on the way down.
-struct allocation_request {
-  std::size_t bytes = 0;
-  device where = {};
-  stream_ref stream = {};
-  std::size_t alignment = 0;
-  std::uint64_t key = 0;
-  name_id name = {};
-  tidepool::category category = category::temporary;
-  tidepool::lifecycle lifecycle = lifecycle::automatic;
-  tensor_flags flags = tensor_flags::none;
-};
-
-/// Where a block came from.
-enum class block_source : std::uint8_t { front, ready, backend };
-
-/// What is looked for in one lane.
-struct block_demand {
-  lane* where = nullptr;
-  std::size_t bytes = 0;      // at least 1
-  std::size_t alignment = 0;  // power of two
-  unsigned size_class = 0;    // of bytes
-  bool long_lived = false;
-};
-
-/// The blocks of a call that failed or succeeded: a record, or why there is none.
-struct obtained {
-  record* slot = nullptr;
-  block_source from = block_source::front;
-  status why = {};
-};
 
 class alignas(cache_line) pool_core {
  public:

@@ -62,7 +62,9 @@ void* __wrap_mmap(void* at, std::size_t bytes, int rights, int flags, int file, 
     return MAP_FAILED;
   }
   void* const made = __real_mmap(at, bytes, rights, flags, file, offset);
-  faults.mapped += made == MAP_FAILED ? 0 : static_cast<std::int64_t>(bytes);
+  // What is mapped anew in its place was counted before.
+  const bool adds = made != MAP_FAILED && (flags & MAP_FIXED) == 0;
+  faults.mapped += adds ? static_cast<std::int64_t>(bytes) : 0;
   return made;
 }
 
