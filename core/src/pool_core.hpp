@@ -86,7 +86,7 @@ class alignas(cache_line) pool_core {
   /// May threads find their cache through their table? Else through the slow path only.
   [[nodiscard]] bool has_way() const noexcept { return has_way_; }
   [[nodiscard]] bool threads_keep_blocks() const noexcept {
-    return options_.thread_cache_bytes != 0;
+    return options_.thread_cache_bytes != 0 && options_.max_cached_lanes != 0;
   }
 
   /// Every slow operation holds one: the pool is not destroyed meanwhile, and closing and fork wait
@@ -329,7 +329,7 @@ class alignas(cache_line) pool_core {
   void notify(bool allocated, tensor_id id) noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
     return !is_closed() && observer_ == nullptr && debug_ == nullptr &&
-           options_.thread_cache_bytes != 0;
+           threads_keep_blocks();
   }
 
   const pool_options options_;
