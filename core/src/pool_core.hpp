@@ -328,8 +328,7 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   void notify(bool allocated, tensor_id id) noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
-    return !is_closed() && observer_ == nullptr && debug_ == nullptr &&
-           threads_keep_blocks();
+    return !is_closed() && observer_ == nullptr && debug_ == nullptr && threads_keep_blocks();
   }
 
   const pool_options options_;
