@@ -31,7 +31,19 @@ void end(pool& p) {
   require(imbalance(p), "balance after close");
 }
 
-TEST(Fork, TheChildWorksWhateverOtherThreadsWereDoing) {
+// While other threads allocate and free. g++ 12's libasan does not hold its allocator's locks over
+// fork (seen in a debugger, 2026-11-22): a child inherits those that vanished threads had, and its
+// own operator new waits for them for good.
+class ForkUnderLoad : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (address_sanitized) {
+      GTEST_SKIP() << "children of a loaded parent hang in libasan's allocator";
+    }
+  }
+};
+
+TEST_F(ForkUnderLoad, TheChildWorksWhateverOtherThreadsWereDoing) {
   pool p(small_cpu());
   const load others(p, 4);
   for (int i = 0; i < rounds(300); ++i) {
@@ -47,7 +59,7 @@ TEST(Fork, TheChildWorksWhateverOtherThreadsWereDoing) {
   }
 }
 
-TEST(Fork, PoolsBeyondTheFirstFifteenWorkInTheChildToo) {
+TEST_F(ForkUnderLoad, PoolsBeyondTheFirstFifteenWorkInTheChildToo) {
   std::vector<std::unique_ptr<pool>> pools;
   for (int i = 0; i < 17; ++i) {
     pools.push_back(std::make_unique<pool>(small_cpu(), pool_options{.max_tensors = 1 << 16}));
@@ -113,7 +125,7 @@ TEST(Fork, TheChildHasWhatVanishedThreadsKeptReady) {
   idle.join();
 }
 
-TEST(Fork, FromAnyThreadAndWithinChildren) {
+TEST_F(ForkUnderLoad, FromAnyThreadAndWithinChildren) {
   pool p(small_cpu());
   std::optional<load> others(std::in_place, p, 2);
   for (int i = 0; i < rounds(50); ++i) {
@@ -154,7 +166,7 @@ TEST(Fork, TheParentGoesOnAsBefore) {
   EXPECT_EQ(p.trim().reserved_bytes, 0U);
 }
 
-TEST(Fork, PoolsThatComeAndGoMeanwhile) {
+TEST_F(ForkUnderLoad, PoolsThatComeAndGoMeanwhile) {
   std::atomic<bool> stop{false};
   std::vector<std::thread> makers;
   for (int t = 0; t < 3; ++t) {
@@ -204,7 +216,7 @@ struct forking_observer final : allocation_observer {
   int seen = -1;
 };
 
-TEST(Fork, FromACallbackOfThePool) {
+TEST_F(ForkUnderLoad, FromACallbackOfThePool) {
   for (const bool on_free : {false, true}) {
     pool p(small_cpu());
     const load others(p, 2);
@@ -258,7 +270,7 @@ TEST(Fork, DoesNotWaitForCallbacks) {
   EXPECT_EQ(p.statistics().total.live, 0U);
 }
 
-TEST(Fork, WhileAnotherThreadCloses) {
+TEST_F(ForkUnderLoad, WhileAnotherThreadCloses) {
   for (int i = 0; i < rounds(150); ++i) {
     pool p(small_cpu(), {.max_tensors = 1 << 16, .on_misuse = [](const misuse_report&, void*) {}});
     std::optional<load> others(std::in_place, p, 2, 64 * kib);
@@ -306,7 +318,7 @@ void release() {
   application_mutex.unlock();
 }
 
-TEST(Fork, HandlersOfTheApplicationMayUseThePool) {
+TEST_F(ForkUnderLoad, HandlersOfTheApplicationMayUseThePool) {
   static const int registered = ::pthread_atfork(prepare, release, release);
   ASSERT_EQ(registered, 0);
   pool p(small_cpu());

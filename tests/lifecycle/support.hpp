@@ -36,6 +36,11 @@ inline constexpr bool sanitized = true;
 #else
 inline constexpr bool sanitized = false;
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool address_sanitized = true;
+#else
+inline constexpr bool address_sanitized = false;
+#endif
 #if defined(__SANITIZE_THREAD__)
 inline constexpr bool thread_sanitized = true;
 #else
