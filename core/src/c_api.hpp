@@ -120,6 +120,23 @@ template <class T>
 [[nodiscard]] bool is_writable_if_any(const T* report) noexcept {
   return report == nullptr || is_writable(report);
 }
+/// What answers into `out` begins with this: is there a pool, and room for the answer?
+template <class T>
+[[nodiscard]] tidepool_status check_answer(const tidepool_pool* pool, const T* out) noexcept {
+  return pool == nullptr || out == nullptr ? null_argument()
+         : is_writable(out)                ? TIDEPOOL_OK
+                                           : bad_struct();
+}
+/// The same where the caller may not want the report.
+template <class T>
+[[nodiscard]] tidepool_status check_report(const tidepool_pool* pool, const T* report) noexcept {
+  return pool == nullptr              ? null_argument()
+         : is_writable_if_any(report) ? TIDEPOOL_OK
+                                      : bad_struct();
+}
+inline tidepool_status unknown_device(device where) noexcept {
+  return record_error(status{.code = errc::unknown_device, .where = where});
+}
 /// As snprintf: what `make` answers. make() may throw.
 template <class F>
 [[nodiscard]] std::size_t write_made_text(const tidepool_pool* pool, char* buffer, std::size_t size,

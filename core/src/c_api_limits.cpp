@@ -29,10 +29,6 @@ void write_if_any(const trim_report& done, tidepool_trim_report* report) noexcep
   }
 }
 
-[[nodiscard]] tidepool_status unknown(device where) noexcept {
-  return record_error(status{.code = errc::unknown_device, .where = where});
-}
-
 }  // namespace
 }  // namespace detail
 }  // namespace v0
@@ -43,15 +39,12 @@ using namespace tidepool::detail;  // NOLINT
 
 tidepool_status tidepool_trim(tidepool_pool* pool, tidepool_device where, std::size_t keep_bytes,
                               tidepool_trim_report* report) {
-  if (pool == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable_if_any(report)) {
-    return bad_struct();
+  if (const tidepool_status why = check_report(pool, report); why != TIDEPOOL_OK) {
+    return why;
   }
   device_entry* const entry = pool->core->find_device(device::from_bits(where));
   if (entry == nullptr) {
-    return unknown(device::from_bits(where));
+    return unknown_device(device::from_bits(where));
   }
   write_if_any(pool->core->trim(*entry, keep_bytes), report);
   return TIDEPOOL_OK;
@@ -59,11 +52,8 @@ tidepool_status tidepool_trim(tidepool_pool* pool, tidepool_device where, std::s
 
 tidepool_status tidepool_trim_all(tidepool_pool* pool, std::size_t keep_bytes,
                                   tidepool_trim_report* report) {
-  if (pool == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable_if_any(report)) {
-    return bad_struct();
+  if (const tidepool_status why = check_report(pool, report); why != TIDEPOOL_OK) {
+    return why;
   }
   write_if_any(pool->core->trim(keep_bytes), report);
   return TIDEPOOL_OK;
@@ -81,7 +71,7 @@ tidepool_status tidepool_set_limits(tidepool_pool* pool, tidepool_device where,
   const device place = device::from_bits(where);
   device_entry* const entry = pool->core->find_device(place);
   if (entry == nullptr && place != placement::automatic) {
-    return unknown(place);
+    return unknown_device(place);
   }
   write_if_any(pool->core->set_limits(entry, {.hard = wanted.hard, .soft = wanted.soft}), report);
   return TIDEPOOL_OK;
@@ -89,16 +79,13 @@ tidepool_status tidepool_set_limits(tidepool_pool* pool, tidepool_device where,
 
 tidepool_status tidepool_limits_read(const tidepool_pool* pool, tidepool_device where,
                                      tidepool_limits* out) {
-  if (pool == nullptr || out == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable(out)) {
-    return bad_struct();
+  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
+    return why;
   }
   const device place = device::from_bits(where);
   const device_entry* const entry = pool->core->find_device(place);
   if (entry == nullptr && place != placement::automatic) {
-    return unknown(place);
+    return unknown_device(place);
   }
   const memory_limits now = entry == nullptr ? pool->core->limits() : entry->reserved.limits();
   write_c_struct(

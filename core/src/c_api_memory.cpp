@@ -85,11 +85,8 @@ std::size_t tidepool_device_count(const tidepool_pool* pool) {
 
 tidepool_status tidepool_describe_device(const tidepool_pool* pool, std::size_t index,
                                          tidepool_device_description* out) {
-  if (pool == nullptr || out == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable(out)) {
-    return bad_struct();
+  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
+    return why;
   }
   if (index >= pool->core->descriptions().size()) {
     return fail(errc::invalid_argument, "the pool has fewer devices");
@@ -156,11 +153,8 @@ tidepool_status tidepool_prewarm(tidepool_pool* pool, tidepool_device where,
 
 tidepool_status tidepool_prewarm_seed(tidepool_pool* pool, tidepool_device where,
                                       tidepool_prewarm_report* report) {
-  if (pool == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable_if_any(report)) {
-    return bad_struct();
+  if (const tidepool_status why = check_report(pool, report); why != TIDEPOOL_OK) {
+    return why;
   }
   try {
     return prewarm(*pool->core, prewarm_plan::seed(device::from_bits(where)), report);
@@ -171,16 +165,13 @@ tidepool_status tidepool_prewarm_seed(tidepool_pool* pool, tidepool_device where
 
 tidepool_status tidepool_memory(const tidepool_pool* pool, tidepool_device where,
                                 tidepool_memory_info* out) {
-  if (pool == nullptr || out == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable(out)) {
-    return bad_struct();
+  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
+    return why;
   }
   const device place = device::from_bits(where);
   const device_entry* const entry = pool->core->find_device(place);
   if (entry == nullptr) {
-    return record_error(status{.code = errc::unknown_device, .where = place});
+    return unknown_device(place);
   }
   const memory_info now = pool->core->memory(*entry);
   write_c_struct(tidepool_memory_info{.size = sizeof(tidepool_memory_info),
@@ -196,16 +187,13 @@ tidepool_status tidepool_memory(const tidepool_pool* pool, tidepool_device where
 
 tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device where,
                                          tidepool_statistics* out) {
-  if (pool == nullptr || out == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable(out)) {
-    return bad_struct();
+  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
+    return why;
   }
   const device place = device::from_bits(where);
   const bool all = place == placement::automatic;
   if (!all && pool->core->find_device(place) == nullptr) {
-    return record_error(status{.code = errc::unknown_device, .where = place});
+    return unknown_device(place);
   }
   try {
     const statistics now = pool->core->statistics();

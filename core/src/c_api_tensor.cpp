@@ -214,11 +214,8 @@ tidepool_status tidepool_resize(tidepool_pool* pool, tidepool_tensor_id id, std:
 
 tidepool_status tidepool_info(const tidepool_pool* pool, tidepool_tensor_id id,
                               tidepool_tensor_info* out) {
-  if (pool == nullptr || out == nullptr) {
-    return null_argument();
-  }
-  if (!is_writable(out)) {
-    return bad_struct();
+  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
+    return why;
   }
   tensor_info info;
   if (!pool->core->read(tensor_id::from_value(id), info)) {
