@@ -128,10 +128,8 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   if (request.bytes == 0) {
     return allocate_empty(request, *where);
   }
-  footprint room{request.bytes, std::max(request.alignment, where->device->alignment)};
-  if (debug_ != nullptr) [[unlikely]] {
-    room = debug_->footprint_of(*where->device, room.bytes, room.alignment);
-  }
+  const footprint asked{request.bytes, std::max(request.alignment, where->device->alignment)};
+  const footprint room = footprint_of(*where->device, asked);
   const std::size_t alignment = room.alignment;
   // A size that is a multiple of the alignment has a class whose size is one too.
   const std::size_t rounded = (room.bytes + alignment - 1) & ~(alignment - 1);
@@ -156,8 +154,7 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
       request.lifecycle == lifecycle::temporary && request.flags == tensor_flags::none;
   const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
   if (debug_ != nullptr) [[unlikely]] {
-    begin_checked(slot, tensor_id::from_value(id), request.bytes,
-                  std::max(request.alignment, where->device->alignment));
+    begin_checked(slot, tensor_id::from_value(id), asked);
   }
   slot.bytes.store(request.bytes, std::memory_order_release);
   slot.tag.store(make_tag(request.name, request.category, where->stream.number),

@@ -155,17 +155,11 @@ std::size_t pool_core::find_candidates(device where, std::span<tensor_info> best
     return pa != pb ? pa < pb : active_a != active_b ? active_b : a.capacity > b.capacity;
   };
   std::size_t count = 0;
-  tensor_info seen;
-  for (std::size_t i = 0; i < slots.made(); ++i) {
-    const record& r = slots.by_index(i);
-    const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    if (!slots.is_taken(r, header) || r.size_class.load(std::memory_order_acquire) == 0 ||
-        !read(slots.id_of(r, header), seen) || seen.where != where || seen.pins != 0 ||
-        seen.references != 1 || categories.priority(seen.category) == 255) {
-      continue;
-    }
-    if (count == best.size() && !before(seen, best.back())) {
-      continue;
+  for_each_tensor([&](const tensor_info& seen) {
+    if (!owns_block(seen) || seen.where != where || seen.pins != 0 || seen.references != 1 ||
+        categories.priority(seen.category) == 255 ||
+        (count == best.size() && !before(seen, best.back()))) {
+      return;
     }
     const auto kept = best.first(count);
     const auto place = std::upper_bound(kept.begin(), kept.end(), seen, before);
@@ -173,7 +167,7 @@ std::size_t pool_core::find_candidates(device where, std::span<tensor_info> best
     const auto last = best.begin() + static_cast<std::ptrdiff_t>(count) - 1;
     std::move_backward(place, last, last + 1);
     *place = seen;
-  }
+  });
   return count;
 }
 

@@ -16,22 +16,11 @@ namespace {
 constexpr auto forced = static_cast<std::uint8_t>(pool_core::closing::force);
 }  // namespace
 
-template <class F>
-void pool_core::for_each_taken(F&& f) const noexcept {
-  for (std::size_t i = 0; i < slots.made(); ++i) {
-    record& r = slots.by_index(i);
-    const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    if (slots.is_taken(r, header)) {
-      f(r, header);
-    }
-  }
-}
-
 std::size_t pool_core::close(closing how) noexcept {
   const auto wanted = static_cast<std::uint8_t>(how);
   const auto count_live = [this] {
     std::size_t live = 0;
-    for_each_taken([&](const record&, std::uint64_t) { ++live; });
+    slots.for_each_taken([&](const record&, std::uint64_t) { ++live; });
     return live;
   };
   {
@@ -87,7 +76,7 @@ void pool_core::finish_close() noexcept {
   }
   // Whoever frees a live tensor, or drops the handle of an ended one, ends one of these.
   std::uint64_t held = 0;
-  for_each_taken([&](const record&, std::uint64_t) { ++held; });
+  slots.for_each_taken([&](const record&, std::uint64_t) { ++held; });
   for (std::size_t i = 0; wanted == forced && i < slots.made(); ++i) {
     held += slots.cold(slots.by_index(i)).handles.load(std::memory_order_relaxed) != 0 ? 1 : 0;
   }
@@ -120,7 +109,7 @@ void pool_core::finish_close() noexcept {
 // Ends every tensor, whatever its references. Returns those whose release is still to be called.
 record* pool_core::end_all() noexcept {
   std::size_t count = 0;
-  for_each_taken([&](record& r, std::uint64_t header) {
+  slots.for_each_taken([&](record& r, std::uint64_t header) {
     const std::uint64_t references = references_of(header);
     const std::uint64_t pins = r.pins.load(std::memory_order_relaxed);
     cold_record& cold = slots.cold(r);
@@ -132,14 +121,14 @@ record* pool_core::end_all() noexcept {
     ++count;
   });
   // A slice is a reference to its parent that no handle stands for.
-  for_each_taken([&](const record& r, std::uint64_t header) {
+  slots.for_each_taken([&](const record& r, std::uint64_t header) {
     if (has_handles_ && any(flags_of(header) & tensor_flags::slice)) {
       const std::uint64_t parent = slots.cold(r).parent.load(std::memory_order_relaxed);
       slots.cold(slots.at(parent)).handles.fetch_sub(1, std::memory_order_relaxed);
     }
   });
   record* adopted = nullptr;
-  for_each_taken([&](record& r, std::uint64_t header) {
+  slots.for_each_taken([&](record& r, std::uint64_t header) {
     const tensor_flags flags = flags_of(header);
     const cold_record& cold = slots.cold(r);
     if (any(flags & tensor_flags::keyed)) {

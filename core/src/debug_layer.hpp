@@ -14,6 +14,7 @@
 #include "address_space.hpp"
 #include "call_sites.hpp"
 #include "debug_memory.hpp"
+#include "demand.hpp"
 #include "lane.hpp"
 #include "slot_table.hpp"
 #include <tidepool/debug.hpp>
@@ -38,12 +39,6 @@ inline constexpr std::size_t tail_guard_bytes = 16;
 
 /// The options together with what the environment variable TIDEPOOL says; that wins.
 [[nodiscard]] debug_options with_environment(debug_options options) noexcept;
-
-/// What is asked of a block for one tensor.
-struct footprint {
-  std::size_t bytes = 0;
-  std::size_t alignment = 0;
-};
 
 /// Of the tensor that has a slot, or had it last. Zero-filled memory is a valid one.
 struct debug_record {

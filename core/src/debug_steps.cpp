@@ -44,10 +44,14 @@ void pool_core::move_pointer(const record& slot, void* from) noexcept {
   }
 }
 
-void pool_core::begin_checked(record& slot, tensor_id id, std::size_t bytes,
-                              std::size_t alignment) noexcept {
+footprint pool_core::footprint_of(const device_entry& device,
+                                  const footprint& asked) const noexcept {
+  return debug_ == nullptr ? asked : debug_->footprint_of(device, asked.bytes, asked.alignment);
+}
+
+void pool_core::begin_checked(record& slot, tensor_id id, const footprint& asked) noexcept {
   void* const block = slot.data.load(std::memory_order_relaxed);
-  const findings found = debug_->begin(slot, lane_of(slot), id, {bytes, alignment});
+  const findings found = debug_->begin(slot, lane_of(slot), id, asked);
   move_pointer(slot, block);
   (void)report_findings(found);
 }
@@ -164,16 +168,10 @@ leak_report pool_core::leaks() {
   using key = std::tuple<category, std::uint32_t, std::vector<void*>>;
   std::map<key, leak_entry> entries;
   leak_report report;
-  for (std::size_t i = 0; i < slots.made(); ++i) {
-    const record& slot = slots.by_index(i);
-    const std::uint64_t header = slot.header.load(std::memory_order_acquire);
-    tensor_info info;
-    if (!slots.is_taken(slot, header) || !read(slots.id_of(slot, header), info)) {
-      continue;
-    }
+  for_each_tensor([&](const tensor_info& info) {
     std::span<void* const> site;
     if (debug_ != nullptr) {
-      site = debug_->frames(debug_->site_of(slot, info.id));
+      site = debug_->frames(debug_->site_of(slots.at(info.id.value()), info.id));
     }
     leak_entry& entry =
         entries[{info.category, info.name.value(), std::vector<void*>(site.begin(), site.end())}];
@@ -187,7 +185,7 @@ leak_report pool_core::leaks() {
     entry.bytes += bytes;
     report.bytes += bytes;
     ++report.tensors;
-  }
+  });
   for (auto& [id, entry] : entries) {
     report.entries.push_back(std::move(entry));
   }

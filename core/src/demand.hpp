@@ -9,6 +9,7 @@
 #include <tidepool/attributes.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/ids.hpp>
+#include <tidepool/info.hpp>
 #include <tidepool/result.hpp>
 #include <tidepool/stream.hpp>
 
@@ -38,6 +39,18 @@ struct allocation_request {
   tensor_flags flags = tensor_flags::none;
 };
 
+/// What one tensor asks of a block.
+struct footprint {
+  std::size_t bytes = 0;
+  std::size_t alignment = 0;
+};
+
+/// Has the tensor a block of this pool's backends to itself? Parts, adopted memory and zero bytes
+/// have none.
+[[nodiscard]] constexpr bool owns_block(const tensor_info& info) noexcept {
+  return !any(info.flags & (tensor_flags::slice | tensor_flags::adopted)) && info.capacity != 0;
+}
+
 /// Where a block came from.
 enum class block_source : std::uint8_t { front, ready, backend };
 
@@ -49,6 +62,13 @@ struct block_demand {
   unsigned size_class = 0;    // of bytes
   bool long_lived = false;
 };
+
+[[nodiscard]] inline status no_slots(std::size_t bytes, device where) noexcept {
+  return {.code = errc::too_many,
+          .requested = bytes,
+          .where = where,
+          .text = "all slots are in use: raise pool_options::max_tensors"};
+}
 
 /// The blocks of a call that failed or succeeded: a record, or why there is none.
 struct obtained {

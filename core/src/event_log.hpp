@@ -20,20 +20,13 @@ namespace detail {
 
 class event_log {
  public:
-  void add(memory_event_kind kind, device where, std::size_t bytes, errc code = errc::ok) noexcept {
-    const std::chrono::duration<double> age = std::chrono::steady_clock::now() - made_;
+  void add(memory_event_kind kind, device where, std::size_t bytes) noexcept {
     const std::lock_guard lock(mutex_);
-    last_[count_ % last_.size()] = {.number = count_ + 1,
-                                    .seconds = age.count(),
-                                    .kind = kind,
-                                    .code = code,
-                                    .where = where,
-                                    .bytes = bytes};
-    ++count_;
+    append(kind, where, bytes, errc::ok);
   }
   void fail(const status& why) noexcept {
-    add(memory_event_kind::failed, why.where, why.requested, why.code);
     const std::lock_guard lock(mutex_);
+    append(memory_event_kind::failed, why.where, why.requested, why.code);
     failure_ = why;
   }
   /// errc::ok: nothing ever failed.
@@ -53,6 +46,18 @@ class event_log {
   }
 
  private:
+  // Pre: mutex_ is held.
+  void append(memory_event_kind kind, device where, std::size_t bytes, errc code) noexcept {
+    const std::chrono::duration<double> age = std::chrono::steady_clock::now() - made_;
+    last_[count_ % last_.size()] = {.number = count_ + 1,
+                                    .seconds = age.count(),
+                                    .kind = kind,
+                                    .code = code,
+                                    .where = where,
+                                    .bytes = bytes};
+    ++count_;
+  }
+
   mutable std::mutex mutex_;
   std::array<memory_event, 32> last_;
   std::uint64_t count_ = 0;

@@ -17,31 +17,30 @@ namespace detail {
 
 namespace {
 
-// Says what kept the most of what is reserved beyond keep_bytes.
-void explain(trim_report& report, std::size_t keep_bytes) noexcept {
-  if (report.reserved_bytes <= keep_bytes) {
-    return;
-  }
+void add(trim_report& sum, const trim_report& one) noexcept {
+  sum.released_bytes += one.released_bytes;
+  sum.reserved_bytes += one.reserved_bytes;
+  sum.in_use_bytes += one.in_use_bytes;
+  sum.pending_bytes += one.pending_bytes;
+  sum.cached_bytes += one.cached_bytes;
+  sum.stranded_bytes += one.stranded_bytes;
+}
+
+// What kept the most of what is reserved.
+[[nodiscard]] const char* keeper_of(const trim_report& report) noexcept {
   const std::size_t most = std::max(
       {report.in_use_bytes, report.pending_bytes, report.cached_bytes, report.stranded_bytes});
-  report.kept_by = most == report.in_use_bytes ? "live tensors hold the rest"
-                   : most == report.pending_bytes
-                       ? "streams have not come to the frees of the rest: synchronise them"
-                   : most == report.cached_bytes
-                       ? "other threads freed the rest meanwhile: trim again"
-                       : "the rest is free, but in pages or slabs that live tensors stand in too";
+  return most == report.in_use_bytes ? "live tensors hold the rest"
+         : most == report.pending_bytes
+             ? "streams have not come to the frees of the rest: synchronise them"
+         : most == report.cached_bytes
+             ? "other threads freed the rest meanwhile: trim again"
+             : "the rest is free, but in pages or slabs that live tensors stand in too";
 }
 
 }  // namespace
 
-trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcept {
-  const use guard(*this);
-  trim_report report;
-  if (where.reserved.claimed() > keep_bytes) {
-    (void)recall(true);
-    report.released_bytes = where.source->trim(where.where, keep_bytes);
-    events_.add(memory_event_kind::trimmed, where.where, report.released_bytes);
-  }
+trim_report pool_core::measure(const device_entry& where) noexcept {
   const memory_info now = where.source->memory(where.where);
   std::size_t rest = now.reserved_bytes;
   const auto part = [&rest](std::size_t bytes) {
@@ -49,27 +48,38 @@ trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcep
     rest -= bytes;
     return bytes;
   };
+  trim_report report;
   report.reserved_bytes = now.reserved_bytes;
   report.stranded_bytes = part(now.free_bytes);
   report.pending_bytes = part(now.pending_bytes);
   report.cached_bytes = part(where.kept_bytes());
   report.in_use_bytes = rest;
-  explain(report, keep_bytes);
+  return report;
+}
+
+trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcept {
+  const use guard(*this);
+  std::size_t released = 0;
+  if (where.reserved.claimed() > keep_bytes) {
+    (void)recall(true);
+    released = where.source->trim(where.where, keep_bytes);
+    events_.add(memory_event_kind::trimmed, where.where, released);
+  }
+  trim_report report = measure(where);
+  report.released_bytes = released;
+  report.kept_by = report.reserved_bytes > keep_bytes ? keeper_of(report) : nullptr;
   return report;
 }
 
 trim_report pool_core::trim(std::size_t keep_bytes) noexcept {
   trim_report sum;
+  bool is_met = true;
   for (const std::unique_ptr<device_entry>& entry : devices_) {
     const trim_report one = trim(*entry, keep_bytes);
-    sum.released_bytes += one.released_bytes;
-    sum.reserved_bytes += one.reserved_bytes;
-    sum.in_use_bytes += one.in_use_bytes;
-    sum.pending_bytes += one.pending_bytes;
-    sum.cached_bytes += one.cached_bytes;
-    sum.stranded_bytes += one.stranded_bytes;
+    is_met = is_met && one.kept_by == nullptr;
+    add(sum, one);
   }
-  explain(sum, keep_bytes * devices_.size());
+  sum.kept_by = is_met ? nullptr : keeper_of(sum);
   return sum;
 }
 
@@ -83,18 +93,15 @@ trim_report pool_core::set_limits(device_entry* where, const memory_limits& limi
   reserved_.set(limits);
   events_.add(memory_event_kind::limits_set, {}, limits.hard);
   const std::size_t bound = reserved_.limits().soft;
-  trim_report report;
+  trim_report sum;
   for (const std::unique_ptr<device_entry>& entry : devices_) {
     const std::size_t claimed = reserved_.claimed();
     const std::size_t own = entry->reserved.claimed();
-    if (claimed > bound) {
-      report.released_bytes += trim(*entry, own - std::min(own, claimed - bound)).released_bytes;
-    }
+    add(sum,
+        claimed > bound ? trim(*entry, own - std::min(own, claimed - bound)) : measure(*entry));
   }
-  trim_report now = trim(SIZE_MAX);
-  now.released_bytes = report.released_bytes;
-  explain(now, bound);
-  return now;
+  sum.kept_by = sum.reserved_bytes > bound ? keeper_of(sum) : nullptr;
+  return sum;
 }
 
 void pool_core::reset_peaks() noexcept {
@@ -153,10 +160,7 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
     if (item.bytes > largest_request) {
       return status{.code = errc::out_of_memory, .requested = item.bytes, .where = plan.where};
     }
-    footprint room{item.bytes, device.alignment};
-    if (debug_ != nullptr) [[unlikely]] {
-      room = debug_->footprint_of(device, room.bytes, room.alignment);
-    }
+    const footprint room = footprint_of(device, {item.bytes, device.alignment});
     const std::size_t rounded = (room.bytes + room.alignment - 1) & ~(room.alignment - 1);
     const unsigned size_class = size_class_of(rounded);
     const bool large = size_class > last_small_class;

@@ -49,6 +49,7 @@
 #include <optional>
 #include <shared_mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace tidepool {
@@ -160,6 +161,16 @@ class alignas(cache_line) pool_core {
 
   // Knowledge (knowledge.cpp).
   [[nodiscard]] bool read(tensor_id id, tensor_info& info) const noexcept;
+  /// Calls f(info) for every live tensor; those that end or begin meanwhile may be left out.
+  template <class F>
+  void for_each_tensor(F&& f) const {
+    tensor_info info;
+    slots.for_each_taken([&](const record& r, std::uint64_t header) {
+      if (read(slots.id_of(r, header), info)) {
+        f(std::as_const(info));
+      }
+    });
+  }
   [[nodiscard]] result<tensor_id> find(const void* data) noexcept;
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) noexcept;
   [[nodiscard]] result<name_id> intern(std::string_view text) noexcept;
@@ -183,6 +194,8 @@ class alignas(cache_line) pool_core {
   /// Answers their bytes.
   std::size_t recall(bool reserves_too) noexcept;
   [[nodiscard]] trim_report trim(device_entry& where, std::size_t keep_bytes) noexcept;
+  /// Of one device, nothing trimmed.
+  [[nodiscard]] static trim_report measure(const device_entry& where) noexcept;
   [[nodiscard]] trim_report trim(std::size_t keep_bytes) noexcept;
   void tick() noexcept;
   void thread_idle() noexcept;
@@ -297,11 +310,13 @@ class alignas(cache_line) pool_core {
   void finish_close() noexcept;
   [[nodiscard]] record* end_all() noexcept;
   [[nodiscard]] bool forget_handle(record& slot, std::uint64_t id) noexcept;
-  template <class F>
-  void for_each_taken(F&& f) const noexcept;
 
-  // debug_steps.cpp; pre: debug_ is not null, and no lock is held
-  void begin_checked(record& slot, tensor_id id, std::size_t bytes, std::size_t alignment) noexcept;
+  // debug_steps.cpp
+  /// What a block must have for a tensor that asks for this: the same, or room for guards.
+  [[nodiscard]] footprint footprint_of(const device_entry& device,
+                                       const footprint& asked) const noexcept;
+  // Pre: debug_ is not null, and no lock is held.
+  void begin_checked(record& slot, tensor_id id, const footprint& asked) noexcept;
   void end_checked(record& slot, std::uint64_t bytes) noexcept;
   void move_pointer(const record& slot, void* from) noexcept;
   std::size_t shrink_quarantine(std::size_t keep_bytes) noexcept;
@@ -319,12 +334,6 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] raw_tensor publish_loose(record& slot, void* data, std::size_t bytes,
                                          std::uint64_t tag, lifecycle state,
                                          tensor_flags flags) noexcept;
-  [[nodiscard]] static status no_slots(std::size_t bytes, device where) noexcept {
-    return {.code = errc::too_many,
-            .requested = bytes,
-            .where = where,
-            .text = "all slots are in use: raise pool_options::max_tensors"};
-  }
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   void notify(bool allocated, tensor_id id) noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held

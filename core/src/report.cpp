@@ -55,16 +55,10 @@ pool_report pool_core::report(const status& failure) {
     }
     return i;
   };
-  tensor_info seen;
-  for (std::size_t i = 0; i < slots.made(); ++i) {
-    const record& r = slots.by_index(i);
-    const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    if (!slots.is_taken(r, header) || !read(slots.id_of(r, header), seen)) {
-      continue;
-    }
+  for_each_tensor([&](const tensor_info& seen) {
     ++answer.tensors;
-    if (any(seen.flags & (tensor_flags::slice | tensor_flags::adopted)) || seen.capacity == 0) {
-      continue;
+    if (!owns_block(seen)) {
+      return;
     }
     census& of = live[index_of(seen.where)];
     of.requested += seen.bytes;
@@ -77,7 +71,7 @@ pool_report pool_core::report(const status& failure) {
       name.bytes += seen.capacity;
       ++name.tensors;
     }
-  }
+  });
 
   answer.devices.resize(devices_.size());
   {

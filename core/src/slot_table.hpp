@@ -47,6 +47,17 @@ class slot_table {
   [[nodiscard]] bool is_taken(const record& r, std::uint64_t header) const noexcept {
     return !is_free(header) && !is_retired(r, header);
   }
+  /// Calls f(record, header) for every slot in which a tensor is alive when its header is read.
+  template <class F>
+  void for_each_taken(F&& f) const {
+    for (std::size_t i = 0; i < made(); ++i) {
+      record& r = by_index(i);
+      const std::uint64_t header = r.header.load(std::memory_order_acquire);
+      if (is_taken(r, header)) {
+        f(r, header);
+      }
+    }
+  }
   /// The id of the tensor in the slot. Pre: is_taken(r, header).
   [[nodiscard]] tensor_id id_of(const record& r, std::uint64_t header) const noexcept {
     return tensor_id::from_value(std::uint64_t{generation_of(header)} << 32 | self_of(r));

@@ -319,6 +319,18 @@ TEST(PoolTrim, SaysWhatKeptTheRest) {
   EXPECT_EQ(none.kept_by, nullptr);
 }
 
+TEST(PoolTrim, OfSeveralDevicesIsJudgedOnEachAlone) {
+  heap_log log;
+  heap_log other;
+  pool p(two_heaps(log, other));
+  const tensor a = p.allocate(mib);
+  const tensor b = p.allocate(mib, second);
+  EXPECT_EQ(p.trim(SIZE_MAX / 2 + 1).kept_by, nullptr) << "twice that is no small number";
+  const trim_report none = p.trim();
+  EXPECT_EQ(none.in_use_bytes, 2 * mib);
+  EXPECT_NE(none.kept_by, nullptr);
+}
+
 /// What a tensor of `bytes` takes from the exact heap.
 [[nodiscard]] std::size_t block_bytes(std::size_t bytes) {
   const std::size_t rounded = (bytes + 63) / 64 * 64;
