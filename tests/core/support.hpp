@@ -3,7 +3,7 @@
 // What the tests of a pool share: small pools, a log of misuses, comparing statistics.
 #pragma once
 
-#include <tidepool/cpu/backend.hpp>
+#include "../support/small_cpu.hpp"
 #include <tidepool/pool.hpp>
 
 #include <gtest/gtest.h>
@@ -20,16 +20,6 @@
 #include <vector>
 
 namespace tidepool::test {
-
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
-
-/// Little address space: ThreadSanitizer leaves little.
-inline std::unique_ptr<backend> small_cpu(device where = device::cpu()) {
-  return cpu::make_backend({.device = where,
-                            .huge_pages = cpu::huge_pages::never,
-                            .arena_bytes = std::size_t{512} << 20});
-}
 
 /// A thread that ran `work` and then does nothing, its caches full, until it is destroyed.
 class idle_thread {

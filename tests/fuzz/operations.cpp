@@ -120,30 +120,23 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   input in({data, size});
   const failure_plan plan = plan_from(in);
   const std::uint8_t every = in.byte();
-  const model_options options{
-      .make_backend =
-          [&] {
-            // Calls of its making do not fail here: there would be no pool.
-            const std::uint64_t fail_every = every == 0 ? 0 : 40U + every;
-            auto made = std::make_unique<failing_backend>(
-                cpu::make_backend({.huge_pages = cpu::huge_pages::never,
-                                   .arena_bytes = 64 * mib,
-                                   .decay_ticks = 2,
-                                   .faults = {.fail_every = fail_every}}),
-                plan);
-            failing = made.get();
-            return made;
-          },
-      .pool = options_from(in),
-      .check_every = 32,
-      .may_run_out = true,
-      .end_faults =
-          [](pool& p) {
-            failing->order({});
-            for (int i = 0; i < 4; ++i) {
-              (void)p.trim();  // a refused give-back is tried again by the next
-            }
-          }};
+  const model_options options{.make_backend =
+                                  [&] {
+                                    // Calls of its making do not fail here: there would be no pool.
+                                    const std::uint64_t fail_every = every == 0 ? 0 : 40U + every;
+                                    auto made = std::make_unique<failing_backend>(
+                                        cpu::make_backend({.huge_pages = cpu::huge_pages::never,
+                                                           .arena_bytes = 64 * mib,
+                                                           .decay_ticks = 2,
+                                                           .faults = {.fail_every = fail_every}}),
+                                        plan);
+                                    failing = made.get();
+                                    return made;
+                                  },
+                              .pool = options_from(in),
+                              .check_every = 32,
+                              .may_run_out = true,
+                              .end_faults = [](pool& p) { test::end_faults(*failing, p); }};
   std::vector<operation> list;
   while (!in.is_empty() && list.size() < most_operations) {
     list.push_back(operation_from(in));

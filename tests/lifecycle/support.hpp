@@ -5,7 +5,8 @@
 // a child ends it when it hangs, and decides nothing else.
 #pragma once
 
-#include <tidepool/cpu/backend.hpp>
+#include "../support/amount.hpp"
+#include "../support/small_cpu.hpp"
 #include <tidepool/pool.hpp>
 
 #include <gtest/gtest.h>
@@ -28,9 +29,6 @@
 
 namespace tidepool::test {
 
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
-
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 inline constexpr bool sanitized = true;
 #else
@@ -47,17 +45,9 @@ inline constexpr bool thread_sanitized = true;
 inline constexpr bool thread_sanitized = false;
 #endif
 
-/// Little address space: ThreadSanitizer leaves little.
-inline std::unique_ptr<backend> small_cpu() {
-  return cpu::make_backend(
-      {.huge_pages = cpu::huge_pages::never, .arena_bytes = std::size_t{512} << 20});
-}
-
-/// 1 usually; more in long runs, less under sanitizers.
+/// More in long runs, less under sanitizers.
 inline int rounds(int usual) {
-  const char* const text = std::getenv("TIDEPOOL_TEST_SEEDS");
-  const int effort = text == nullptr ? 1 : std::clamp(std::atoi(text) / 20, 1, 1000);
-  return sanitized ? std::max(usual / 5, 1) : usual * effort;
+  return sanitized ? std::max(usual / 5, 1) : usual * effort();
 }
 
 /// For children, where no GoogleTest reports: says what does not hold and ends the process.

@@ -4,7 +4,7 @@
 // of others must not touch.
 #pragma once
 
-#include <tidepool/cpu/backend.hpp>
+#include "../support/small_cpu.hpp"
 #include <tidepool/pool.hpp>
 
 #include <cstddef>
@@ -16,14 +16,6 @@
 #include <vector>
 
 namespace tidepool::test {
-
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
-
-inline std::unique_ptr<backend> small_cpu() {
-  return cpu::make_backend(
-      {.huge_pages = cpu::huge_pages::never, .arena_bytes = std::size_t{128} << 20});
-}
 
 class scene {
  public:

@@ -4,6 +4,8 @@
 // backend fails by chance, runs out at a level, or refuses to grow. The model is a fixed table, so
 // that 10^8 operations take minutes and no memory. What is lost by one in a million is found here.
 // TIDEPOOL_TEST_STEPS: operations. The seed is TIDEPOOL_TEST_SEED, 1 where it is not set.
+#include "../support/amount.hpp"
+#include "../support/small_cpu.hpp"
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/failing_backend.hpp>
 #include <tidepool/pool.hpp>
@@ -12,7 +14,6 @@
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -20,13 +21,6 @@
 
 namespace tidepool::test {
 namespace {
-
-constexpr std::size_t mib = std::size_t{1} << 20;
-
-[[nodiscard]] std::uint64_t amount(const char* variable, std::uint64_t usual) {
-  const char* const text = std::getenv(variable);
-  return text == nullptr ? usual : std::strtoull(text, nullptr, 10);
-}
 
 class generator {
  public:

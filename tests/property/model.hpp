@@ -5,6 +5,7 @@
 #pragma once
 
 #include "operations.hpp"
+#include <tidepool/failing_backend.hpp>
 #include <tidepool/pool.hpp>
 
 #include <functional>
@@ -31,6 +32,14 @@ struct model_options {
            (code == errc::out_of_memory && may_run_out);
   }
 };
+
+/// For model_options::end_faults: nothing fails any more, and what was refused is done.
+inline void end_faults(failing_backend& faults, pool& p) noexcept {
+  faults.order({});
+  for (int i = 0; i < 4; ++i) {
+    (void)p.trim();  // a refused give-back is tried again by the next
+  }
+}
 
 /// The first difference between the pool and the model, with the operation's number; empty: none.
 [[nodiscard]] std::optional<std::string> run(const model_options& options,

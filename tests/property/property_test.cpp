@@ -3,26 +3,20 @@
 // Random operations on a pool and on its model, for several backends and options. A failure prints
 // the seed and a shrunk list of operations, fit for regressions_test.cpp.
 // TIDEPOOL_TEST_SEEDS: seeds per case; TIDEPOOL_TEST_STEPS: operations per seed.
+#include "../support/amount.hpp"
 #include "../support/heap_backend.hpp"
+#include "../support/small_cpu.hpp"
 #include "model.hpp"
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/failing_backend.hpp>
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <iostream>
 #include <sstream>
 
 namespace tidepool::test {
 namespace {
-
-constexpr std::size_t mib = std::size_t{1} << 20;
-
-[[nodiscard]] std::size_t amount(const char* variable, std::size_t usual) {
-  const char* const text = std::getenv(variable);
-  return text == nullptr ? usual : std::strtoull(text, nullptr, 10);
-}
 
 struct property_case {
   const char* name;
@@ -54,9 +48,8 @@ TEST_P(PoolProperty, BehavesAsItsModel) {
   }
 }
 
-[[nodiscard]] std::unique_ptr<backend> small_cpu() {
-  return cpu::make_backend(
-      {.huge_pages = cpu::huge_pages::never, .arena_bytes = std::size_t{512} << 20});
+[[nodiscard]] std::unique_ptr<backend> cpu_without_huge_pages() {
+  return small_cpu();
 }
 [[nodiscard]] std::unique_ptr<backend> huge_cpu() {
   return cpu::make_backend(
@@ -75,13 +68,7 @@ template <class Make>
               },
           .pool = options,
           .may_run_out = true,
-          .end_faults =
-              [](pool& p) {
-                failing->order({});
-                for (int i = 0; i < 4; ++i) {
-                  (void)p.trim();  // a refused give-back is tried again by the next
-                }
-              }};
+          .end_faults = [](pool& p) { end_faults(*failing, p); }};
 }
 [[nodiscard]] std::unique_ptr<backend> cpu_with_failing_calls() {
   return cpu::make_backend({.huge_pages = cpu::huge_pages::never,
@@ -96,19 +83,24 @@ heap_log log;  // outlives the cases' backends
 INSTANTIATE_TEST_SUITE_P(
     pools, PoolProperty,
     ::testing::Values(
-        property_case{"cpu", {small_cpu, {}}}, property_case{"cpu_huge_pages", {huge_cpu, {}}},
-        property_case{"cpu_limit", {small_cpu, {.limit_bytes = 24 * mib}}},
-        property_case{"cpu_uncached", {small_cpu, {.thread_cache_bytes = 0}}},
-        property_case{"cpu_little_cache",
-                      {small_cpu, {.thread_cache_bytes = 256 << 10, .ready_bytes = 64 << 10}}},
-        property_case{"cpu_aligned", {small_cpu, {.minimum_alignment = 256}}},
-        property_case{"cpu_every_third_fails", with_faults(small_cpu, {.fail_every = 3})},
-        property_case{"cpu_halfway", with_faults(small_cpu, {.only = backend_call::refill,
-                                                             .probability = 0.7,
-                                                             .halfway = true})},
-        property_case{"cpu_by_chance",
-                      with_faults(small_cpu, {.probability = 0.9}, {.limit_bytes = 24 * mib})},
-        property_case{"cpu_exhausted", with_faults(small_cpu, {.exhaust_at = 6 * mib})},
+        property_case{"cpu", {cpu_without_huge_pages, {}}},
+        property_case{"cpu_huge_pages", {huge_cpu, {}}},
+        property_case{"cpu_limit", {cpu_without_huge_pages, {.limit_bytes = 24 * mib}}},
+        property_case{"cpu_uncached", {cpu_without_huge_pages, {.thread_cache_bytes = 0}}},
+        property_case{
+            "cpu_little_cache",
+            {cpu_without_huge_pages, {.thread_cache_bytes = 256 << 10, .ready_bytes = 64 << 10}}},
+        property_case{"cpu_aligned", {cpu_without_huge_pages, {.minimum_alignment = 256}}},
+        property_case{"cpu_every_third_fails",
+                      with_faults(cpu_without_huge_pages, {.fail_every = 3})},
+        property_case{
+            "cpu_halfway",
+            with_faults(cpu_without_huge_pages,
+                        {.only = backend_call::refill, .probability = 0.7, .halfway = true})},
+        property_case{"cpu_by_chance", with_faults(cpu_without_huge_pages, {.probability = 0.9},
+                                                   {.limit_bytes = 24 * mib})},
+        property_case{"cpu_exhausted",
+                      with_faults(cpu_without_huge_pages, {.exhaust_at = 6 * mib})},
         property_case{"cpu_failing_system_calls", with_faults(cpu_with_failing_calls, {})},
         property_case{"heap_by_chance",
                       with_faults(heap, {.probability = 0.5}, {.ready_bytes = 64 << 10})},

@@ -4,7 +4,8 @@
 // counted, and grow by TIDEPOOL_TEST_SEEDS.
 #pragma once
 
-#include <tidepool/cpu/backend.hpp>
+#include "../support/amount.hpp"
+#include "../support/small_cpu.hpp"
 #include <tidepool/pool.hpp>
 
 #include <gtest/gtest.h>
@@ -23,21 +24,6 @@
 #include <vector>
 
 namespace tidepool::test {
-
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
-
-/// Little address space: ThreadSanitizer leaves little.
-inline std::unique_ptr<backend> small_cpu() {
-  return cpu::make_backend(
-      {.huge_pages = cpu::huge_pages::never, .arena_bytes = std::size_t{512} << 20});
-}
-
-/// 1 usually; more in long runs.
-inline int effort() {
-  const char* const text = std::getenv("TIDEPOOL_TEST_SEEDS");
-  return text == nullptr ? 1 : std::clamp(std::atoi(text) / 20, 1, 1000);
-}
 
 /// Runs work(0) .. work(n - 1) in threads of their own and waits for them.
 template <class Work>
