@@ -73,6 +73,63 @@ TEST(CloseByForce, EndsEveryKindOfTensorAndHandlesMayFollow) {
   EXPECT_EQ(log.wrong_returns.load(), 0U);
 }
 
+// Guards move a tensor inside its block: the backend must get blocks as it gave them.
+TEST(CloseByForce, InDebugModesGivesBlocksBackAsTheyWere) {
+  struct leaks_told {
+    int times = 0;
+    std::size_t tensors = 0;
+    static void count(const leak_report& report, void* context) {
+      auto& self = *static_cast<leaks_told*>(context);
+      ++self.times;
+      self.tensors += report.tensors;
+    }
+  };
+  for (const guard_mode guard : {guard_mode::none, guard_mode::canary, guard_mode::pages}) {
+    for (const std::size_t quarantine_bytes : {std::size_t{0}, 4 * mib}) {
+      SCOPED_TRACE(testing::Message()
+                   << "guard " << static_cast<int>(guard) << ", quarantine " << quarantine_bytes);
+      heap_log log;
+      misuse_counts misuses;
+      leaks_told told;
+      int released = 0;
+      std::vector<tensor> held;
+      {
+        pool_options options = misuses.options();
+        options.debug = {.poison = true,
+                         .guard = guard,
+                         .quarantine_bytes = quarantine_bytes,
+                         .call_site_frames = 4,
+                         .report_leaks = true,
+                         .on_leaks = leaks_told::count,
+                         .leaks_context = &told};
+        pool p(std::make_unique<heap_backend>(log), options);
+        for (const std::size_t bytes : {std::size_t{0}, std::size_t{60}, 70 * kib, 3 * mib}) {
+          held.push_back(p.allocate(bytes));
+        }
+        held.push_back(std::move(*p.slice(held[2], 5, 100)));
+        held.push_back(p.adopt(&released, sizeof released, {},
+                               {.release = count_release, .context = &released}));
+        p.allocate(5000).reset();  // in the quarantine, if there is one
+        if (guard != guard_mode::none) {
+          static_cast<volatile unsigned char*>(held[1].data())[60] = 1;  // before its guard page
+        }
+        EXPECT_EQ(p.close(close_mode::force), 6U);
+        EXPECT_EQ(told.times, 1);
+        EXPECT_EQ(told.tensors, 6U) << "before force ended them";
+        EXPECT_EQ(released, 1);
+        EXPECT_EQ(misuses.of(misuse_kind::overflow), guard == guard_mode::none ? 0 : 1);
+        EXPECT_EQ(log.handed_out.load(), 0U);
+        EXPECT_EQ(log.wrong_returns.load(), 0U);
+        EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 0U);
+        EXPECT_EQ(p.check_invariants(), nullptr);
+      }
+      held.clear();
+      EXPECT_EQ(misuses.of(misuse_kind::after_close), 6);
+      EXPECT_EQ(told.times, 1);
+    }
+  }
+}
+
 TEST(CloseByForce, GivesTheTagBackWithTheLastHandle) {
   misuse_counts misuses;
   for (int i = 0; i < 100; ++i) {  // 63 pools may live at once
