@@ -213,6 +213,7 @@ void pool_core::report_at_close() noexcept {
       std::fputs(to_text(report).c_str(), stderr);
     }
   } catch (const std::exception&) {
+    const uncancellable writing;
     std::fputs("tidepool: no memory to report leaks\n", stderr);
   }
 }
