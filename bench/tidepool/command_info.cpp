@@ -12,7 +12,6 @@
 #include <tidepool/version.hpp>
 
 #include <cstdio>
-#include <memory>
 
 namespace tidepool::bench {
 namespace {
@@ -32,6 +31,8 @@ void print_device(device where) {
                 each.alignment, each.stream_ordered ? ", stream-ordered" : "");
   }
 }
+
+}  // namespace
 
 exit_code print_machine() {
   const machine here = this_machine();
@@ -77,30 +78,6 @@ exit_code print_prewarm_plan(const std::string& path) {
   std::printf("%14s %10s %14s; peak live %s\n", "all", "",
               bytes_text(prewarm.total_bytes()).c_str(), bytes_text(plan->peak_live_bytes).c_str());
   return exit_code::ok;
-}
-
-}  // namespace
-
-void add_info(CLI::App& program, command& run) {
-  CLI::App* const self =
-      program.add_subcommand("info", "Prints version, devices and machine, or a trace's summary");
-  const auto path = std::make_shared<std::string>();
-  const auto is_json = std::make_shared<bool>(false);
-  CLI::Option* const file = self->add_option("trace", *path, "The trace; - reads standard input");
-  self->add_flag("--json", *is_json, "The summary as one JSON object")->needs(file);
-  self->callback([path, is_json, &run] {
-    run = [path, is_json] {
-      return path->empty() ? print_machine() : print_trace(*path, *is_json);
-    };
-  });
-}
-
-void add_prewarm_plan(CLI::App& program, command& run) {
-  CLI::App* const self = program.add_subcommand(
-      "prewarm-plan", "Prints the blocks that a pool would make ready for a trace");
-  const auto path = std::make_shared<std::string>();
-  self->add_option("trace", *path, "The trace; - reads standard input")->required();
-  self->callback([path, &run] { run = [path] { return print_prewarm_plan(*path); }; });
 }
 
 }  // namespace tidepool::bench

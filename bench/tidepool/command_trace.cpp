@@ -9,30 +9,9 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
-#include <memory>
 
 namespace tidepool::bench {
 namespace {
-
-exit_code validate_trace(const std::string& path) {
-  trace::result<trace::reader> input = trace::reader::open(path);
-  if (!input) {
-    return report_bad_trace(path, input.error());
-  }
-  const trace::validation found = trace::validate(*input);
-  for (const trace::finding& each : found.findings) {
-    std::printf("%s\n", each.message().c_str());
-  }
-  const std::uint64_t all = found.error_count + found.warning_count;
-  if (all > found.findings.size()) {
-    std::printf("... and %s more\n", count_text(all - found.findings.size()).c_str());
-  }
-  std::printf("%s: %s events, %s errors, %s warnings, peak live %s\n", path.c_str(),
-              count_text(found.sums.events).c_str(), count_text(found.error_count).c_str(),
-              count_text(found.warning_count).c_str(),
-              bytes_text(found.sums.peak_live_bytes).c_str());
-  return found.is_valid() ? exit_code::ok : exit_code::bad_trace;
-}
 
 const char* kind_text(trace::event_kind kind) noexcept {
   switch (kind) {
@@ -103,6 +82,28 @@ void print_event(const trace::reader& input, const trace::event_view& seen) {
   std::printf("\n");
 }
 
+}  // namespace
+
+exit_code validate_trace(const std::string& path) {
+  trace::result<trace::reader> input = trace::reader::open(path);
+  if (!input) {
+    return report_bad_trace(path, input.error());
+  }
+  const trace::validation found = trace::validate(*input);
+  for (const trace::finding& each : found.findings) {
+    std::printf("%s\n", each.message().c_str());
+  }
+  const std::uint64_t all = found.error_count + found.warning_count;
+  if (all > found.findings.size()) {
+    std::printf("... and %s more\n", count_text(all - found.findings.size()).c_str());
+  }
+  std::printf("%s: %s events, %s errors, %s warnings, peak live %s\n", path.c_str(),
+              count_text(found.sums.events).c_str(), count_text(found.error_count).c_str(),
+              count_text(found.warning_count).c_str(),
+              bytes_text(found.sums.peak_live_bytes).c_str());
+  return found.is_valid() ? exit_code::ok : exit_code::bad_trace;
+}
+
 exit_code dump_trace(const std::string& path, bool is_json) {
   trace::result<trace::reader> input = trace::reader::open(path);
   if (!input) {
@@ -137,34 +138,6 @@ exit_code pack_trace(const std::string& from, const std::string& to) {
   std::fprintf(stderr, "%s: %s events, peak live %s\n", to.c_str(),
                count_text(packed->events).c_str(), bytes_text(packed->peak_live_bytes).c_str());
   return exit_code::ok;
-}
-
-}  // namespace
-
-void add_validate(CLI::App& program, command& run) {
-  CLI::App* const self = program.add_subcommand("validate", "Says whether a trace makes sense");
-  const auto path = std::make_shared<std::string>();
-  self->add_option("trace", *path, "The trace; - reads standard input")->required();
-  self->callback([path, &run] { run = [path] { return validate_trace(*path); }; });
-}
-
-void add_dump(CLI::App& program, command& run) {
-  CLI::App* const self = program.add_subcommand("dump", "Prints a trace's events, one a line");
-  const auto path = std::make_shared<std::string>();
-  const auto is_json = std::make_shared<bool>(false);
-  self->add_option("trace", *path, "The trace; - reads standard input")->required();
-  self->add_flag("--json-lines", *is_json, "Prints the complete text form, which pack reads");
-  self->callback(
-      [path, is_json, &run] { run = [path, is_json] { return dump_trace(*path, *is_json); }; });
-}
-
-void add_pack(CLI::App& program, command& run) {
-  CLI::App* const self = program.add_subcommand("pack", "Makes a trace of its text form");
-  const auto from = std::make_shared<std::string>();
-  const auto to = std::make_shared<std::string>();
-  self->add_option("input", *from, "JSON lines; - reads standard input")->required();
-  self->add_option("output", *to, "The trace to write; - writes standard output")->required();
-  self->callback([from, to, &run] { run = [from, to] { return pack_trace(*from, *to); }; });
 }
 
 }  // namespace tidepool::bench

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The subcommands of the program `tidepool`. Each add_* function adds one to the command line; what
-// runs when it was chosen is stored in `run` and answers the exit code.
+// The commands of the program `tidepool`, as functions. How the command line names them is known to
+// arguments.cpp alone. All print to standard output and say on stderr what went wrong.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "replay_run.hpp"
 
-#include <functional>
 #include <string>
 
 namespace tidepool::bench::trace {
@@ -22,14 +21,25 @@ enum class exit_code : int {
   bad_trace = 3,  ///< the trace is missing, damaged or makes no sense
 };
 
-using command = std::function<exit_code()>;
+// Paths may be "-": standard input, or standard output.
 
-void add_replay(CLI::App& program, command& run);
-void add_info(CLI::App& program, command& run);
-void add_validate(CLI::App& program, command& run);
-void add_dump(CLI::App& program, command& run);
-void add_pack(CLI::App& program, command& run);
-void add_prewarm_plan(CLI::App& program, command& run);
+struct replay_request {
+  std::string trace;
+  std::string json;  ///< where the figures go too; empty: nowhere, "-": standard output, alone
+  replay_settings settings;
+};
+exit_code replay_trace(const replay_request& request);
+
+/// info without a trace, and with one.
+exit_code print_machine();
+exit_code print_trace(const std::string& path, bool is_json);
+exit_code print_prewarm_plan(const std::string& path);
+
+exit_code validate_trace(const std::string& path);
+/// One line for each event: for people, or the text form that pack reads.
+exit_code dump_trace(const std::string& path, bool is_json);
+/// Makes a trace of its text form.
+exit_code pack_trace(const std::string& from, const std::string& to);
 
 /// Says on stderr what is wrong with a trace.
 exit_code report_bad_trace(const std::string& path, const trace::error& why);

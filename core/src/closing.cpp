@@ -18,24 +18,20 @@ constexpr auto forced = static_cast<std::uint8_t>(pool_core::closing::force);
 
 std::size_t pool_core::close(closing how) noexcept {
   const auto wanted = static_cast<std::uint8_t>(how);
-  const auto count_live = [this] {
-    std::size_t live = 0;
-    slots.for_each_taken([&](const record&, std::uint64_t) { ++live; });
-    return live;
-  };
   {
     std::unique_lock process_lock(process_mutex());
     const use guard(*this, false);  // waits for nothing: fork would need the lock that is held
     const bool first = close_wanted_.load(std::memory_order_relaxed) == 0;
     if (close_wanted_.load(std::memory_order_relaxed) < wanted) {
       close_wanted_.store(wanted, std::memory_order_seq_cst);
+      uses_.fetch_or(closing_bit, std::memory_order_seq_cst);
     }
     if (first) {
       detach_caches();
     }
     process_lock.unlock();
     if (guard.nests()) {
-      return count_live();  // the operation around this call finishes it, or a later one
+      return slots.count_taken();  // the operation around this call finishes it, or a later one
     }
   }
   for (std::uint8_t reached = close_reached_.load(std::memory_order_acquire); reached < wanted;
@@ -45,7 +41,7 @@ std::size_t pool_core::close(closing how) noexcept {
   if (wanted == forced) {
     releasing_.wait(true, std::memory_order_acquire);
   }
-  return wanted == forced ? ended_.exchange(0, std::memory_order_relaxed) : count_live();
+  return wanted == forced ? ended_.exchange(0, std::memory_order_relaxed) : slots.count_taken();
 }
 
 // Pre: process_mutex is held: no thread can end meanwhile.
@@ -75,8 +71,7 @@ void pool_core::finish_close() noexcept {
     adopted = end_all();
   }
   // Whoever frees a live tensor, or drops the handle of an ended one, ends one of these.
-  std::uint64_t held = 0;
-  slots.for_each_taken([&](const record&, std::uint64_t) { ++held; });
+  std::uint64_t held = slots.count_taken();
   for (std::size_t i = 0; wanted == forced && i < slots.made(); ++i) {
     held += slots.cold(slots.by_index(i)).handles.load(std::memory_order_relaxed) != 0 ? 1 : 0;
   }
@@ -89,6 +84,10 @@ void pool_core::finish_close() noexcept {
   // Other operations need not wait for these callbacks, who closes does.
   releasing_.store(adopted != nullptr, std::memory_order_seq_cst);
   close_reached_.store(wanted, std::memory_order_seq_cst);
+  uses_.fetch_and(~closing_bit, std::memory_order_seq_cst);
+  if (close_wanted_.load(std::memory_order_seq_cst) != wanted) {
+    uses_.fetch_or(closing_bit, std::memory_order_seq_cst);  // force was wanted meanwhile
+  }
   close_reached_.notify_all();
   while (adopted != nullptr) {
     record& r = *adopted;

@@ -55,7 +55,8 @@ void pool_core::resume_caches() noexcept {
 void pool_core::continue_in_child(bool has_barrier) noexcept {
   const own_uses own = uses_of_this_thread();
   // Operations in callbacks, or waiting for this fork, went with their threads.
-  uses_.store((uses_.load(std::memory_order_relaxed) & (handle_bit | tensors_mask)) + own.counted,
+  const std::uint64_t others = operations_mask | active_mask;
+  uses_.store((uses_.load(std::memory_order_relaxed) & ~others) + own.counted,
               std::memory_order_seq_cst);
   if (own.counted == 0) {
     releasing_.store(false, std::memory_order_relaxed);

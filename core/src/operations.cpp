@@ -4,6 +4,7 @@
 // beginning and ending one is one atomic operation each.
 #include "pool_core.hpp"
 #include "process.hpp"
+#include <tidepool/assert.hpp>
 
 namespace tidepool {
 inline namespace v0 {
@@ -106,18 +107,19 @@ pool_core::callback::~callback() {
 }
 
 // The last operation of a pool that is to be closed closes it: so nobody waits who is waited for,
-// not even who closes from a callback.
+// not even who closes from a callback. Count and wish are read as one: a count older than the wish
+// could miss who began between.
 void pool_core::leave(std::uint64_t what) noexcept {
   std::uint64_t now = uses_.load(std::memory_order_seq_cst);
   do {
-    while ((now & operations_mask) == one_operation && (what & operations_mask) != 0 &&
-           close_reached_.load(std::memory_order_seq_cst) <
-               close_wanted_.load(std::memory_order_seq_cst)) {
+    while ((what & operations_mask) != 0 && (now & operations_mask) == one_operation &&
+           (now & closing_bit) != 0) {
       finish_close();
       now = uses_.load(std::memory_order_seq_cst);
     }
   } while (!uses_.compare_exchange_weak(now, now - what, std::memory_order_seq_cst));
   if (now == what) {
+    TIDEPOOL_ASSERT(2, slots.count_taken() == 0);
     delete this;
   }
 }

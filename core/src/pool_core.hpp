@@ -365,11 +365,12 @@ class alignas(cache_line) pool_core {
   std::atomic<bool> pointers_kept_{false};
   std::mutex pointers_mutex_;  // building the index
 
-  // uses_: what keeps this alive. After closing, tensors that are alive or whose handles are; slow
-  // operations, and of these those that are not in a callback; the pool's handle.
+  // uses_: what keeps this alive. After closing, tensors that are alive or whose handles are; is
+  // closing wanted; slow operations, and of these those not in a callback; the pool's handle.
   static constexpr std::uint64_t tensors_mask = (std::uint64_t{1} << 27) - 1;
-  static constexpr std::uint64_t one_operation = std::uint64_t{1} << 27;
-  static constexpr std::uint64_t one_active = std::uint64_t{1} << 45;
+  static constexpr std::uint64_t closing_bit = std::uint64_t{1} << 27;
+  static constexpr std::uint64_t one_operation = std::uint64_t{1} << 28;
+  static constexpr std::uint64_t one_active = std::uint64_t{1} << 46;
   static constexpr std::uint64_t operations_mask = one_active - one_operation;
   static constexpr std::uint64_t handle_bit = std::uint64_t{1} << 63;
   static constexpr std::uint64_t active_mask = handle_bit - one_active;

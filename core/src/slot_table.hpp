@@ -58,6 +58,11 @@ class slot_table {
       }
     }
   }
+  [[nodiscard]] std::size_t count_taken() const noexcept {
+    std::size_t count = 0;
+    for_each_taken([&](const record&, std::uint64_t) { ++count; });
+    return count;
+  }
   /// The id of the tensor in the slot. Pre: is_taken(r, header).
   [[nodiscard]] tensor_id id_of(const record& r, std::uint64_t header) const noexcept {
     return tensor_id::from_value(std::uint64_t{generation_of(header)} << 32 | self_of(r));

@@ -3,8 +3,10 @@
 //   statics            pools and tensors in statics and thread-locals of two files
 //   statics main_ends  the same where the last thread, which ends the process, is not the first
 //   statics <plugin>   and in a library that is loaded and unloaded
-// Its exit code is the result: nothing may crash or hang on the way out.
+// Its exit code is the result: nothing may crash or hang on the way out. 77: cannot be tested here.
 #include "statics.hpp"
+
+#include "../support/sanitizers.hpp"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -92,8 +94,14 @@ int load_and_unload(const char* plugin) {
 
 int main(int count, char** words) {
   ::alarm(300);
+  const bool main_ends = count > 1 && std::string_view(words[1]) == "main_ends";
+  if (main_ends && tidepool::test::thread_sanitized) {
+    std::fprintf(stderr, "skipped: in any process whose main thread ends first the runtime of "
+                         "GCC 12's ThreadSanitizer hangs or fails a check of its own\n");
+    return 77;
+  }
   tidepool::test::fill();
-  if (count > 1 && std::string_view(words[1]) == "main_ends") {
+  if (main_ends) {
     tidepool::test::end_main_first();
   }
   return count > 1 ? tidepool::test::load_and_unload(words[1]) : 0;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "../support/amount.hpp"
+#include "../support/sanitizers.hpp"
 #include "../support/small_cpu.hpp"
 #include <tidepool/pool.hpp>
 
@@ -28,22 +29,6 @@
 #include <vector>
 
 namespace tidepool::test {
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool address_sanitized = true;
-#else
-inline constexpr bool address_sanitized = false;
-#endif
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool thread_sanitized = true;
-#else
-inline constexpr bool thread_sanitized = false;
-#endif
 
 /// More in long runs, less under sanitizers.
 inline int rounds(int usual) {
