@@ -246,7 +246,7 @@ TIDEPOOL_EXPORT tidepool_status tidepool_check_memory(tidepool_pool* pool, size_
 // What is alive, by category, name and call site, for people; as tidepool_statistics_text.
 TIDEPOOL_EXPORT size_t tidepool_leaks_text(tidepool_pool* pool, char* buffer, size_t size);
 // Walks all structures: NULL, or the first broken invariant in words (static text). For tests.
-TIDEPOOL_EXPORT const char* tidepool_check_invariants(tidepool_pool* pool);
+TIDEPOOL_EXPORT const char* tidepool_verify(tidepool_pool* pool);
 
 #ifdef __cplusplus
 }

@@ -60,7 +60,7 @@ status backend::synchronise(device, stream_ref) noexcept {
   return {};
 }
 
-const char* backend::check_invariants() const noexcept {
+const char* backend::verify() const noexcept {
   return nullptr;
 }
 

@@ -228,6 +228,6 @@ std::size_t tidepool_statistics_json(tidepool_pool* pool, char* buffer, std::siz
   return write_made_text(pool, buffer, size, [&] { return to_json(pool->core->statistics()); });
 }
 
-const char* tidepool_check_invariants(tidepool_pool* pool) {
-  return pool == nullptr ? nullptr : pool->core->check_invariants();
+const char* tidepool_verify(tidepool_pool* pool) {
+  return pool == nullptr ? nullptr : pool->core->verify();
 }

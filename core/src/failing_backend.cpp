@@ -191,8 +191,8 @@ status failing_backend::synchronise(device where, stream_ref stream) noexcept {
   return is.fails ? failure(is.code, where, 0) : inner_->synchronise(where, stream);
 }
 
-const char* failing_backend::check_invariants() const noexcept {
-  return inner_->check_invariants();
+const char* failing_backend::verify() const noexcept {
+  return inner_->verify();
 }
 
 }  // namespace v0

@@ -28,7 +28,7 @@ class sightings {
 
 }  // namespace
 
-const char* pool_core::check_invariants() noexcept {
+const char* pool_core::verify() noexcept {
   const use guard(*this);
   const char* broken =
       check_memory() == 0 ? nullptr : "the bytes around tensors are as debug modes filled them";
@@ -90,6 +90,9 @@ const char* pool_core::check_invariants() noexcept {
       });
     }
     std::int64_t loose = 0;
+    std::size_t bound_slots = 0;
+    std::size_t keyed = 0;
+    const bool has_pointers = pointers_kept_.load(std::memory_order_acquire);
     for (std::size_t i = 0; i < slots.made(); ++i) {
       const record& r = slots.by_index(i);
       const std::uint64_t header = r.header.load(std::memory_order_acquire);
@@ -98,9 +101,36 @@ const char* pool_core::check_invariants() noexcept {
       require(!live || !seen.seen(i), "a live slot is in no list");
       require(!bound || live || seen.seen(i), "a bound slot is live or in a list");
       loose += live && !bound ? 1 : 0;
+      bound_slots += bound ? 1 : 0;
+      if (bound && has_pointers) {
+        const auto data = reinterpret_cast<std::uint64_t>(r.data.load(std::memory_order_relaxed));
+        require(pointers_.find(data) == i, "the index of addresses knows every block");
+      }
+      if (!live) {
+        continue;
+      }
+      require(!bound || r.bytes.load(std::memory_order_relaxed) <=
+                            r.capacity.load(std::memory_order_relaxed),
+              "a tensor's bytes <= its block's");
+      require(r.pins.load(std::memory_order_relaxed) <= references_of(header),
+              "a tensor's pins <= its references");
+      const cold_record& cold = slots.cold(r);
+      if (any(flags_of(header) & tensor_flags::keyed)) {
+        ++keyed;
+        require(keys_.find(cold.key.load(std::memory_order_relaxed)) == i,
+                "a key leads to its tensor");
+      }
+      if (any(flags_of(header) & tensor_flags::slice)) {
+        const std::uint64_t parent = cold.parent.load(std::memory_order_relaxed);
+        const record& whole = slots.at(parent);
+        require(slots.is_live(whole, whole.header.load(std::memory_order_acquire), parent),
+                "a slice's parent is alive");
+      }
     }
     require(loose == loose_live_.load(std::memory_order_relaxed),
             "tensors without a block == live slots without a block");
+    require(keyed == keys_.size(), "keys == tensors that have one");
+    require(!has_pointers || bound_slots == pointers_.size(), "addresses in the index == blocks");
   } catch (const std::exception&) {
     return "no memory to check invariants";
   }
@@ -109,7 +139,7 @@ const char* pool_core::check_invariants() noexcept {
     require(entry->reserved.claimed() == entry->source->memory(entry->where).reserved_bytes,
             "claimed == the backend's reserved bytes");
     claimed += entry->reserved.claimed();
-    if (const char* const theirs = entry->source->check_invariants()) {
+    if (const char* const theirs = entry->source->verify()) {
       require(false, theirs);
     }
   }

@@ -314,8 +314,8 @@ tidepool::debug_counts pool::debug_counts() const noexcept {
   return core_->debug_counts();
 }
 
-const char* pool::check_invariants() const noexcept {
-  return core_->check_invariants();
+const char* pool::verify() const noexcept {
+  return core_->verify();
 }
 
 }  // namespace v0

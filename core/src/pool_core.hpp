@@ -219,7 +219,7 @@ class alignas(cache_line) pool_core {
   /// failure: what it is about; ok: the last failure. Throws std::bad_alloc.
   [[nodiscard]] pool_report report(const status& failure);
   void set_observer(allocation_observer* observer) noexcept;
-  [[nodiscard]] const char* check_invariants() noexcept;
+  [[nodiscard]] const char* verify() noexcept;
 
   // Debug modes (debug_steps.cpp).
   /// Looks at all guards and the quarantine, reports damages and returns their number.

@@ -300,7 +300,7 @@ std::size_t memory_backend::populate(device where, std::span<const block> blocks
   return where == options_.device ? populate_blocks(os_, blocks, threads) : 0;
 }
 
-const char* memory_backend::check_invariants() const noexcept {
+const char* memory_backend::verify() const noexcept {
   const std::lock_guard lock(mutex_);
   return check_locked();
 }

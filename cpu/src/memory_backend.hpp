@@ -45,7 +45,7 @@ class memory_backend : public backend {
                                            std::size_t bytes) noexcept override;
   std::size_t populate(device where, std::span<const block> blocks,
                        unsigned threads) noexcept override;
-  [[nodiscard]] const char* check_invariants() const noexcept override;
+  [[nodiscard]] const char* verify() const noexcept override;
 
  private:
   [[nodiscard]] status check_request(const block_request& request) const noexcept;

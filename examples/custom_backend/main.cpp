@@ -92,7 +92,7 @@ class heap_backend final : public tidepool::backend {
   //   populate          page faults come with the first use
   //   copy, fill        the defaults, memmove and memset: the memory is host accessible
   //   synchronise       no streams, nothing to wait for
-  //   check_invariants  two counters; a backend with structures walks them here
+  //   verify  two counters; a backend with structures walks them here
 
  private:
   const tidepool::device_description description_{

@@ -137,7 +137,7 @@ TEST_F(CApiNull, StreamsMemoryAndObservation) {
   EXPECT_EQ(tidepool_statistics_text(pool, nullptr, 8), 0U);
   EXPECT_EQ(tidepool_statistics_json(pool, nullptr, 8), 0U);
   EXPECT_EQ(tidepool_last_error(nullptr, 8), 0U);
-  EXPECT_EQ(tidepool_check_invariants(nullptr), nullptr);
+  EXPECT_EQ(tidepool_verify(nullptr), nullptr);
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ class c_api_pool : public testing::Test {
     pool = make(&options);
   }
   ~c_api_pool() override {
-    EXPECT_EQ(tidepool_check_invariants(pool), nullptr);
+    EXPECT_EQ(tidepool_verify(pool), nullptr);
     std::size_t live = 0;
     EXPECT_EQ(tidepool_pool_close(pool, &live), TIDEPOOL_OK);
     EXPECT_EQ(live, 0U) << "the test left tensors";

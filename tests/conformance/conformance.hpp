@@ -66,7 +66,7 @@ class BackendConformance : public ::testing::TestWithParam<backend_case> {
   }
   void TearDown() override {
     if (tested != nullptr) {
-      EXPECT_EQ(tested->check_invariants(), nullptr);
+      EXPECT_EQ(tested->verify(), nullptr);
       EXPECT_EQ(tested->memory(about.where).reserved_bytes, host.claimed.load());
     }
   }

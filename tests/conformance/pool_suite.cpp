@@ -33,12 +33,12 @@ TEST_P(BackendConformance, APoolServesEverySizeAndKeepsContents) {
     EXPECT_EQ(all.front(), (i + 1) & 0xff);
     EXPECT_EQ(all.back(), (i + 1) & 0xff);
   }
-  EXPECT_EQ(memory_pool.check_invariants(), nullptr);
+  EXPECT_EQ(memory_pool.verify(), nullptr);
   EXPECT_EQ(memory_pool.statistics().total.live, held.size());
   held.clear();
   EXPECT_EQ(memory_pool.statistics().total.live, 0U);
   EXPECT_EQ(memory_pool.trim().reserved_bytes, 0U);
-  EXPECT_EQ(memory_pool.check_invariants(), nullptr);
+  EXPECT_EQ(memory_pool.verify(), nullptr);
 }
 
 TEST_P(BackendConformance, APoolKeepsItsLimitAndUsesAllOfIt) {
@@ -58,7 +58,7 @@ TEST_P(BackendConformance, APoolKeepsItsLimitAndUsesAllOfIt) {
   held.clear();
   // All of it is one block's worth again, whatever shape it had.
   EXPECT_TRUE(memory_pool.try_allocate(12 * mib, where).has_value());
-  EXPECT_EQ(memory_pool.check_invariants(), nullptr);
+  EXPECT_EQ(memory_pool.verify(), nullptr);
 }
 
 TEST_P(BackendConformance, APoolIsWarmAfterPrewarm) {
@@ -74,7 +74,7 @@ TEST_P(BackendConformance, APoolIsWarmAfterPrewarm) {
     held.push_back(memory_pool.allocate(2 * mib, where));
   }
   EXPECT_EQ(memory_pool.statistics().total.refills, 0U);
-  EXPECT_EQ(memory_pool.check_invariants(), nullptr);
+  EXPECT_EQ(memory_pool.verify(), nullptr);
 }
 
 TEST_P(BackendConformance, LimitsOfOneBytePlusMinusOneAreExact) {
@@ -86,7 +86,7 @@ TEST_P(BackendConformance, LimitsOfOneBytePlusMinusOneAreExact) {
     EXPECT_EQ(made.error().code, errc::over_budget) << limit;
     (void)memory_pool.try_allocate(1, where);
     EXPECT_LE(memory_pool.statistics().devices.front().peak_reserved_bytes, limit);
-    EXPECT_EQ(memory_pool.check_invariants(), nullptr);
+    EXPECT_EQ(memory_pool.verify(), nullptr);
   }
 }
 

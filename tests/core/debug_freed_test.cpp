@@ -85,7 +85,7 @@ TEST(DebugPoison, BlocksThatTheBackendHadMeanwhileAreNotSuspected) {
     (void)p.trim(0);  // the pages come back as zeros
   }
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(DebugPoison, WithoutItNothingIsFilledAndNothingFound) {
@@ -186,7 +186,7 @@ TEST_F(DebugQuarantine, ADoubleFreeOfAHeldTensorIsAMisuseThatChangesNothing) {
   }
   expect_unchanged(before, p.statistics());
   EXPECT_EQ(p.debug_counts().quarantined_blocks, 1U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST_F(DebugQuarantine, HeldBytesAreFreeNotLive) {
@@ -205,7 +205,7 @@ TEST_F(DebugQuarantine, ABlockLargerThanItIsNotHeldAndPushesNothingOut) {
   p.allocate(1000).reset();
   p.allocate(mib).reset();
   EXPECT_EQ(p.debug_counts().quarantined_blocks, 1U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(DebugQuarantineLimit, HeldBlocksAreGivenUpBeforeALimitIsReported) {
@@ -217,7 +217,7 @@ TEST(DebugQuarantineLimit, HeldBlocksAreGivenUpBeforeALimitIsReported) {
     ASSERT_TRUE(t) << i;
   }
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(DebugQuarantineThreads, FreeAtOnceWithoutLosingABlock) {
@@ -245,7 +245,7 @@ TEST(DebugQuarantineThreads, FreeAtOnceWithoutLosingABlock) {
       for (std::thread& thread : threads) {
         thread.join();
       }
-      EXPECT_EQ(p.check_invariants(), nullptr);
+      EXPECT_EQ(p.verify(), nullptr);
       EXPECT_LE(p.debug_counts().quarantined_bytes, 512 * kib);
     }
     EXPECT_EQ(blocks.handed_out.load(), 0U);

@@ -70,7 +70,7 @@ TEST_P(DebugGuard, AnOverflowByOneIsFoundAtTheFree) {
     t.reset();
     EXPECT_TRUE(log.one(misuse_kind::overflow, id, signed_size(bytes)));
   }
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST_P(DebugGuard, AnOverflowByManyIsMeasured) {
@@ -134,13 +134,13 @@ TEST_P(DebugGuard, DamageIsFoundOnDemandAndToldOnce) {
   EXPECT_EQ(p.check_memory(), 0U) << "it is mended";
   t.reset();
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST_P(DebugGuard, TheInvariantsSayThatMemoryIsDamaged) {
   tensor t = p.allocate(100);
   poke(t.data(), 100);
-  const char* const broken = p.check_invariants();
+  const char* const broken = p.verify();
   ASSERT_NE(broken, nullptr);
   EXPECT_NE(std::string(broken).find("debug modes"), std::string::npos);
   EXPECT_EQ(log.take().size(), 1U);
@@ -153,7 +153,7 @@ TEST_P(DebugGuard, WhatIsWrittenInsideIsNoDamage) {
     std::memset(live.back().data(), 0x11, bytes);
   }
   EXPECT_EQ(p.check_memory(), 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   for (const tensor& t : live) {
     for (std::size_t i = 0; i < t.bytes(); i += 997) {
       ASSERT_EQ(byte_of(t, i), 0x11);
@@ -179,7 +179,7 @@ TEST_P(DebugGuard, AlignmentIsKeptUpToOneMebibyte) {
       }
     }
   }
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST_P(DebugGuard, SizesAddressesAndSumsAreTheTensors) {
@@ -334,7 +334,7 @@ TEST_P(DebugGuard, ThreadsAllocateWriteAndFreeWhileOthersLook) {
     EXPECT_EQ(one.kind, misuse_kind::overflow);
     EXPECT_EQ(one.damage.offset, 40);
   }
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 // Blocks must come back to the backend as they were.
@@ -349,12 +349,12 @@ TEST_P(DebugGuard, ThePoolGivesBackTheBlocksThatItGot) {
         std::memset(live.back().data(), 1, bytes);
       }
       live.erase(live.begin(), live.begin() + 9);
-      EXPECT_EQ(heap.check_invariants(), nullptr);
+      EXPECT_EQ(heap.verify(), nullptr);
     }
     live.clear();
     (void)heap.trim(0);
     EXPECT_EQ(blocks.handed_out.load(), 0U) << "the quarantine too";
-    EXPECT_EQ(heap.check_invariants(), nullptr);
+    EXPECT_EQ(heap.verify(), nullptr);
   }
   EXPECT_EQ(blocks.handed_out.load(), 0U);
   EXPECT_EQ(blocks.wrong_returns.load(), 0U);

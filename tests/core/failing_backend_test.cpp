@@ -20,7 +20,7 @@ class FailingBackend : public ::testing::Test {
   FailingBackend() : FailingBackend(std::make_unique<failing_backend>(small_cpu())) {}
   ~FailingBackend() override {
     faults.order({});
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
     EXPECT_EQ(p.trim().reserved_bytes, 0U);
     EXPECT_EQ(faults.handed_out_bytes(), 0U);
   }
@@ -149,7 +149,7 @@ TEST(FailingBackendBatches, ARefillMayStopHalfway) {
       EXPECT_EQ(one.error().code, errc::out_of_memory);
       ++refused;
     }
-    ASSERT_EQ(p.check_invariants(), nullptr);
+    ASSERT_EQ(p.verify(), nullptr);
   }
   EXPECT_GT(faults.failures(), refused);
   EXPECT_EQ(p.statistics().total.live, held.size());

@@ -27,7 +27,7 @@ TEST(PoolAllocate, ZeroBytesIsATensorWithNullData) {
   const tensor_id id = a.id();
   a.reset();
   EXPECT_FALSE(p.info(id).has_value());
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolAllocate, AbsurdSizesAreOutOfMemoryAndChangeNothing) {
@@ -50,7 +50,7 @@ TEST(PoolAllocate, AbsurdSizesAreOutOfMemoryAndChangeNothing) {
   }
   EXPECT_EQ(p.statistics().failures, failures);
   EXPECT_EQ(p.statistics().total.live, 1U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolAllocate, AlignmentsThatCannotBeAreRefused) {
@@ -89,7 +89,7 @@ TEST(PoolAllocate, EveryAlignmentIsKeptForEverySize) {
       ASSERT_EQ(data[0], (i + 1) & 0x7f);
       ASSERT_EQ(data[held[i].bytes() - 1], (i + 1) & 0x7f);
     }
-    ASSERT_EQ(p.check_invariants(), nullptr);
+    ASSERT_EQ(p.verify(), nullptr);
     held.clear();
   }
 }
@@ -133,7 +133,7 @@ TEST(PoolAllocate, UnknownThingsAreRefused) {
   EXPECT_THROW((void)p.allocate(1, device::cuda(0)), error);
   EXPECT_EQ(p.statistics().failures, before.failures + 25);
   EXPECT_EQ(p.statistics().total.allocations, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolAllocate, OptionsArriveInTheRecord) {
@@ -243,7 +243,7 @@ TEST(PoolAllocateN, IsAllOrNothing) {
   }
   EXPECT_EQ(p.allocate_n(100, made, {}, {.key = 3}), errc::invalid_argument);
   EXPECT_EQ(p.allocate_n(100, {}), errc::ok);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolKeys, FindTheLiveTensorOnly) {
@@ -266,7 +266,7 @@ TEST(PoolKeys, FindTheLiveTensorOnly) {
   EXPECT_EQ(*p.find(std::uint64_t{7}), again.id());
   const tensor most = p.allocate(1, {}, {.key = UINT64_MAX});
   EXPECT_EQ(*p.find(UINT64_MAX), most.id());
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolFind, KnowsEveryBlockBeforeAndAfterTheFirstCall) {
@@ -316,7 +316,7 @@ TEST(PoolSlots, WhenAllAreInUseItSaysTooManyAndRecovers) {
   EXPECT_EQ(p.slice(held[1], 0, 1).error().code, errc::too_many);
   int byte = 0;
   EXPECT_EQ(p.try_adopt(&byte, 1).error().code, errc::too_many);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   for (int i = 0; i < 100; ++i) {
     held.pop_back();
     // Ready slots of other sizes give theirs up.
@@ -326,7 +326,7 @@ TEST(PoolSlots, WhenAllAreInUseItSaysTooManyAndRecovers) {
   }
   held.clear();
   EXPECT_EQ(p.statistics().total.live, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ TEST(PoolLifetime, CloseCountsAndFreesGoOn) {
   EXPECT_EQ(log.handed_out.load(), 4U);
   EXPECT_EQ(p.close(), 4U);
   EXPECT_EQ(p.statistics().total.live, 4U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   held.clear();
   EXPECT_EQ(p.close(), 0U);
   EXPECT_EQ(p.statistics().total.frees, 10U);
@@ -122,7 +122,7 @@ TEST(PoolLifetime, SixtyThreePoolsAtOnceAndNotOneMore) {
     const statistics s = pools[i].statistics();
     EXPECT_EQ(s.total.live, 0U);
     EXPECT_GT(s.total.front_hits, 0U) << i;  // beyond 15 pools too: slower, but from the thread
-    EXPECT_EQ(pools[i].check_invariants(), nullptr);
+    EXPECT_EQ(pools[i].verify(), nullptr);
     for (int k = 0; k < 5; ++k) {
       held[i].push_back(pools[i].allocate(500));
     }
@@ -163,7 +163,7 @@ TEST(PoolLifetime, AThreadMayEndBeforeItsTensors) {
   EXPECT_EQ(p.statistics().total.live, 300U);
   held.clear();
   EXPECT_EQ(p.statistics().total.live, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   EXPECT_EQ(p.trim().reserved_bytes, 0U);
 }
 
@@ -195,7 +195,7 @@ TEST(PoolLifetime, ThreadLocalsMayUseThePoolAfterTheThreadsCacheEnded) {
   EXPECT_EQ(s.total.live, 0U);
   EXPECT_EQ(s.total.allocations, 102U);
   EXPECT_EQ(s.threads, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolLifetime, AThreadsCacheIsUsedAgainByItsNextPool) {
@@ -205,7 +205,7 @@ TEST(PoolLifetime, AThreadsCacheIsUsedAgainByItsNextPool) {
     p.allocate(100).reset();
     EXPECT_EQ(p.statistics().threads, 1U);
     EXPECT_EQ(p.statistics().total.live, 1U);
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
   }
 }
 

@@ -70,7 +70,7 @@ TEST(PoolLimits, AreSetAndReadAtAnyTime) {
   EXPECT_EQ(p.limits(device::cuda(3)).hard, 0U);
   p.set_limits({.hard = 4 * mib});
   EXPECT_EQ(p.statistics().limit_bytes, 4 * mib);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolLimits, LoweredBelowWhatIsLiveKeepTensorsAndRefuseGrowth) {
@@ -88,7 +88,7 @@ TEST(PoolLimits, LoweredBelowWhatIsLiveKeepTensorsAndRefuseGrowth) {
   EXPECT_EQ(p.try_allocate(64).error().code, errc::over_budget);
   kept.reset();
   EXPECT_TRUE(p.try_allocate(512 * kib).has_value());
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolLimits, OfThePoolHoldOverAllDevicesAndRefusalsAreRolledBack) {
@@ -101,11 +101,11 @@ TEST(PoolLimits, OfThePoolHoldOverAllDevicesAndRefusalsAreRolledBack) {
   const statistics full = p.statistics();
   EXPECT_EQ(full.reserved_bytes, 8 * mib);
   EXPECT_EQ(full.devices[1].reserved_bytes, 2 * mib) << "the device's claim was taken back";
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   a.reset();  // free on one device, kept by this thread: the other one gets its room
   EXPECT_EQ(p.allocate(5 * mib, second).bytes(), 5 * mib);
   EXPECT_EQ(p.statistics().peak_reserved_bytes, 8 * mib);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolLimits, ASoftLimitIsPassedOnlyAfterCachesWereTakenBack) {
@@ -159,7 +159,7 @@ TEST(PoolReclaim, FreesUntilTheAllocationFits) {
     EXPECT_EQ(handler.asked[i].why, pressure::hard_limit);
   }
   EXPECT_EQ(p.statistics().failures, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   for (const tensor_id id : handler.spare) {
     p.deallocate(id);
   }
@@ -295,7 +295,7 @@ TEST(PoolTick, TakesBackWhatIdleThreadsKeepAndLeavesBusyOnesAlone) {
   EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 5 * mib) << "the idle thread's went";
   p.tick();
   EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 0U) << "now this thread was idle too";
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolTrim, SaysWhatKeptTheRest) {
@@ -379,7 +379,7 @@ TEST(PoolLimitsProperty, WhatFitsBesideTheLiveTensorsIsAllocated) {
       ASSERT_LE(p.statistics().devices[0].reserved_bytes, limit);
     }
     EXPECT_GT(refused, 0U) << "the limit was never felt";
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
   }
 }
 

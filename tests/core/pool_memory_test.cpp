@@ -23,7 +23,7 @@ TEST(PoolMemory, ANewPoolHoldsNothing) {
   EXPECT_EQ(p.memory(device::cuda(0)).reserved_bytes, 0U);
   EXPECT_EQ(p.trim().released_bytes, 0U);
   EXPECT_EQ(p.trim(device::cuda(0), 0).reserved_bytes, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolTrim, GivesAllBackOnceAllIsFree) {
@@ -46,7 +46,7 @@ TEST(PoolTrim, GivesAllBackOnceAllIsFree) {
   EXPECT_EQ(d.reserved_bytes, 0U);
   EXPECT_EQ(d.cached_bytes, 0U);
   EXPECT_EQ(d.peak_reserved_bytes, before);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   EXPECT_NE(p.allocate(100).data(), nullptr);
 }
 
@@ -91,7 +91,7 @@ TEST(PoolTrim, ReachesBlocksOfIdleThreads) {
     t.join();
   }
   EXPECT_EQ(p.statistics().threads, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolLimit, IsOnlyReachedWhenLiveTensorsFillIt) {
@@ -146,7 +146,7 @@ TEST(PoolLimit, IsOnlyReachedWhenLiveTensorsFillIt) {
   for (std::thread& t : threads) {
     t.join();
   }
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   EXPECT_EQ(log.wrong_returns.load(), 0U);
 }
 
@@ -170,7 +170,7 @@ TEST(PoolLimit, OfTheCpuBackendHoldsTooForEveryMixOfSizes) {
       requested += t.bytes();
     }
     EXPECT_GE(requested + bytes, limit / 2) << "round " << round;
-    ASSERT_EQ(p.check_invariants(), nullptr);
+    ASSERT_EQ(p.verify(), nullptr);
   }
   EXPECT_LE(p.statistics().devices[0].peak_reserved_bytes, limit);
 }
@@ -194,7 +194,7 @@ TEST(PoolFaults, EveryRefusedBlockLeavesThePoolWhole) {
           held.erase(held.begin());
         }
       }
-      EXPECT_EQ(p.check_invariants(), nullptr) << n;
+      EXPECT_EQ(p.verify(), nullptr) << n;
       EXPECT_EQ(p.statistics().total.live, held.size());
       log.left = INT64_MAX;
       EXPECT_TRUE(p.try_allocate(100000).has_value());
@@ -225,7 +225,7 @@ TEST(PoolPrewarm, MakesBlocksReadyAndPopulated) {
   EXPECT_EQ(after.total.refills, 0U);
   EXPECT_EQ(after.devices[0].system_calls, 0U);
   EXPECT_DOUBLE_EQ(after.total.hit_rate(), 1.0);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   held.clear();
   EXPECT_EQ(p.trim().reserved_bytes, 0U);
 }
@@ -252,7 +252,7 @@ TEST(PoolPrewarm, RefusesWhatCannotBe) {
   const statistics s = p.statistics();
   EXPECT_LE(s.devices[0].reserved_bytes, 8 * mib);
   EXPECT_GE(s.devices[0].cached_bytes, 4 * mib);  // made before the failure: ready
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   (void)p.close();
   EXPECT_THROW((void)p.prewarm({.items = {{64, 1}}}), error);
 }
@@ -270,7 +270,7 @@ TEST(PoolCaches, OfNoBytesKeepNothingInThreads) {
   EXPECT_EQ(s.total.allocations, 3U);
   EXPECT_EQ(s.total.frees, 3U);
   EXPECT_EQ(s.devices[0].cached_bytes, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolCaches, StayWithinTheirBounds) {
@@ -282,9 +282,9 @@ TEST(PoolCaches, StayWithinTheirBounds) {
   }
   held.clear();
   EXPECT_LE(p.statistics().devices[0].cached_bytes, bound);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   p.thread_idle();
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   // thread_idle leaves nothing in this thread, so nothing is cached without ready_bytes.
   EXPECT_EQ(p.statistics().devices[0].cached_bytes, 0U);
 }
@@ -299,7 +299,7 @@ TEST(PoolTick, GivesBackWhatStayedFree) {
     p.tick();
   }
   EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 }  // namespace

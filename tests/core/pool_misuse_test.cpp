@@ -26,7 +26,7 @@ class PoolMisuse : public ::testing::Test {
     EXPECT_EQ(after.misuses, before.misuses + 1);
     EXPECT_EQ(after.misuses_by_kind[static_cast<unsigned>(kind)],
               before.misuses_by_kind[static_cast<unsigned>(kind)] + 1);
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
   }
   void everything_but_free(misuse_kind kind, tensor_id id) {
     SCOPED_TRACE("everything that takes an id");

@@ -13,7 +13,7 @@ namespace {
 class PoolParts : public ::testing::Test {
  protected:
   ~PoolParts() override {
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
     EXPECT_TRUE(log.take().empty());
   }
   misuse_log log;
@@ -250,7 +250,7 @@ TEST_F(PoolParts, LargeBlocksGrowInPlaceWhereThereIsRoom) {
       break;
     }
     ++grown;
-    ASSERT_EQ(p.check_invariants(), nullptr);
+    ASSERT_EQ(p.verify(), nullptr);
     ASSERT_EQ(p.statistics().total.requested_bytes, bytes);
     ASSERT_EQ(p.statistics().total.live, 1U);
     ASSERT_GE(p.info(a.id())->capacity, bytes);

@@ -128,7 +128,7 @@ TEST(PoolStatistics, LatencySamplesAppearAndDisturbNothing) {
   EXPECT_EQ(s.total.allocations, pairs);
   EXPECT_EQ(s.total.frees, pairs);
   EXPECT_EQ(s.total.refills, 1U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST(PoolStatistics, JsonHasEveryKeyAndTheNumbers) {
@@ -278,7 +278,7 @@ TEST(PoolObserver, MayComeAndGoWhileThreadsRun) {
     t.join();
   }
   EXPECT_EQ(p.statistics().total.live, 0U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 }  // namespace

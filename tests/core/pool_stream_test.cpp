@@ -53,10 +53,10 @@ class PoolStream : public ::testing::Test {
     EXPECT_EQ(s.total.requested_bytes, 0U);
     EXPECT_EQ(s.total.allocations, s.total.frees);
     EXPECT_EQ(s.total.front_hits + s.total.ready_hits + s.total.refills, s.total.allocations);
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
     EXPECT_EQ(p.trim().reserved_bytes, 0U);
     EXPECT_EQ(p.statistics().devices[0].cached_bytes, 0U);
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
   }
 
   heap_log log;
@@ -230,7 +230,7 @@ TEST_F(PoolStream, LanesBeyondThoseThatThreadsCacheForWorkToo) {
     EXPECT_EQ(s.total.live, held.size()) << cached;
     EXPECT_EQ(s.total.requested_bytes, requested) << cached;
     EXPECT_EQ(s.total.front_hits + s.total.ready_hits + s.total.refills, allocations) << cached;
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
     held.clear();
     expect_balanced(p);
   }
@@ -257,7 +257,7 @@ TEST_F(PoolStream, RetiringGivesBackWhatTheStreamKept) {
   EXPECT_EQ(p.retire(gpu, raw_stream(2)), errc::ok);  // without its number
   EXPECT_EQ(memory->blocks_on(uncached), 0U);
   EXPECT_EQ(p.statistics().total.live, 1U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   live.clear();
   expect_balanced(p);
 }
@@ -283,7 +283,7 @@ TEST_F(PoolStream, ANumberStaysWithItsStreamOverRetirement) {
   // The old reference, kept by somebody, leads to the handle's stream and to no other.
   const tensor of_old = on(p, a);
   EXPECT_EQ(p.info(of_old.id())->stream, again.number);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 TEST_F(PoolStream, StreamsAreAttachedAndRetiredOverAndOver) {
@@ -313,7 +313,7 @@ TEST_F(PoolStream, TooManyStreamsAreRefusedAndTheOthersWork) {
   tensor t = on(p, last);
   tensor u = on(p, raw_stream(most_lanes - 3));
   EXPECT_EQ(p.statistics().total.live, 2U);
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
   t.reset();
   u.reset();
   EXPECT_EQ(p.retire(gpu, last), errc::ok);

@@ -66,7 +66,7 @@ TEST_F(RetiredSlot, TheBlockOfAWarmSlotMovesToAnother) {
   EXPECT_NE(detail::self_of(b.id.value()), detail::self_of(last.value()));
   EXPECT_EQ(core->slots.retired(), 1U);
   EXPECT_EQ(core->statistics().retired_slots, 1U);
-  EXPECT_EQ(core->check_invariants(), nullptr);
+  EXPECT_EQ(core->verify(), nullptr);
   expect_gone(last);
   for (int i = 0; i < 200; ++i) {
     const raw_tensor c = allocate(static_cast<std::size_t>(i));
@@ -75,7 +75,7 @@ TEST_F(RetiredSlot, TheBlockOfAWarmSlotMovesToAnother) {
       EXPECT_EQ(detail::deallocate_id(core, c.id), errc::ok);
     }
   }
-  EXPECT_EQ(core->check_invariants(), nullptr);
+  EXPECT_EQ(core->verify(), nullptr);
 }
 
 TEST_F(RetiredSlot, FindByAddressKnowsTheNewSlotBeforeAndAfterTheIndexWasBuilt) {
@@ -113,7 +113,7 @@ TEST_F(RetiredSlot, OnEverySlowPathToo) {
     EXPECT_EQ(detail::deallocate_id(core, b.id), errc::ok);
     core->recall(true);
     EXPECT_EQ(core->slots.retired(), before + 1);
-    EXPECT_EQ(core->check_invariants(), nullptr);
+    EXPECT_EQ(core->verify(), nullptr);
   }
 }
 
@@ -122,7 +122,7 @@ TEST_F(RetiredSlot, ARecallGivesItsBlockBack) {
   EXPECT_EQ(detail::deallocate_id(core, age(a.id)), errc::ok);
   core->recall(true);
   EXPECT_EQ(core->slots.retired(), 1U);
-  EXPECT_EQ(core->check_invariants(), nullptr);
+  EXPECT_EQ(core->verify(), nullptr);
   (void)core->trim(*core->find_device(device::cpu()), 0);
   EXPECT_EQ(core->statistics().devices[0].reserved_bytes, 0U);
 }

@@ -20,7 +20,7 @@ std::size_t scenario(fixture& made) {
   std::vector<block> live;
   std::size_t refused = 0;
   const auto sound = [&] {
-    const char* const broken = memory.check_invariants();
+    const char* const broken = memory.verify();
     EXPECT_EQ(broken, nullptr) << broken;
     EXPECT_EQ(memory.memory(device::cpu()).reserved_bytes, made.host.claimed.load());
   };

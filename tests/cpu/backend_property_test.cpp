@@ -38,7 +38,7 @@ class model_runner {
       ASSERT_EQ(now.reserved_bytes, made_.host.claimed.load()) << "step " << i;
       ASSERT_EQ(now.free_bytes, now.reserved_bytes - live_bytes_) << "step " << i;
       if (steps <= 2000 || i % 16 == 0) {
-        const char* const broken = made_.memory.check_invariants();
+        const char* const broken = made_.memory.verify();
         ASSERT_EQ(broken, nullptr) << broken << ", step " << i;
       }
     }
@@ -250,7 +250,7 @@ class model_runner {
     made_.memory.trim(device::cpu(), 0);
     EXPECT_EQ(made_.memory.memory(device::cpu()).reserved_bytes, 0U);
     EXPECT_EQ(made_.host.claimed.load(), 0U);
-    EXPECT_EQ(made_.memory.check_invariants(), nullptr);
+    EXPECT_EQ(made_.memory.verify(), nullptr);
   }
 
   std::mt19937_64 random_;

@@ -21,7 +21,7 @@ namespace {
 class CpuBackend : public ::testing::Test {
  protected:
   void SetUp() override { ASSERT_TRUE(made_.start().ok()); }
-  void TearDown() override { EXPECT_EQ(memory_.check_invariants(), nullptr); }
+  void TearDown() override { EXPECT_EQ(memory_.verify(), nullptr); }
 
   block large(const block_request& request) {
     const result<block> got = memory_.allocate_large(request);

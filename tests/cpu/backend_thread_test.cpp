@@ -84,7 +84,7 @@ TEST(BackendThreads, AllFunctionsAtOnce) {
   }
   std::thread checker([&] {
     while (!stop.load()) {
-      EXPECT_EQ(made.memory.check_invariants(), nullptr);
+      EXPECT_EQ(made.memory.verify(), nullptr);
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   });
@@ -95,7 +95,7 @@ TEST(BackendThreads, AllFunctionsAtOnce) {
   checker.join();
   made.memory.trim(device::cpu(), 0);
   EXPECT_EQ(made.host.claimed.load(), 0U);
-  EXPECT_EQ(made.memory.check_invariants(), nullptr);
+  EXPECT_EQ(made.memory.verify(), nullptr);
 }
 
 }  // namespace

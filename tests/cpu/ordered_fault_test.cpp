@@ -55,7 +55,7 @@ TEST_P(OrderedFaults, ExhaustionIsAnAnswerAndEnds) {
     EXPECT_LE(bytes, 8 * mebibyte);
     EXPECT_GT(bytes, 6 * mebibyte);
     EXPECT_LE(p.statistics().devices[0].reserved_bytes, 8 * mebibyte);
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
   }
   EXPECT_TRUE(p.try_allocate(7 * mebibyte).has_value());
   EXPECT_FALSE(p.try_allocate(9 * mebibyte).has_value());
@@ -79,7 +79,7 @@ TEST_P(OrderedFaults, EachCallByItsNumber) {
     }
     (void)p.trim();
     EXPECT_EQ(p.trim().reserved_bytes, 0U) << n;
-    EXPECT_EQ(p.check_invariants(), nullptr) << n;
+    EXPECT_EQ(p.verify(), nullptr) << n;
   }
 }
 
@@ -103,7 +103,7 @@ TEST(OrderedFaultsMembarrier, WithoutItCachesAreReachedAllTheSame) {
     }
     EXPECT_GT(p.statistics().total.front_hits, 90U) << "threads still keep blocks";
     EXPECT_EQ(p.trim().reserved_bytes, 0U);
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
   }
 }
 

@@ -55,7 +55,7 @@ void world::sound() {
   if (closed_) {
     return;
   }
-  const char* const broken = pool_->check_invariants();
+  const char* const broken = pool_->verify();
   ASSERT_EQ(broken, nullptr) << broken;
   std::size_t requested = 0;
   for (const auto& [number, t] : tensors_) {
@@ -242,7 +242,7 @@ void world::count() {
   } catch (const std::bad_alloc&) {
     EXPECT_GT(faults.failed.load(), 0U);
   }
-  const char* const broken = within([&] { return pool_->check_invariants(); });
+  const char* const broken = within([&] { return pool_->verify(); });
   EXPECT_TRUE(broken == nullptr || faults.failed.load() > 0U) << broken;
   sound();
 }

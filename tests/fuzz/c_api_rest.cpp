@@ -121,7 +121,7 @@ void c_program::nulls() {
 }
 
 void c_program::check() {
-  const char* const broken = tidepool_check_invariants(pool_);
+  const char* const broken = tidepool_verify(pool_);
   require(broken == nullptr, broken == nullptr ? "" : broken);
   tidepool_statistics s{};
   s.size = sizeof s;

@@ -53,7 +53,7 @@ TEST(CloseByForce, EndsEveryKindOfTensorAndHandlesMayFollow) {
     EXPECT_EQ(s.total.live, 0U);
     EXPECT_EQ(s.total.requested_bytes, 0U);
     EXPECT_EQ(s.devices[0].reserved_bytes, 0U);
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
     for (const tensor_id id : ids) {
       EXPECT_EQ(p.info(id).error().code, errc::stale_id);
     }
@@ -121,7 +121,7 @@ TEST(CloseByForce, InDebugModesGivesBlocksBackAsTheyWere) {
         EXPECT_EQ(log.handed_out.load(), 0U);
         EXPECT_EQ(log.wrong_returns.load(), 0U);
         EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 0U);
-        EXPECT_EQ(p.check_invariants(), nullptr);
+        EXPECT_EQ(p.verify(), nullptr);
       }
       held.clear();
       EXPECT_EQ(misuses.of(misuse_kind::after_close), 6);
@@ -198,7 +198,7 @@ TEST(CloseByForce, WhileThreadsAllocateAndFree) {
       EXPECT_EQ(released, 5);
       EXPECT_EQ(p->statistics().total.live, 0U);
     }
-    EXPECT_EQ(p->check_invariants(), nullptr);
+    EXPECT_EQ(p->verify(), nullptr);
     p.reset();
     std::thread([&] { adopted.clear(); }).join();
     EXPECT_EQ(released, 5);
@@ -247,7 +247,7 @@ TEST(CloseInACallback, OfTheObserver) {
       const bool ended = how == close_mode::force;
       EXPECT_EQ(p.statistics().total.live, ended ? 0U : where == 1 ? 1U : 2U);
       EXPECT_EQ(log.handed_out.load(), p.statistics().total.live);
-      EXPECT_EQ(p.check_invariants(), nullptr);
+      EXPECT_EQ(p.verify(), nullptr);
       p.set_observer(nullptr);
       t.reset();
       kept.reset();

@@ -366,7 +366,7 @@ TEST(Fork, ExecAndSpawnAreUndisturbed) {
     ASSERT_EQ(end_of_vforked(), 5);
   }
   others.reset();
-  EXPECT_EQ(p.check_invariants(), nullptr);
+  EXPECT_EQ(p.verify(), nullptr);
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ int in_child(Work work) {
 
 /// live + cached + free == reserved, and every structure as it should be.
 inline const char* imbalance(pool& p) {
-  if (const char* const broken = p.check_invariants()) {
+  if (const char* const broken = p.verify()) {
     return broken;
   }
   const statistics s = p.statistics();

@@ -66,7 +66,7 @@ TEST_P(Misuse, IsAnsweredAndChangesNothing) {
   }
   EXPECT_EQ(s.p.statistics().misuses, s.reports.size());
   expect_untouched(s);
-  EXPECT_EQ(s.p.check_invariants(), nullptr);
+  EXPECT_EQ(s.p.verify(), nullptr);
   if (row.told != misuse_kind::after_close && s.p.try_allocate(1).has_value()) {
     expect_no_block_twice(s);
     expect_untouched(s);
@@ -76,7 +76,7 @@ TEST_P(Misuse, IsAnsweredAndChangesNothing) {
   EXPECT_EQ(s.p.statistics().total.live, 0U);
   EXPECT_EQ(s.p.statistics().total.requested_bytes, 0U);
   EXPECT_EQ(s.p.trim().reserved_bytes, 0U);
-  EXPECT_EQ(s.p.check_invariants(), nullptr);
+  EXPECT_EQ(s.p.verify(), nullptr);
 }
 
 std::vector<misuse> all_rows() {

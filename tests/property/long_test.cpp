@@ -228,7 +228,7 @@ class long_run {
 
   // Nothing is lost: the sums of the pool, of its backend and of this table.
   void check(std::uint64_t step) {
-    const char* const broken = pool_.check_invariants();
+    const char* const broken = pool_.verify();
     EXPECT_EQ(broken, nullptr) << broken << " after " << step;
     const statistics s = pool_.statistics();
     const device_statistics& d = s.devices[0];

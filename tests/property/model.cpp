@@ -27,7 +27,7 @@ class runner {
   void step(const operation& what) { std::visit(*this, what); }
   void check() {
     require(reports_ == expected_reports_, "the misuse handler is called once per misuse");
-    if (const char* const broken = pool_.check_invariants()) {
+    if (const char* const broken = pool_.verify()) {
       throw failed(broken);
     }
     const statistics s = pool_.statistics();

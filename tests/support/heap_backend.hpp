@@ -116,7 +116,7 @@ class heap_backend final : public backend {
     return {.reserved_bytes = reserved_, .address_space_bytes = reserved_};
   }
 
-  [[nodiscard]] const char* check_invariants() const noexcept override {
+  [[nodiscard]] const char* verify() const noexcept override {
     const std::lock_guard lock(mutex_);
     std::size_t sum = 0;
     for (const auto& [data, held] : out_) {

@@ -81,7 +81,7 @@ TEST_P(Revocation, WhatSleepingThreadsHoldIsThereForAll) {
     }
     small.clear();
     EXPECT_EQ(p.trim().reserved_bytes, 0U) << "though all of them still sleep";
-    EXPECT_EQ(p.check_invariants(), nullptr);
+    EXPECT_EQ(p.verify(), nullptr);
   }
 }
 

@@ -136,7 +136,7 @@ class TIDEPOOL_EXPORT backend {
 
   /// Walks the backend's structures; null, or the first broken invariant in words (static text).
   /// Slow; for tests and debug level 3. Default: null.
-  [[nodiscard]] virtual const char* check_invariants() const noexcept;
+  [[nodiscard]] virtual const char* verify() const noexcept;
 };
 
 }  // namespace v0

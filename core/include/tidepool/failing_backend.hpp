@@ -110,7 +110,7 @@ class TIDEPOOL_EXPORT failing_backend final : public backend {
   [[nodiscard]] status fill(device where, void* dst, std::uint8_t value, std::size_t bytes,
                             stream_ref stream) noexcept override;
   [[nodiscard]] status synchronise(device where, stream_ref stream) noexcept override;
-  [[nodiscard]] const char* check_invariants() const noexcept override;
+  [[nodiscard]] const char* verify() const noexcept override;
 
  private:
   struct verdict {

@@ -238,7 +238,7 @@ class TIDEPOOL_EXPORT pool {
   std::size_t close(close_mode how = close_mode::orderly) noexcept;
   /// Walks the pool's and the backends' structures: null, or the first broken invariant in words.
   /// For tests; stops every cache meanwhile.
-  [[nodiscard]] const char* check_invariants() const noexcept;
+  [[nodiscard]] const char* verify() const noexcept;
 
   // Debug modes (pool_options::debug).
   /// Looks at the bytes around all live tensors and at the quarantine now, reports each damage to
