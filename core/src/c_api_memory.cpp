@@ -213,6 +213,7 @@ tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device wh
     sum.threads = now.threads;
     sum.allocate_mean_ns = now.allocate.mean_ns;
     sum.free_mean_ns = now.free.mean_ns;
+    sum.has_fences = now.has_fences ? 1 : 0;
     write_c_struct(sum, out);
     return TIDEPOOL_OK;
   } catch (const std::exception&) {

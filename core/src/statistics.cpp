@@ -105,6 +105,7 @@ tidepool::statistics pool_core::statistics() {
   answer.failures = failures_.load(std::memory_order_relaxed);
   answer.recalls = recalls_.load(std::memory_order_relaxed);
   answer.retired_slots = slots.retired();
+  answer.has_fences = !has_way_;
   const double ns = sampler.ns_per_tick();
   const std::uint64_t slow_allocations = answer.total.allocations - answer.total.front_hits;
   const std::uint64_t slow_frees =

@@ -177,6 +177,16 @@ TEST_F(CApiPool, PoolOptionsAreReadZeroMeansTheDefault) {
   refused([](auto& o) { o.max_cached_lanes = 17; });
 }
 
+TEST_F(CApiPool, StatisticsSayWhetherOperationsFence) {
+  ::setenv("TIDEPOOL", "no_membarrier", 1);
+  tidepool_pool* const fenced = make(nullptr);
+  ::unsetenv("TIDEPOOL");
+  auto sums = sized<tidepool_statistics>();
+  EXPECT_EQ(tidepool_statistics_read(fenced, cpu, &sums), TIDEPOOL_OK);
+  EXPECT_EQ(sums.has_fences, 1U);
+  tidepool_pool_destroy(fenced);
+}
+
 TEST_F(CApiPool, AClosedPoolFreesAndAllocatesNothing) {
   const tidepool_tensor made = allocate(64);
   std::size_t live = 0;

@@ -152,6 +152,7 @@ TEST(PoolStatistics, JsonHasEveryKeyAndTheNumbers) {
   for (const char* const key : {"failures", "recalls", "threads", "retired_slots"}) {
     EXPECT_TRUE(json.at(key).is_number_unsigned()) << key;
   }
+  EXPECT_EQ(json.at("has_fences"), s.has_fences);
   const auto& d = json.at("devices").at(0);
   EXPECT_EQ(d.at("device"), "cpu");
   EXPECT_EQ(d.at("limit_bytes"), 64 * mib);
@@ -279,6 +280,16 @@ TEST(PoolObserver, MayComeAndGoWhileThreadsRun) {
   }
   EXPECT_EQ(p.statistics().total.live, 0U);
   EXPECT_EQ(p.verify(), nullptr);
+}
+
+TEST(PoolStatistics, SayWhenEveryOperationFences) {
+  const pool fenced(small_cpu(), {.membarrier = false});
+  EXPECT_TRUE(fenced.statistics().has_fences);
+  EXPECT_NE(to_text(fenced.statistics()).find("fences"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(to_json(fenced.statistics())).at("has_fences"), true);
+  const statistics plain;
+  EXPECT_FALSE(plain.has_fences);
+  EXPECT_EQ(to_text(plain).find("fences"), std::string::npos);
 }
 
 }  // namespace

@@ -80,6 +80,14 @@ heap_log log;  // outlives the cases' backends
   return std::make_unique<heap_backend>(log);
 }
 
+// Debug modes change what blocks hold and when they come back, and nothing else.
+const debug_options canaries{.poison = true,
+                             .guard = guard_mode::canary,
+                             .quarantine_bytes = 2 * mib,
+                             .call_site_frames = 4,
+                             .report_leaks = false};
+const debug_options pages{.guard = guard_mode::pages, .quarantine_bytes = 2 * mib};
+
 INSTANTIATE_TEST_SUITE_P(
     pools, PoolProperty,
     ::testing::Values(
@@ -104,6 +112,12 @@ INSTANTIATE_TEST_SUITE_P(
         property_case{"cpu_failing_system_calls", with_faults(cpu_with_failing_calls, {})},
         property_case{"heap_by_chance",
                       with_faults(heap, {.probability = 0.5}, {.ready_bytes = 64 << 10})},
+        property_case{"cpu_canaries", {cpu_without_huge_pages, {.debug = canaries}}},
+        property_case{"cpu_guard_pages", {cpu_without_huge_pages, {.debug = pages}}},
+        property_case{"cpu_canaries_by_chance",
+                      with_faults(cpu_without_huge_pages, {.probability = 0.9},
+                                  {.limit_bytes = 24 * mib, .debug = canaries})},
+        property_case{"heap_canaries", {heap, {.debug = canaries}}},
         property_case{"heap", {heap, {}}},
         property_case{"heap_limit", {heap, {.limit_bytes = 8 * mib}}}),
     [](const auto& one) { return std::string(one.param.name); });

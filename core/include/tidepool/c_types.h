@@ -375,6 +375,7 @@ typedef struct tidepool_statistics {
   uint64_t threads;         // that have a cache
   double allocate_mean_ns;  // of sampled operations; 0 without samples
   double free_mean_ns;
+  uint64_t has_fences;  // 1: warm operations fence: no membarrier here, or too many pools
 } tidepool_statistics;
 
 #ifdef __cplusplus

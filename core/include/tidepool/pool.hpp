@@ -213,8 +213,9 @@ class TIDEPOOL_EXPORT pool {
   /// The peaks in statistics and reports count from now on.
   void reset_peaks() noexcept;
   /// Gives back what stayed free for long: the caches of threads that did nothing since the last
-  /// tick, and what the backends kept. For an idle moment or a timer of the application; no
-  /// background thread does it. Cost: interrupts each thread's cache once, then system calls.
+  /// tick, and what the backends kept. For an idle moment or a timer of the application; a ticker
+  /// (ticker.hpp) calls it from a thread of its own. Cost: interrupts each thread's cache once,
+  /// then system calls.
   void tick() noexcept;
   /// Gives the calling thread's ready blocks to the others.
   void thread_idle() noexcept;

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ticker: it ticks, ends at once, moves, and means nothing in a child.
+#include "support.hpp"
+#include <tidepool/ticker.hpp>
+
+#include <stdexcept>
+
+namespace tidepool::test {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+
+/// Memory that stayed free goes back after some ticks, and by nothing else.
+void wait_for_ticks(const pool& p) {
+  while (p.statistics().devices[0].reserved_bytes != 0) {
+    std::this_thread::yield();
+  }
+}
+void leave_free_memory(pool& p) {
+  const tensor a = p.allocate(20 * mib);
+  std::memset(a.data(), 1, a.bytes());
+}
+
+TEST(Ticker, GivesBackWhatStaysFree) {
+  pool p(small_cpu(), {.thread_cache_bytes = 0});
+  const ticker ticks(p, milliseconds(1));
+  for (int i = 0; i < 3; ++i) {
+    leave_free_memory(p);
+    wait_for_ticks(p);
+  }
+  EXPECT_EQ(p.verify(), nullptr);
+}
+
+TEST(Ticker, EndsWithoutWaitingForItsInterval) {
+  pool p(small_cpu());
+  for (int i = 0; i < 50; ++i) {
+    const ticker ticks(p, hours(24));
+  }
+  EXPECT_EQ(p.verify(), nullptr);
+}
+
+TEST(Ticker, MovesAndIsReplaced) {
+  pool p(small_cpu(), {.thread_cache_bytes = 0});
+  ticker slow(p, hours(24));
+  ticker fast(p, milliseconds(1));
+  slow = std::move(fast);
+  leave_free_memory(p);
+  wait_for_ticks(p);
+  const ticker last(std::move(slow));
+  leave_free_memory(p);
+  wait_for_ticks(p);
+}
+
+TEST(Ticker, WantsAnInterval) {
+  pool p(small_cpu());
+  EXPECT_THROW(ticker(p, milliseconds(0)), std::invalid_argument);
+  EXPECT_THROW(ticker(p, milliseconds(-1)), std::invalid_argument);
+}
+
+TEST(Ticker, WorksBesideThreadsAndAClose) {
+  pool p(small_cpu());
+  const ticker ticks(p, milliseconds(1));
+  {
+    const load others(p, 2);
+    for (int i = 0; i < rounds(200); ++i) {
+      EXPECT_NE(p.allocate(3 * mib).data(), nullptr);
+    }
+  }
+  (void)p.close();
+  EXPECT_EQ(p.verify(), nullptr);
+}
+
+TEST(Ticker, OfTheParentEndsInAChildToo) {
+  pool p(small_cpu(), {.thread_cache_bytes = 0});
+  for (int i = 0; i < rounds(50); ++i) {
+    auto ticks = std::make_unique<ticker>(p, milliseconds(1));
+    ASSERT_EQ(in_child([&] {
+                ticks.reset();
+                if (!thread_sanitized) {  // which cannot make threads there
+                  const ticker own(p, milliseconds(1));
+                  leave_free_memory(p);
+                  wait_for_ticks(p);
+                }
+                require(imbalance(p), "balance in the child");
+              }),
+              0);
+  }
+}
+
+}  // namespace
+}  // namespace tidepool::test
