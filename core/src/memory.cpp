@@ -172,7 +172,8 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
     ready_list& list = where->ready_of(size_class);
     // Ready blocks count; what threads hold does not, it is theirs.
     std::size_t missing = item.count - std::min(item.count, list.count());
-    list.raise_reserve(item.count);
+    // Grows with the blocks: after a failure no more is kept than was made.
+    list.raise_reserve(item.count - missing);
     while (missing != 0) {
       std::array<record*, largest_batch> made;
       const auto out = std::span(made).first(large ? 1 : std::min(missing, made.size()));
@@ -191,10 +192,11 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
             device.source->populate(plan.where, std::span(blocks).first(count), threads);
       }
       device.ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
+      missing -= std::min(missing, count);
+      list.raise_reserve(item.count - missing);
       (void)list.put(out.first(count));
       report.blocks += count;
       report.bytes += bytes;
-      missing -= std::min(missing, count);
     }
   }
   events_.add(memory_event_kind::prewarmed, plan.where, report.bytes);

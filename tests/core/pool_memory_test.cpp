@@ -242,6 +242,22 @@ TEST(PoolPrewarm, ServesOtherThreads) {
   EXPECT_EQ(p.statistics().total.refills, 0U);
 }
 
+TEST(PoolPrewarm, AFailedOneKeepsNoMoreThanItMade) {
+  heap_log log;
+  pool p(std::make_unique<heap_backend>(log), {.thread_cache_bytes = 0, .ready_bytes = 0});
+  log.left = 5;
+  EXPECT_THROW((void)p.prewarm({.items = {{64 * kib, 100}}, .populate = false}), out_of_memory);
+  EXPECT_EQ(log.handed_out.load(), 5U) << "what was made stays ready";
+  log.left = INT64_MAX;
+  std::vector<tensor> held;
+  for (int i = 0; i < 20; ++i) {
+    held.push_back(p.allocate(64 * kib));
+  }
+  held.clear();
+  EXPECT_EQ(log.handed_out.load(), 5U);
+  EXPECT_EQ(p.verify(), nullptr);
+}
+
 TEST(PoolPrewarm, RefusesWhatCannotBe) {
   pool p(small_cpu(), {.limit_bytes = 8 * mib});
   EXPECT_THROW((void)p.prewarm({.items = {{SIZE_MAX, 1}}}), out_of_memory);
