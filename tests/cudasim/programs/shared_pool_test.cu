@@ -6,6 +6,7 @@
 #include "support.cuh"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <future>
 
@@ -172,6 +173,34 @@ TEST_F(SharedPool, ItsOwnProcessMayImportIt) {
     expect_success(cudaFreeAsync(kept, nullptr), "cudaFreeAsync");
     expect_synchronised();
   }
+}
+
+// Blocks of the file system that the memory behind a descriptor takes.
+long blocks_of(int descriptor) {
+  struct stat about {};
+  EXPECT_EQ(fstat(descriptor, &about), 0);
+  return static_cast<long>(about.st_blocks);
+}
+
+TEST_F(SharedPool, TrimmedMemoryIsSharedNoMore) {
+  if (!cudasim_is_present()) {
+    GTEST_SKIP() << "a device's descriptor is no file";
+  }
+  const shared_pool made;
+  const int descriptor = made.descriptor();
+  int* const first = made.allocate(5);
+  expect_synchronised();
+  const long with_memory = blocks_of(descriptor);
+  expect_success(cudaFree(first), "cudaFree");
+  expect_success(cudaMemPoolTrimTo(made, 0), "trim");
+  const long without = blocks_of(descriptor);
+  EXPECT_LT(without, with_memory);
+  buffer<char> over_its_place(std::size_t{8} << 20);
+  over_its_place.fill(6);
+  const auto offset = reinterpret_cast<char*>(first) - over_its_place.data();
+  EXPECT_LT(static_cast<std::size_t>(offset), over_its_place.size()) << "first fit takes it";
+  EXPECT_EQ(blocks_of(descriptor), without) << "what is not the pool's is not in its file";
+  close(descriptor);
 }
 
 TEST_F(PoolPeer, DISABLED_ImportsBadly) {
