@@ -123,6 +123,7 @@ class runtime {
   /// The same as the last node of a stream that captures.
   graph_node& capture_node(stream&, const std::string& name, cudaGraphNodeType,
                            std::function<void(stream&)> issue);
+  void launch_graph(const node_list&, stream& in);
   void trim_pools_after_wait();
   pool& make_pool(const pool::properties&);
   /// The default or current pool of a location, for one type of memory.

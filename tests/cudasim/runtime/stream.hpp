@@ -57,6 +57,7 @@ struct stream {
   std::deque<operation_ptr> queue;
   operation_ptr last;
   capture capturing;
+  std::vector<stream*> lanes;  // where graphs launched here run what may run beside it
 
   [[nodiscard]] bool is_capturing() const { return capturing.into != nullptr; }
 };
