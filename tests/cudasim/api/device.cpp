@@ -67,6 +67,8 @@ int attribute(const runtime& r, cudaDeviceAttr wanted, int ordinal) {
     return r.set.lacks("pools") ? 0 : 1;
   case cudaDevAttrMemoryPoolSupportedHandleTypes:
     return r.set.lacks("ipc") || r.set.lacks("pools") ? 0 : cudaMemHandleTypePosixFileDescriptor;
+  case cudaDevAttrIpcEventSupport:
+    return r.set.lacks("ipc") ? 0 : 1;
   case cudaDevAttrPciBusId:
     return ordinal + 1;
   default:
@@ -106,6 +108,7 @@ void describe(const runtime& r, int ordinal, cudaDeviceProp& of) {
   of.memoryPoolsSupported = r.set.lacks("pools") ? 0 : 1;
   of.memoryPoolSupportedHandleTypes =
       static_cast<unsigned>(attribute(r, cudaDevAttrMemoryPoolSupportedHandleTypes, ordinal));
+  of.ipcEventSupported = r.set.lacks("ipc") ? 0 : 1;
   of.asyncEngineCount = 2;
   of.textureAlignment = 512;
   of.memPitch = 0x7fffffff;

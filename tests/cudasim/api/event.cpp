@@ -8,10 +8,16 @@ using namespace cudasim;
 namespace {
 
 void create(runtime& r, cudaEvent_t* out, unsigned flags) {
-  auto* const made = new event;
+  const bool is_shared = (flags & cudaEventInterprocess) != 0;
+  require(!is_shared || (flags & cudaEventDisableTiming) != 0, cudaErrorInvalidValue);
+  require(!is_shared || !r.set.lacks("ipc"), cudaErrorNotSupported);
+  auto made = std::make_unique<event>();
   made->flags = flags;
-  r.events.insert(made);
-  target(out) = reinterpret_cast<cudaEvent_t>(made);
+  if (is_shared) {
+    r.count_records(*made);
+  }
+  target(out) = reinterpret_cast<cudaEvent_t>(made.get());
+  r.events.insert(made.release());
 }
 
 void record(runtime& r, cudaEvent_t handle, cudaStream_t in) {
@@ -23,7 +29,7 @@ void record(runtime& r, cudaEvent_t handle, cudaStream_t in) {
     return;
   }
   made.captured = {};
-  made.recorded = r.enqueue(of, "cudaEventRecord", [](operation&) {});
+  r.record(made, of);
 }
 
 }  // namespace
@@ -52,15 +58,14 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t in, unsign
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
   return call(__func__, [&](runtime& r) {
-    const operation_ptr recorded = r.event_of(handle).recorded;
-    require(r.event_of(handle).captured.into == nullptr, cudaErrorCapturedEvent);
+    const event& asked = r.event_of(handle);
+    require(asked.captured.into == nullptr, cudaErrorCapturedEvent);
+    const record_point latest = r.latest_record(asked);
     r.poll();
-    if (recorded != nullptr && !recorded->done) {
+    if (!latest.is_done()) {
       return cudaErrorNotReady;
     }
-    if (recorded != nullptr) {
-      r.host.join(recorded->who.clock);
-    }
+    r.wait(latest);
     return cudaSuccess;
   });
 }
@@ -69,7 +74,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   return call(__func__, [&](runtime& r) {
     const event& until = r.event_of(handle);
     require(until.captured.into == nullptr, cudaErrorCapturedEvent);
-    r.wait(until.recorded);
+    r.wait(r.latest_record(until));
     r.trim_pools_after_wait();
   });
 }

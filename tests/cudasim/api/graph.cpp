@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Graphs, as far as allocation in graphs needs them: nodes by hand and by capture, instantiation,
-// launch. An executable graph's nodes run in one stream, one after another.
+// launch, graphs as nodes of others. Conditional nodes and parameters of nodes are not there.
 #include "api/call.hpp"
 
 #include <algorithm>
@@ -43,6 +43,10 @@ void add_captured(cudaGraphNode_t* out, graph& to, std::vector<graph_node*> afte
   act(recorder);
   require(to.nodes.size() > before, cudaErrorInvalidValue);
   give_handle(out, *to.nodes.back());
+}
+
+std::function<void(stream&)> issue_all(runtime& r, const node_list& nodes) {
+  return [&r, nodes](stream& in) { r.launch_graph(nodes, in); };
 }
 
 void instantiate(runtime& r, cudaGraphExec_t* out, cudaGraph_t handle) {
@@ -89,11 +93,12 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t in) {
   return call(__func__, [&](runtime& r) {
     const graph& of = executable_of(r, handle);
     stream& order = r.stream_of(in);
-    for (const auto& node : of.nodes) {
-      if (node->issue) {
-        node->issue(order);
-      }
+    if (!order.is_capturing()) {
+      r.launch_graph(of.nodes, order);
+      return;
     }
+    require(!has_memory_nodes(of.nodes), cudaErrorNotSupported);
+    r.capture_node(order, "graph", cudaGraphNodeTypeGraph, issue_all(r, of.nodes));
   });
 }
 
@@ -108,13 +113,14 @@ cudaError_t cudaGraphExecUpdate(cudaGraphExec_t handle, cudaGraph_t from,
                                 cudaGraphExecUpdateResultInfo* info) {
   return call(__func__, [&](runtime& r) {
     graph& of = executable_of(r, handle);
-    std::vector<std::shared_ptr<graph_node>> nodes = in_order(graph_of(r, from));
-    const bool same = std::equal(nodes.begin(), nodes.end(), of.nodes.begin(), of.nodes.end(),
-                                 [](const auto& a, const auto& b) {
-                                   const bool is_memory = a->type == cudaGraphNodeTypeMemAlloc ||
-                                                          a->type == cudaGraphNodeTypeMemFree;
-                                   return a->type == b->type && (!is_memory || a == b);
-                                 });
+    node_list nodes = in_order(graph_of(r, from));
+    const bool same =
+        std::equal(nodes.begin(), nodes.end(), of.nodes.begin(), of.nodes.end(),
+                   [](const auto& a, const auto& b) {
+                     const bool is_memory = a->type == cudaGraphNodeTypeMemAlloc ||
+                                            a->type == cudaGraphNodeTypeMemFree;
+                     return a->type == b->type && (!is_memory || a->address == b->address);
+                   });
     target(info) = {};
     info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;
     require(same, cudaErrorGraphExecUpdateFailure);
@@ -157,6 +163,18 @@ cudaError_t cudaGraphAddEmptyNode(cudaGraphNode_t* out, cudaGraph_t to,
   return call(__func__, [&](runtime& r) {
     give_handle(out, r.add_node(graph_of(r, to), "empty", cudaGraphNodeTypeEmpty, {},
                                 nodes_of(after, count)));
+  });
+}
+
+cudaError_t cudaGraphAddChildGraphNode(cudaGraphNode_t* out, cudaGraph_t to,
+                                       const cudaGraphNode_t* after, std::size_t count,
+                                       cudaGraph_t child) {
+  return call(__func__, [&](runtime& r) {
+    const graph& from = graph_of(r, child);
+    const node_list nodes = in_order(from);
+    require(nodes.size() == from.nodes.size() && !has_memory_nodes(nodes), cudaErrorInvalidValue);
+    give_handle(out, r.add_node(graph_of(r, to), "graph", cudaGraphNodeTypeGraph,
+                                issue_all(r, nodes), nodes_of(after, count)));
   });
 }
 

@@ -82,6 +82,7 @@ cudaError_t cudaFree(void* address) {
     }
     const allocation_ptr gone = allocation_at(r, address);
     const bool is_managed = gone->kind == memory_kind::managed;
+    require(gone->imported == nullptr || gone->pool != nullptr, cudaErrorInvalidValue);
     require(is_managed || gone->kind == memory_kind::device || gone->pool != nullptr,
             cudaErrorInvalidValue);
     if (is_managed) {

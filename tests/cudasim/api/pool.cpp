@@ -35,12 +35,16 @@ pool::properties properties_of(runtime& r, const cudaMemPoolProps& wanted) {
   made.location = wanted.location;
   made.max_bytes = wanted.maxSize;
   made.handle_types = wanted.handleTypes;
+  require(wanted.handleTypes == cudaMemHandleTypeNone ||
+              (wanted.handleTypes == cudaMemHandleTypePosixFileDescriptor && !r.set.lacks("ipc")),
+          cudaErrorNotSupported);
   if (wanted.location.type == cudaMemLocationTypeDevice) {
     made.device = wanted.location.id;
   }
   const bool is_managed = wanted.allocType == cudaMemAllocationTypeManaged;
   require(is_managed || wanted.allocType == cudaMemAllocationTypePinned, cudaErrorInvalidValue);
   require(!is_managed || !r.set.lacks("managed"), cudaErrorNotSupported);
+  require(!is_managed || made.handle_types == cudaMemHandleTypeNone, cudaErrorInvalidValue);
   made.kind = is_managed                                          ? memory_kind::managed
               : wanted.location.type == cudaMemLocationTypeDevice ? memory_kind::device
                                                                   : memory_kind::pinned;
@@ -228,7 +232,8 @@ cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* out, int ordinal) {
 cudaError_t cudaDeviceSetMemPool(int ordinal, cudaMemPool_t handle) {
   return call(__func__, [&](runtime& r) {
     pool& chosen = r.pool_of(handle);
-    require(chosen.made_with().kind == memory_kind::device && chosen.made_with().device == ordinal,
+    require(chosen.made_with().kind == memory_kind::device &&
+                chosen.made_with().device == ordinal && !chosen.imported,
             cudaErrorInvalidValue);
     device_at(r, ordinal).current_pool = &chosen;
   });
@@ -254,6 +259,7 @@ cudaError_t cudaMemSetMemPool(cudaMemLocation* where, cudaMemAllocationType type
                               cudaMemPool_t handle) {
   return call(__func__, [&](runtime& r) {
     pool& chosen = r.pool_of(handle);
+    require(!chosen.imported, cudaErrorInvalidValue);
     static_cast<void>(r.located_pool(target(where), type, false));
     r.set_located_pool(*where, type, chosen);
   });

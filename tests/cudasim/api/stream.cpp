@@ -125,9 +125,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t waited, unsigne
       return;
     }
     require(!of.is_capturing(), cudaErrorStreamCaptureIsolation);
-    if (until.recorded != nullptr) {
-      r.enqueue(of, "cudaStreamWaitEvent", [](operation&) {}, {until.recorded});
-    }
+    r.wait_in(of, r.latest_record(until));
   });
 }
 

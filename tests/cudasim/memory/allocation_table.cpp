@@ -111,6 +111,9 @@ void allocation_table::start(const allocation_ptr& made, const actor* by, bool f
     made->allocated_by = by->describe();
   }
   made->live = true;
+  if (made->exported != nullptr) {
+    (*made->exported)->is_live = 1;
+  }
   live_[made->base] = made;
   if (fresh) {
     poison(*made, fresh_poison);
@@ -131,6 +134,7 @@ void allocation_table::finish(const allocation_ptr& gone, const actor* by, bool 
     }
   }
   gone->live = false;
+  gone->exported.reset();
   if (lost) {
     poison(*gone, lost_poison);
   }
@@ -169,11 +173,29 @@ void allocation_table::raise_stray(std::uint64_t address, std::uint64_t bytes, b
   throw stray(finding::unallocated, "outside of any allocation");
 }
 
+// The owner's rules hold for those who imported the memory too. Its order is not known here: what
+// counts is what has executed.
+void allocation_table::check_owner(const allocation& found, const std::string& what) {
+  if (!found.imported->is_valid()) {
+    throw fault(fault_code::illegal_address, finding::use_after_free,
+                what + " after its owner, process " +
+                    std::to_string(found.imported->name().process) + ", freed " + found.describe() +
+                    found.history());
+  }
+  if ((*found.imported)->is_live == 0) {
+    throw fault(fault_code::illegal_address, finding::use_before_allocation,
+                what + " before the owner's allocation has executed: " + found.describe());
+  }
+}
+
 range allocation_table::use(std::uint64_t address, std::uint64_t bytes, bool write, const actor& by,
                             const peer_set* peers) {
   const allocation_ptr found = find(live_, address);
   if (found == nullptr || bytes > found->base + found->size - address) {
     raise_stray(address, bytes, write, found, by);
+  }
+  if (found->imported != nullptr) {
+    check_owner(*found, access_text(address, bytes, write) + " by " + by.describe());
   }
   if (!by.clock.covers(found->stream, found->tick)) {
     sink_.add(finding::unordered_use, access_text(address, bytes, write) + " by " + by.describe() +

@@ -7,6 +7,7 @@
 
 #include "machine/execution.hpp"
 #include "memory/clock.hpp"
+#include "memory/export_table.hpp"
 #include "memory/race_log.hpp"
 #include "memory/reports.hpp"
 
@@ -48,8 +49,10 @@ struct allocation {
   bool live = false;
   bool read_mostly = false;  // advice on managed memory
   memory_location preferred;
-  memory_location location;  // of its last prefetch
-  bool is_program = false;   // a variable of a module: never freed
+  memory_location location;                // of its last prefetch
+  bool is_program = false;                 // a variable of a module: never freed
+  std::shared_ptr<shared_entry> exported;  // what other processes know it by
+  std::shared_ptr<shared_entry> imported;  // of memory that is another process's
   std::string allocated_by;
   std::string freed_by;
   std::vector<access> accesses;  // the last one of each stream
@@ -97,6 +100,7 @@ class allocation_table {
  private:
   [[noreturn]] void raise_stray(std::uint64_t address, std::uint64_t bytes, bool write,
                                 const allocation_ptr& found, const actor& by) const;
+  static void check_owner(const allocation& found, const std::string& what);
   reports& sink_;
   race_log& races_;
   std::map<std::uint64_t, allocation_ptr> issued_;

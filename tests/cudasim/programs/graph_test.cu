@@ -5,6 +5,7 @@
 #include "support.cuh"
 
 #include <cstdint>
+#include <cstdlib>
 
 namespace {
 
@@ -166,6 +167,96 @@ TEST(Graphs, NodesByHandFollowTheirDependencies) {
     expect_success(cudaStreamSynchronize(stream), "synchronise");
   }
   expect_success(cudaGraphDestroy(graph), "destroy");
+}
+
+cudaGraphNode_t add_node(cudaGraph_t to, const std::vector<cudaGraphNode_t>& after, int* p,
+                         int value) {
+  void* arguments[] = {&p, &value};
+  cudaKernelNodeParams launch{};
+  launch.func = reinterpret_cast<void*>(add);
+  launch.gridDim = launch.blockDim = dim3(1);
+  launch.kernelParams = arguments;
+  cudaGraphNode_t made = nullptr;
+  expect_success(cudaGraphAddKernelNode(&made, to, after.data(), after.size(), &launch), "node");
+  return made;
+}
+
+TEST(Graphs, AMissingDependencyIsARace) {
+  if (!cudasim_is_present()) {
+    GTEST_SKIP() << "a device says nothing";
+  }
+  scoped_stream stream;
+  buffer<int> value(2);
+  value.fill(0);
+  expect_synchronised();
+  for (const bool is_complete : {true, false}) {
+    cudaGraph_t graph;
+    expect_success(cudaGraphCreate(&graph, 0), "create");
+    const cudaGraphNode_t left = add_node(graph, {}, value.data(), 1);
+    const cudaGraphNode_t right = add_node(graph, {}, value.data() + 1, 2);
+    const cudaGraphNode_t joined = add_node(
+        graph, is_complete ? std::vector{left, right} : std::vector{right}, value.data(), 4);
+    add_node(graph, {joined}, value.data() + 1, 16);
+    {
+      executable launchable(graph);
+      cudasim_set_quiet(1);
+      expect_success(cudaGraphLaunch(launchable, stream), "launch");
+      add<<<1, 1, 0, stream>>>(value.data() + 1, 8);
+      expect_success(cudaStreamSynchronize(stream), "synchronise");
+      cudasim_set_quiet(0);
+    }
+    const char* const races = std::getenv("CUDASIM_RACES");
+    const bool checks = races == nullptr || std::string(races) != "0";
+    EXPECT_EQ(taken(CUDASIM_RACE) != 0, !is_complete && checks);
+    expect_success(cudaGraphDestroy(graph), "destroy");
+  }
+  EXPECT_EQ(value.get(), (std::vector<int>{10, 52}));
+}
+
+TEST(Graphs, AGraphIsANodeOfAnother) {
+  scoped_stream stream;
+  buffer<int> value(1);
+  value.fill(0);
+  expect_synchronised();
+  cudaGraph_t child;
+  cudaGraph_t parent;
+  expect_success(cudaGraphCreate(&child, 0), "create");
+  expect_success(cudaGraphCreate(&parent, 0), "create");
+  const cudaGraphNode_t first = add_node(child, {}, value.data(), 1);
+  cudaGraphNode_t inner[2];
+  expect_success(cudaGraphAddChildGraphNode(&inner[0], parent, nullptr, 0, child), "child");
+  expect_success(cudaGraphAddChildGraphNode(&inner[1], parent, &inner[0], 1, child), "child");
+  add_node(parent, {inner[1]}, value.data(), 10);
+  cudaGraphNodeType type;
+  expect_success(cudaGraphNodeGetType(inner[0], &type), "type");
+  EXPECT_EQ(type, cudaGraphNodeTypeGraph);
+  add_node(child, {first}, value.data(), 1000);  // too late for the parent, which has copies
+  {
+    executable launchable(parent);
+    expect_success(cudaGraphLaunch(launchable, stream), "launch");
+    expect_success(cudaStreamSynchronize(stream), "synchronise");
+    EXPECT_EQ(value.get()[0], 12);
+    cudaGraph_t captured;
+    expect_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin");
+    expect_success(cudaGraphLaunch(launchable, stream), "launch into a capture");
+    expect_success(cudaStreamEndCapture(stream, &captured), "end");
+    executable again(captured);
+    expect_success(cudaGraphLaunch(again, stream), "launch");
+    expect_success(cudaStreamSynchronize(stream), "synchronise");
+    expect_success(cudaGraphDestroy(captured), "destroy");
+  }
+  EXPECT_EQ(value.get()[0], 24);
+  cudaMemAllocNodeParams allocation{};
+  allocation.poolProps.allocType = cudaMemAllocationTypePinned;
+  allocation.poolProps.location = {cudaMemLocationTypeDevice, 0};
+  allocation.bytesize = sizeof(int);
+  cudaGraphNode_t node;
+  expect_success(cudaGraphAddMemAllocNode(&node, child, nullptr, 0, &allocation), "node");
+  EXPECT_EQ(cudaGraphAddChildGraphNode(&node, parent, nullptr, 0, child), cudaErrorInvalidValue)
+      << "it allocates";
+  cudaGetLastError();
+  expect_success(cudaGraphDestroy(parent), "destroy");
+  expect_success(cudaGraphDestroy(child), "destroy");
 }
 
 TEST(Graphs, TheLegacyStreamIsNotCaptured) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Graphs: nodes that issue operations into the stream that a graph is launched in, one after
-// another in an order that their dependencies allow. Guarded by the runtime's lock.
+// Graphs: nodes that issue operations into the stream that a graph is launched in, or into lanes
+// beside it, so that only dependencies order them. Guarded by the runtime's lock.
 #pragma once
 
 #include "runtime/pool.hpp"
@@ -45,12 +45,16 @@ class graph_memory {
   std::set<std::pair<pool*, std::uint64_t>> blocks_;
 };
 
+using node_list = std::vector<std::shared_ptr<graph_node>>;
+
 struct graph {
-  std::vector<std::shared_ptr<graph_node>> nodes;
+  node_list nodes;
   std::shared_ptr<graph_memory> memory = std::make_shared<graph_memory>();
 };
 
-/// The nodes in an order that respects their dependencies; empty if they form a circle.
-[[nodiscard]] std::vector<std::shared_ptr<graph_node>> in_order(const graph&);
+/// Copies of the nodes in an order that respects their dependencies; empty if they form a circle.
+[[nodiscard]] node_list in_order(const graph&);
+/// A graph with such nodes cannot be another one's child.
+[[nodiscard]] bool has_memory_nodes(const node_list&);
 
 }  // namespace cudasim

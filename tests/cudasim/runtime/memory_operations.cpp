@@ -23,7 +23,7 @@ std::uint64_t runtime::reserved_on(int device) const {
   std::uint64_t sum = devices.at(static_cast<std::size_t>(device)).allocated;
   for (const auto& [handle, known] : pools) {
     const pool::properties& of = known->made_with();
-    if (of.kind == memory_kind::device && of.device == device) {
+    if (of.kind == memory_kind::device && of.device == device && !known->imported) {
       sum += known->reserved;
     }
   }
@@ -91,6 +91,16 @@ void runtime::drop_allocation(const allocation_ptr& gone) {
 pool& runtime::make_pool(const pool::properties& wanted) {
   auto made = std::make_unique<pool>(wanted, wanted.kind == memory_kind::device ? device_space
                                                                                 : host_space);
+  if (wanted.handle_types == cudaMemHandleTypePosixFileDescriptor) {
+    export_table::description shown;
+    shown.made_for = export_table::purpose::pool;
+    shown.memory_kind = static_cast<int>(wanted.kind);
+    shown.device = wanted.device;
+    shown.location_type = wanted.location.type;
+    shown.location_id = wanted.location.id;
+    made->table = export_table::create(shown, made->space().size());
+    require(made->table != nullptr, cudaErrorMemoryAllocation);
+  }
   pool& kept = *made;
   pools.emplace(&kept, std::move(made));
   return kept;
@@ -197,6 +207,7 @@ void runtime::begin_allocation(stream& to, const allocation& wanted,
 }
 
 void* runtime::allocate_from(pool& from, stream& to, std::size_t bytes) {
+  require(!from.imported, cudaErrorInvalidValue);
   if (bytes == 0) {
     return nullptr;
   }
@@ -235,7 +246,8 @@ void runtime::free_in(stream& in, void* address) {
   const std::string name = call_name;
   const auto free_now = [this, at, name](stream& order) {
     const allocation_ptr gone = memory.issued(at);
-    if (gone == nullptr || gone->base != at || gone->is_program) {
+    const bool is_opened = gone != nullptr && gone->imported != nullptr && gone->pool == nullptr;
+    if (gone == nullptr || gone->base != at || gone->is_program || is_opened) {
       if (const allocation_ptr before = memory.freed(at); before != nullptr && gone == nullptr) {
         findings.add(finding::use_after_free,
                      name + " of what is free: " + before->describe() + before->history());
@@ -244,14 +256,17 @@ void runtime::free_in(stream& in, void* address) {
     }
     memory.retract(gone);
     const bool is_pooled = gone->pool != nullptr;
+    const bool is_imported = gone->imported != nullptr;
     const bool is_plain = !is_pooled && gone->allocated_by == "cudaMalloc";
     const operation_ptr freed = enqueue(order, name, [this, gone, is_plain](operation& by) {
-      memory.finish(gone, &by.who, true);
+      memory.finish(gone, &by.who, gone->imported == nullptr);
       if (is_plain) {
         give_device(*gone);
+      } else if (gone->imported != nullptr) {
+        end_import(gone);
       }
     });
-    if (is_pooled) {
+    if (is_pooled && !is_imported) {
       static_cast<pool*>(gone->pool)->give(gone->base, freed);
     }
   };

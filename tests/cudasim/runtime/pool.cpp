@@ -3,6 +3,8 @@
 // Pools: best fit, split on allocation, merged when both neighbours' frees have executed.
 #include "runtime/pool.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <iterator>
 
@@ -79,6 +81,11 @@ bool pool::add_segment(std::uint64_t bytes) {
   if (address == 0) {
     return false;
   }
+  if (table != nullptr &&
+      !space_.replace(address, bytes, table->descriptor(), offset_of(address))) {
+    space_.give(address, bytes);
+    return false;
+  }
   segments_[address] = bytes;
   free_[address] = {bytes, nullptr};
   reserved += bytes;
@@ -151,6 +158,11 @@ void pool::trim(std::uint64_t keep) {
       continue;
     }
     free_.erase(free_.lower_bound(begin), free_.lower_bound(begin + bytes));
+    if (table != nullptr) {
+      space_.restore(begin, bytes);
+      static_cast<void>(fallocate(table->descriptor(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                  static_cast<off_t>(offset_of(begin)), static_cast<off_t>(bytes)));
+    }
     space_.give(begin, bytes);
     reserved -= bytes;
     it = segments_.erase(it);

@@ -42,6 +42,10 @@ class pool {
   [[nodiscard]] bool add_segment(std::uint64_t bytes);
   /// The block is free when `freed` has run.
   void give(std::uint64_t address, const operation_ptr& freed);
+  /// Of memory, in the file of a pool that other processes may import.
+  [[nodiscard]] std::uint64_t offset_of(std::uint64_t address) const {
+    return export_table::memory_offset + address - space_.base();
+  }
   [[nodiscard]] bool owns(std::uint64_t address) const { return used_.count(address) != 0; }
   /// Gives segments back that are free, until no more than `keep` bytes are reserved.
   void trim(std::uint64_t keep);
@@ -54,6 +58,9 @@ class pool {
   bool opportunistic = true;
   bool internal_dependencies = true;
   bool destroyed = false;
+  bool imported = false;  // another process's: nothing is allocated from it here
+  // Of pools that other processes may import; their memory is in its file. Null for the others.
+  std::shared_ptr<export_table> table;
   std::uint64_t used = 0;
   std::uint64_t used_high = 0;
   std::uint64_t reserved = 0;

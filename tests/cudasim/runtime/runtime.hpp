@@ -91,7 +91,8 @@ class runtime {
   void synchronize_all();
   void poll();  // the host asked whether something is done: time passes
   void fail(cudaError_t, finding, const std::string& what);
-  void stop();  // at the end of the process
+  void run_on_thread();  // from now on
+  void stop();           // at the end of the process
 
   // Handles. Those of destroyed objects are reported as stale.
   event& event_of(cudaEvent_t);
@@ -122,12 +123,30 @@ class runtime {
   /// The same as the last node of a stream that captures.
   graph_node& capture_node(stream&, const std::string& name, cudaGraphNodeType,
                            std::function<void(stream&)> issue);
+  void launch_graph(const node_list&, stream& in);
   void trim_pools_after_wait();
   pool& make_pool(const pool::properties&);
   /// The default or current pool of a location, for one type of memory.
   pool& located_pool(const cudaMemLocation&, cudaMemAllocationType, bool is_default);
   void set_located_pool(const cudaMemLocation&, cudaMemAllocationType, pool&);
   [[nodiscard]] bool is_pageable(const void*) const;
+
+  // Between processes.
+  ticket export_memory(void*);  // of cudaMalloc
+  void* open_memory(const ticket&);
+  void close_memory(void*);
+  pool& import_pool(int descriptor);
+  ticket export_pooled(void*);
+  void* import_pooled(pool&, const ticket&);
+  void end_import(const allocation_ptr&);  // of pooled memory, when its free executes
+  ticket export_event(event&);
+  event& open_event(const ticket&);
+  void count_records(event&);  // from now on, where all processes see it
+  void record(event&, stream&);
+  /// The latest record by any process.
+  record_point latest_record(const event&);
+  void wait(const record_point&);
+  void wait_in(stream&, const record_point&);
 
   // Copies and fills.
   struct rectangle {
@@ -196,10 +215,19 @@ class runtime {
   void initialise(device_module&, int device);
   void check_launch(const kernel&, const launch_request&) const;
   void leak_report();
+  const std::shared_ptr<export_table>& exports();
+  std::shared_ptr<shared_entry> find_shared(const ticket&, export_table::kind,
+                                            cudaError_t otherwise, int& memory_descriptor);
+  allocation_ptr map_shared(const std::shared_ptr<shared_entry>&, memory_kind, int descriptor);
+  void unmap_shared(const allocation_ptr&);
 
-  std::map<int, stream*> busy_;  // streams with a queue, by index
-  std::set<const void*> stale_;  // destroyed handles
-  std::thread worker_;           // in asynchronous mode
+  std::map<int, stream*> busy_;            // streams with a queue, by index
+  std::set<const void*> stale_;            // destroyed handles
+  std::thread worker_;                     // in asynchronous mode
+  std::shared_ptr<export_table> exports_;  // made when something is exported
+  // What another process's record may be ordered after: all that came before a record of ours.
+  // Which of it, only that process knows; so races may be missed, and none is made up.
+  vector_clock published_;
   bool stopping_ = false;
 };
 

@@ -121,7 +121,7 @@ operation_ptr runtime::choose_ready() {
       continue;
     }
     std::erase_if(head->after, [](const operation_ptr& earlier) { return earlier->done; });
-    if (!head->after.empty()) {
+    if (!head->after.empty() || (head->ready && !head->ready())) {
       continue;
     }
     if (candidate->dice == 0 || random() % 8 == 0) {
@@ -238,6 +238,15 @@ void runtime::fail(cudaError_t error, finding kind, const std::string& what) {
   findings.add(kind, what);
   if (sticky == cudaSuccess) {
     sticky = error;
+  }
+}
+
+// Other processes wait for what this one has enqueued, and nobody here may wait for them.
+void runtime::run_on_thread() {
+  if (!set.async) {
+    set.async = true;
+    set.eager = false;
+    worker_ = std::thread([this] { run_thread(); });
   }
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "memory/clock.hpp"
+#include "memory/export_table.hpp"
 
 #include <cuda_runtime_api.h>
 
@@ -26,6 +27,7 @@ struct operation {
   std::function<void(operation&)> run;
   stream* in = nullptr;
   std::vector<std::shared_ptr<operation>> after;
+  std::function<bool()> ready;  // asked for what another process does; empty: nothing
   bool done = false;
   bool running = false;
   bool unlocked = false;  // runs without the lock: host functions
@@ -55,14 +57,29 @@ struct stream {
   std::deque<operation_ptr> queue;
   operation_ptr last;
   capture capturing;
+  std::vector<stream*> lanes;  // where graphs launched here run what may run beside it
 
   [[nodiscard]] bool is_capturing() const { return capturing.into != nullptr; }
+};
+
+// A record of an event, by this process or by another one.
+struct record_point {
+  operation_ptr local;
+  std::shared_ptr<shared_entry> foreign;
+  std::uint64_t number = 0;  // of the foreign record; 0: there is none
+
+  [[nodiscard]] bool is_done() const {
+    return local != nullptr ? local->done : number == 0 || foreign->has_completed(number);
+  }
 };
 
 struct event {
   operation_ptr recorded;
   unsigned flags = 0;
   capture captured;  // of the recording, if that was captured
+  // Of interprocess events: the records of all processes are counted.
+  std::shared_ptr<shared_entry> shared;
+  std::uint64_t number = 0;  // of `recorded`
 };
 
 }  // namespace cudasim
