@@ -59,7 +59,7 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
       return cudaErrorNotReady;
     }
     if (recorded != nullptr) {
-      r.host.join(recorded->who.clock);
+      r.observe(*recorded);
     }
     return cudaSuccess;
   });

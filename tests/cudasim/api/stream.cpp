@@ -72,7 +72,7 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
       return cudaErrorNotReady;
     }
     if (of.last != nullptr) {
-      r.host.join(of.last->who.clock);
+      r.observe(*of.last);
     }
     return cudaSuccess;
   });

@@ -39,6 +39,12 @@ CUDASIM_API unsigned long long cudasim_latest_report(char* text, unsigned long l
 /* 1: reports are counted and not printed. */
 CUDASIM_API void cudasim_set_quiet(int quiet);
 
+/* The host reads or writes these bytes of pinned, registered or managed memory now: what races with
+ * that is reported. For every word and in every run, where CUDASIM_HOST_RACES sees the first access
+ * of a page. */
+CUDASIM_API void cudasim_host_read(const void* at, unsigned long long bytes);
+CUDASIM_API void cudasim_host_write(void* at, unsigned long long bytes);
+
 /* Ends the error that a faulting kernel left, so that a test may go on. */
 CUDASIM_API void cudasim_clear_error(void);
 /* Streams and blocks run in the order that the seed says; 0: in order. */

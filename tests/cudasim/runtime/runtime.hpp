@@ -7,6 +7,7 @@
 
 #include "memory/address_space.hpp"
 #include "memory/allocation_table.hpp"
+#include "memory/host_guard.hpp"
 #include "memory/race_log.hpp"
 #include "memory/reports.hpp"
 #include "runtime/counters.hpp"
@@ -32,6 +33,7 @@
 #include <thread>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace cudasim {
@@ -89,7 +91,8 @@ class runtime {
   void synchronize(stream&);
   void synchronize_device(int device);
   void synchronize_all();
-  void poll();  // the host asked whether something is done: time passes
+  void poll();                          // the host asked whether something is done: time passes
+  void observe(const operation& done);  // the host knows that it is
   void fail(cudaError_t, finding, const std::string& what);
   void stop();  // at the end of the process
 
@@ -148,6 +151,10 @@ class runtime {
   void check_direction(const void* to, const void* from, cudaMemcpyKind) const;
   void fill(const pitched&, int value, unsigned element_bytes, const rectangle&, stream&);
 
+  // Accesses of the host to memory that it shares with devices.
+  void note_host_accesses();  // that the guard has seen since the last time
+  void check_host_access(const host_guard::access&, std::uint64_t bytes);
+
   // Modules and launches.
   device_module& module_of(fat_binary&, int device);
   const kernel& kernel_of(const function&, int device);
@@ -162,6 +169,7 @@ class runtime {
   std::mt19937_64 random;
   reports findings;
   race_log races{findings};
+  host_guard pages;
   allocation_table memory{findings, races};
   counters counts;
   injection faults;
@@ -189,6 +197,8 @@ class runtime {
   void run_thread();
   void add_dependencies(operation&, stream&);
   void execute_operation(const operation_ptr&);
+  void run_host_function(operation&);
+  void advance_host();  // what the host does from now on is later than what it has enqueued
   operation_ptr choose_ready();
   char* where(std::uint64_t address, std::size_t bytes, bool write, operation& by);
   void copy_now(operation& by, const pitched& to, const pitched& from, const rectangle&,
@@ -199,7 +209,10 @@ class runtime {
 
   std::map<int, stream*> busy_;  // streams with a queue, by index
   std::set<const void*> stale_;  // destroyed handles
-  std::thread worker_;           // in asynchronous mode
+  std::uint64_t host_tick_ = 0;  // operations that the host has enqueued
+  // Of accesses since then, in the race log: by code and host function.
+  std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint32_t> host_ids_;
+  std::thread worker_;  // in asynchronous mode
   bool stopping_ = false;
 };
 
