@@ -54,6 +54,10 @@ unsigned long long cudasim_latest_report(char* text, unsigned long long bytes) {
   return latest.size();
 }
 
+void cudasim_report_leaks(void) {
+  locked([](runtime& r) { r.leak_report(); });
+}
+
 void cudasim_set_quiet(int quiet) {
   runtime::get().findings.set_quiet(quiet != 0);
 }

@@ -8,10 +8,12 @@ using namespace cudasim;
 namespace {
 
 void create(runtime& r, cudaEvent_t* out, unsigned flags) {
+  require(out != nullptr, cudaErrorInvalidValue);
   auto* const made = new event;
   made->flags = flags;
+  made->created_by = r.call_name;
   r.events.insert(made);
-  target(out) = reinterpret_cast<cudaEvent_t>(made);
+  *out = reinterpret_cast<cudaEvent_t>(made);
 }
 
 void record(runtime& r, cudaEvent_t handle, cudaStream_t in) {

@@ -51,6 +51,7 @@ struct allocation {
   memory_location location;  // of its last prefetch
   bool is_program = false;   // a variable of a module: never freed
   std::string allocated_by;
+  bool leak_reported = false;
   std::string freed_by;
   std::vector<access> accesses;  // the last one of each stream
 

@@ -48,6 +48,8 @@ class graph_memory {
 struct graph {
   std::vector<std::shared_ptr<graph_node>> nodes;
   std::shared_ptr<graph_memory> memory = std::make_shared<graph_memory>();
+  std::string created_by;
+  bool leak_reported = false;
 };
 
 /// The nodes in an order that respects their dependencies; empty if they form a circle.

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 
 namespace cudasim {
 
@@ -54,6 +55,8 @@ class pool {
   bool opportunistic = true;
   bool internal_dependencies = true;
   bool destroyed = false;
+  std::string created_by;  // empty: not by the program
+  bool leak_reported = false;
   std::uint64_t used = 0;
   std::uint64_t used_high = 0;
   std::uint64_t reserved = 0;

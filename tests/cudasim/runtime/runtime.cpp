@@ -74,14 +74,6 @@ void runtime::set_up_devices() {
   }
 }
 
-void runtime::leak_report() {
-  for (const auto& [base, kept] : memory.all_issued()) {
-    if (!kept->is_program) {
-      findings.add(finding::leak, kept->describe() + kept->history());
-    }
-  }
-}
-
 void runtime::stop() {
   {
     const std::lock_guard guard(lock);

@@ -94,7 +94,8 @@ class runtime {
   void poll();                          // the host asked whether something is done: time passes
   void observe(const operation& done);  // the host knows that it is
   void fail(cudaError_t, finding, const std::string& what);
-  void stop();  // at the end of the process
+  void leak_report();  // of what is there now
+  void stop();         // at the end of the process
 
   // Handles. Those of destroyed objects are reported as stale.
   event& event_of(cudaEvent_t);
@@ -205,7 +206,7 @@ class runtime {
                 const char* staged);
   void initialise(device_module&, int device);
   void check_launch(const kernel&, const launch_request&) const;
-  void leak_report();
+  void add_leak(bool& is_reported, const std::string& text);
 
   std::map<int, stream*> busy_;  // streams with a queue, by index
   std::set<const void*> stale_;  // destroyed handles

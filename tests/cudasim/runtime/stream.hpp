@@ -55,6 +55,8 @@ struct stream {
   std::deque<operation_ptr> queue;
   operation_ptr last;
   capture capturing;
+  std::string created_by;  // empty: not by the program
+  bool leak_reported = false;
 
   [[nodiscard]] bool is_capturing() const { return capturing.into != nullptr; }
 };
@@ -63,6 +65,8 @@ struct event {
   operation_ptr recorded;
   unsigned flags = 0;
   capture captured;  // of the recording, if that was captured
+  std::string created_by;
+  bool leak_reported = false;
 };
 
 }  // namespace cudasim
