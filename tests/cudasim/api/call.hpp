@@ -46,6 +46,7 @@ template <class F>
 cudaError_t call(const char* name, F body) {
   runtime& r = runtime::get();
   const std::lock_guard guard(r.lock);
+  r.note_host_accesses();
   r.call_name = name;
   ++r.counts.calls[name];
   auto error = static_cast<cudaError_t>(r.faults.next(name));

@@ -20,7 +20,16 @@ template <class F>
 auto locked(F body) {
   runtime& r = runtime::get();
   const std::lock_guard guard(r.lock);
+  r.note_host_accesses();
   return body(r);
+}
+
+void check_access(const void* at, unsigned long long bytes, bool write, const void* code) {
+  locked([&](runtime& r) {
+    r.check_host_access({reinterpret_cast<std::uint64_t>(at), reinterpret_cast<std::uint64_t>(code),
+                         nullptr, write},
+                        bytes);
+  });
 }
 
 }  // namespace
@@ -28,15 +37,15 @@ auto locked(F body) {
 extern "C" {
 
 unsigned long long cudasim_take_reports(enum cudasim_finding kind) {
-  return runtime::get().findings.take(static_cast<finding>(kind));
+  return locked([&](runtime& r) { return r.findings.take(static_cast<finding>(kind)); });
 }
 
 unsigned long long cudasim_untaken_reports(void) {
-  return runtime::get().findings.untaken();
+  return locked([](runtime& r) { return r.findings.untaken(); });
 }
 
 unsigned long long cudasim_latest_report(char* text, unsigned long long bytes) {
-  const std::string latest = runtime::get().findings.latest();
+  const std::string latest = locked([](runtime& r) { return r.findings.latest(); });
   if (bytes != 0) {
     const std::size_t copied = std::min<std::size_t>(latest.size(), bytes - 1);
     std::memcpy(text, latest.data(), copied);
@@ -45,8 +54,20 @@ unsigned long long cudasim_latest_report(char* text, unsigned long long bytes) {
   return latest.size();
 }
 
+void cudasim_report_leaks(void) {
+  locked([](runtime& r) { r.leak_report(); });
+}
+
 void cudasim_set_quiet(int quiet) {
   runtime::get().findings.set_quiet(quiet != 0);
+}
+
+void cudasim_host_read(const void* at, unsigned long long bytes) {
+  check_access(at, bytes, false, __builtin_return_address(0));
+}
+
+void cudasim_host_write(void* at, unsigned long long bytes) {
+  check_access(at, bytes, true, __builtin_return_address(0));
 }
 
 void cudasim_clear_error(void) {

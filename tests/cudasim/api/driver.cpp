@@ -211,7 +211,7 @@ CUresult unmap_memory(CUdeviceptr address, std::size_t bytes) {
       const auto found = mappings.find(address);
       require(found != mappings.end() && address + found->second.bytes <= end,
               cudaErrorInvalidValue);
-      const actor host{"cuMemUnmap", 0, -1, 0, r.host, 0};
+      const actor host{"cuMemUnmap", 0, -1, 0, r.host, 0, 0};
       if (const allocation_ptr gone = r.memory.issued(address)) {
         r.memory.retract(gone);
         r.memory.finish(gone, &host, false);

@@ -13,6 +13,7 @@ void create(runtime& r, cudaEvent_t* out, unsigned flags) {
   require(!is_shared || !r.set.lacks("ipc"), cudaErrorNotSupported);
   auto made = std::make_unique<event>();
   made->flags = flags;
+  made->created_by = r.call_name;
   if (is_shared) {
     r.count_records(*made);
   }

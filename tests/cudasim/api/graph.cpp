@@ -52,6 +52,7 @@ std::function<void(stream&)> issue_all(runtime& r, const node_list& nodes) {
 void instantiate(runtime& r, cudaGraphExec_t* out, cudaGraph_t handle) {
   const graph& from = graph_of(r, handle);
   auto made = std::make_unique<graph>();
+  made->created_by = r.call_name;
   made->nodes = in_order(from);
   made->memory = from.memory;
   require(made->nodes.size() == from.nodes.size(), cudaErrorInvalidValue);
@@ -67,6 +68,7 @@ cudaError_t cudaGraphCreate(cudaGraph_t* out, unsigned flags) {
   return call(__func__, [&](runtime& r) {
     require(flags == 0, cudaErrorInvalidValue);
     auto made = std::make_unique<graph>();
+    made->created_by = r.call_name;
     target(out) = reinterpret_cast<cudaGraph_t>(made.get());
     r.graphs.emplace(made.get(), std::move(made));
   });

@@ -144,6 +144,12 @@ cudaError_t cudaHostRegister(void* address, std::size_t bytes, unsigned flags) {
     const bool overlaps =
         r.memory.issued(address) != nullptr || (next != known.end() && next->first < at + bytes);
     require(!overlaps, cudaErrorHostMemoryAlreadyRegistered);
+    if (r.set.races) {
+      r.races.watch({at, bytes, 0}, true);
+    }
+    if ((flags & cudaHostRegisterReadOnly) == 0) {  // opening pages again makes them writable
+      r.pages.add(at, bytes, true);
+    }
     r.add_allocation(at, bytes, memory_kind::registered, current_device)->flags = flags;
   });
 }
@@ -156,6 +162,8 @@ cudaError_t cudaHostUnregister(void* address) {
             cudaErrorHostMemoryNotRegistered);
     r.synchronize_all();
     r.drop_allocation(gone);
+    r.pages.remove(gone->base);
+    r.races.unwatch(gone->base);
   });
 }
 

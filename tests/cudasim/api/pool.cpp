@@ -161,7 +161,9 @@ cudaError_t cudaFreeAsync(void* address, cudaStream_t in) {
 cudaError_t cudaMemPoolCreate(cudaMemPool_t* out, const cudaMemPoolProps* wanted) {
   return call(__func__, [&](runtime& r) {
     require_pools(r);
-    target(out) = handle_of(r.make_pool(properties_of(r, target(wanted))));
+    pool& made = r.make_pool(properties_of(r, target(wanted)));
+    made.created_by = r.call_name;
+    target(out) = handle_of(made);
   });
 }
 

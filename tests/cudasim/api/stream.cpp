@@ -15,7 +15,10 @@ cudaStream_t handle_of(stream& of) {
 
 void create(runtime& r, cudaStream_t* out, unsigned flags, int priority) {
   require((flags & ~static_cast<unsigned>(cudaStreamNonBlocking)) == 0, cudaErrorInvalidValue);
-  target(out) = handle_of(r.make_stream(current_device, flags, priority));
+  require(out != nullptr, cudaErrorInvalidValue);
+  stream& made = r.make_stream(current_device, flags, priority);
+  made.created_by = r.call_name;
+  *out = handle_of(made);
 }
 
 void enqueue_host_function(runtime& r, stream& in, std::function<void(operation&)> run) {
@@ -72,7 +75,7 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
       return cudaErrorNotReady;
     }
     if (of.last != nullptr) {
-      r.host.join(of.last->who.clock);
+      r.observe(*of.last);
     }
     return cudaSuccess;
   });
@@ -151,6 +154,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     stream& of = capturable(r, handle);
     require(!of.is_capturing(), cudaErrorIllegalState);
     auto made = std::make_unique<graph>();
+    made->created_by = r.call_name;
     of.capturing = {made.get(), &of, {}, mode};
     r.graphs.emplace(made.get(), std::move(made));
   });

@@ -36,8 +36,17 @@ CUDASIM_API unsigned long long cudasim_take_reports(enum cudasim_finding kind);
 CUDASIM_API unsigned long long cudasim_untaken_reports(void);
 /* Copies the latest report's text; answers its length without the terminating zero. */
 CUDASIM_API unsigned long long cudasim_latest_report(char* text, unsigned long long bytes);
+/* Reports what is not freed or destroyed now, as the end of the process would: memory, streams,
+ * events, graphs, pools. What has been reported once is not reported again. */
+CUDASIM_API void cudasim_report_leaks(void);
 /* 1: reports are counted and not printed. */
 CUDASIM_API void cudasim_set_quiet(int quiet);
+
+/* The host reads or writes these bytes of pinned, registered or managed memory now: what races with
+ * that is reported. For every word and in every run, where CUDASIM_HOST_RACES sees the first access
+ * of a page. */
+CUDASIM_API void cudasim_host_read(const void* at, unsigned long long bytes);
+CUDASIM_API void cudasim_host_write(void* at, unsigned long long bytes);
 
 /* Ends the error that a faulting kernel left, so that a test may go on. */
 CUDASIM_API void cudasim_clear_error(void);

@@ -131,6 +131,9 @@ void find_addresses(warp& w, const instruction& in, lane_mask m, bool write, cha
     }
     if (w.home->races != nullptr) {
       race_checker& races = *w.home->races;
+      if (in.system) {
+        races.note_system_access(address[std::countr_zero(m)]);
+      }
       each_lane(m, [&](int l) { races.access(address[l], in.bytes, write, in.atomic); });
     }
     if (of.count_sectors && !is_own_memory(*w.home, address[std::countr_zero(m)])) {

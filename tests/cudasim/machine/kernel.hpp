@@ -59,6 +59,7 @@ struct instruction {
   bool narrow_address = false;  // the address register has 32 bits
   bool flag = false;            // the handler's own
   bool atomic = false;          // races with other atomic accesses are none
+  bool system = false;          // made to be seen by the host while the kernel runs
   std::uint8_t variant = 0;     // the handler's own
 };
 

@@ -11,6 +11,13 @@
 #include <cstdint>
 #include <type_traits>
 
+// Lanes do not depend on each other, which GCC has to be told; clang looks at run time.
+#ifdef __clang__
+#define CUDASIM_INDEPENDENT_LANES
+#else
+#define CUDASIM_INDEPENDENT_LANES _Pragma("GCC ivdep")
+#endif
+
 namespace cudasim {
 
 template <class T>
@@ -38,12 +45,12 @@ template <class R, class F>
 [[gnu::always_inline]] inline void for_lanes(const warp& w, place at, lane_mask m, F f) {
   R* const d = lanes_of<R>(w, at);
   if ((m | ~w.live) == all_lanes) {
-#pragma GCC ivdep
+    CUDASIM_INDEPENDENT_LANES
     for (int l = 0; l < lane_count; ++l) {
       d[l] = f(l);
     }
   } else {
-#pragma GCC ivdep
+    CUDASIM_INDEPENDENT_LANES
     for (int l = 0; l < lane_count; ++l) {
       const R value = f(l);
       d[l] = ((m >> l) & 1) != 0 ? value : d[l];

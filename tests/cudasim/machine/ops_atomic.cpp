@@ -137,6 +137,7 @@ bool lower_atomic(lowering& made) {
   }
   made.into.bytes = static_cast<std::uint8_t>(ptx::size_of(made.type));
   made.into.atomic = true;
+  made.into.system = made.has("sys");
   if (has_result) {
     made.destination();
   }

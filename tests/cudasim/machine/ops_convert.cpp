@@ -82,11 +82,11 @@ int128 integer_of(double x, type to, type from) {
 double float_from_bits(std::uint64_t bits, type t) {
   switch (t) {
   case type::f16:
-    return float_of_half(static_cast<std::uint16_t>(bits));
+    return static_cast<double>(float_of_half(static_cast<std::uint16_t>(bits)));
   case type::bf16:
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+    return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16));
   case type::f32:
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits));
+    return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
   default:
     return std::bit_cast<double>(bits);
   }

@@ -98,7 +98,10 @@ void load_parameter(warp& w, const instruction& in, lane_mask m) {
   }
 }
 
-void fence(warp&, const instruction&, lane_mask) {
+void fence(warp& w, const instruction& in, lane_mask) {
+  if (in.system && w.home->races != nullptr) {
+    w.home->races->note_system_fence();
+  }
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 void do_nothing(warp&, const instruction&, lane_mask) {}
@@ -175,6 +178,7 @@ bool lower_access(lowering& made, bool is_load) {
   instruction& in = made.into;
   in.bytes = static_cast<std::uint8_t>(static_cast<std::size_t>(size) * count);
   in.atomic = made.which({"volatile", "relaxed", "acquire", "release"}) >= 0;
+  in.system = made.which({"volatile", "sys"}) >= 0;
   for (std::size_t i = 0; i != count; ++i) {
     in.ref.at(i) =
         is_load ? made.operands.destination(item(i)) : made.operands.source(item(i), bytes);
@@ -202,6 +206,7 @@ bool lower_memory(lowering& made) {
     made.into.ctl = control::yield;
     return true;
   }
+  made.into.system = made.has("sys");
   made.into.run = opcode == "membar" || opcode == "fence" ? fence : do_nothing;
   return !made.has("proxy") && !made.has("mbarrier_init");
 }

@@ -68,7 +68,7 @@ std::string allocation::describe() const {
 std::string allocation::history() const {
   std::string text = "; its history: allocated by " + allocated_by;
   for (const access& last : accesses) {
-    text += ", used by " + actor{last.name, 0, last.stream, last.tick, {}, 0}.describe();
+    text += ", used by " + actor{last.name, 0, last.stream, last.tick, {}, 0, 0}.describe();
   }
   return freed_by.empty() ? text : text + ", freed by " + freed_by;
 }
@@ -128,7 +128,7 @@ void allocation_table::finish(const allocation_ptr& gone, const actor* by, bool 
       if (!by->clock.covers(last.stream, last.tick)) {
         sink_.add(finding::unordered_free,
                   by->describe() + " frees " + gone->describe() + " and is not ordered after " +
-                      actor{last.name, 0, last.stream, last.tick, {}, 0}.describe() +
+                      actor{last.name, 0, last.stream, last.tick, {}, 0, 0}.describe() +
                       gone->history());
       }
     }

@@ -54,6 +54,7 @@ struct allocation {
   std::shared_ptr<shared_entry> exported;  // what other processes know it by
   std::shared_ptr<shared_entry> imported;  // of memory that is another process's
   std::string allocated_by;
+  bool leak_reported = false;
   std::string freed_by;
   std::vector<access> accesses;  // the last one of each stream
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Vector clocks: what an operation is ordered after. Each stream counts its operations in ticks;
-// a clock says for every stream up to which tick. Values; no locking.
+// Vector clocks: what an operation is ordered after. Each stream counts its operations in ticks,
+// and the host (stream -1) what it has enqueued; a clock says for each up to which tick. Values; no
+// locking.
 #pragma once
 
 #include <algorithm>
@@ -23,19 +24,21 @@ class vector_clock {
     }
   }
   void set(int stream, std::uint64_t tick) {
-    const auto index = static_cast<std::size_t>(stream);
+    const std::size_t index = index_of(stream);
     if (ticks_.size() <= index) {
       ticks_.resize(index + 1);
     }
     ticks_[index] = tick;
   }
-  // True if what happened in `stream` at `tick` came before. No stream (-1): always.
+  // True if what happened in `stream` at `tick` came before. Tick 0 came before everything.
   [[nodiscard]] bool covers(int stream, std::uint64_t tick) const {
-    const auto index = static_cast<std::size_t>(stream);
-    return stream < 0 || (index < ticks_.size() && ticks_[index] >= tick);
+    const std::size_t index = index_of(stream);
+    return tick == 0 || (index < ticks_.size() && ticks_[index] >= tick);
   }
 
  private:
+  static std::size_t index_of(int stream) { return static_cast<std::size_t>(stream + 1); }
+
   std::vector<std::uint64_t> ticks_;
 };
 
@@ -47,6 +50,9 @@ struct actor {
   std::uint64_t tick = 0;
   vector_clock clock;
   std::uint32_t id = 0;  // in the race log; 0: not logged
+  // Code of the host that runs as part of a stream: 0 if it is not, else the host's tick, as what
+  // the host does after that is ordered too (by means that are not seen here).
+  std::uint64_t host_tick = 0;
 
   [[nodiscard]] std::string describe() const {
     return stream < 0 ? name + " on the host"

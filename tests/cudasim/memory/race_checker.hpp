@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 namespace cudasim {
 
@@ -35,6 +36,19 @@ class race_checker {
       const std::uint64_t made = write ? write_to(address / 4 * 4 + 4 * i, writer, reader, atomic)
                                        : read_from(address / 4 * 4 + 4 * i, writer, reader, atomic);
       cell.store(made, std::memory_order_relaxed);
+    }
+  }
+
+  // An access for the host to see at once, or of what the host has just written: a hand-over that
+  // the clocks do not know, if it goes to memory that the host shares.
+  void note_system_access(std::uint64_t address) {
+    if (!talks_ && log_->is_shared(address)) {
+      note_system_fence();
+    }
+  }
+  void note_system_fence() {
+    if (!std::exchange(talks_, true)) {
+      log_->note_talk(*by_);
     }
   }
 
@@ -95,6 +109,7 @@ class race_checker {
   accessor united_from_ = 0;
   accessor united_self_ = 0;
   accessor united_ = 0;
+  bool talks_ = false;
 };
 
 }  // namespace cudasim

@@ -10,16 +10,33 @@
 #include <cstring>
 
 namespace cudasim {
+namespace {
 
-void race_log::watch(const range& part) {
-  const std::uint64_t bytes = part.size / 4 * sizeof(std::uint64_t);
+// Registered memory may begin and end within a word.
+std::uint64_t shadow_bytes(std::uint64_t low, std::uint64_t size) {
+  return (low % 4 + size + 3) / 4 * sizeof(std::uint64_t);
+}
+
+}  // namespace
+
+void race_log::watch(const range& part, bool shared) {
+  const std::uint64_t bytes = shadow_bytes(part.low, part.size);
   void* const words = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (words == MAP_FAILED) {
     std::perror("cudasim: no address space for race checking, set CUDASIM_RACES=0");
     return;
   }
-  watched_.push_back({part.low, part.size, static_cast<std::uint64_t*>(words)});
+  watched_.push_back({part.low, part.size, static_cast<std::uint64_t*>(words), shared});
+}
+
+void race_log::unwatch(std::uint64_t low) {
+  const auto found = std::find_if(watched_.begin(), watched_.end(),
+                                  [&](const watched& part) { return part.low == low; });
+  if (found != watched_.end()) {
+    munmap(found->words, shadow_bytes(low, found->size));
+    watched_.erase(found);
+  }
 }
 
 void race_log::forget(std::uint64_t address, std::uint64_t bytes) {
@@ -48,7 +65,12 @@ void race_log::enter(actor& by) {
     names_.push_back(by.name);
   }
   by.id = static_cast<std::uint32_t>(operations_.size()) & id_bits;
-  operations_.push_back({found->second, by.stream, by.tick});
+  operations_.push_back({found->second, by.stream, by.tick, by.host_tick, false});
+}
+
+void race_log::note_talk(const actor& by) {
+  const std::lock_guard guard(mutex_);
+  operations_.at(by.id).talks = true;
 }
 
 bool race_log::is_ordered_locked(accessor earlier, const actor& by, bool atomic) const {
@@ -62,7 +84,12 @@ bool race_log::is_ordered_locked(accessor earlier, const actor& by, bool atomic)
     return true;
   }
   const operation& known = operations_[id];
-  return by.clock.covers(known.stream, known.tick);
+  const operation& self = operations_[by.id];
+  if ((known.is_host() && self.talks) || (known.talks && self.is_host())) {
+    return true;
+  }
+  return by.clock.covers(known.stream, known.tick) ||
+         (known.host_tick != 0 && by.clock.covers(-1, known.host_tick));
 }
 
 bool race_log::is_ordered(accessor earlier, const actor& by, bool atomic) {
@@ -114,7 +141,7 @@ void race_log::race(std::uint64_t address, const char* what, accessor earlier, c
     std::snprintf(where, sizeof where, "%s at %#llx: ", what,
                   static_cast<unsigned long long>(address));
     text = where + by.describe() + " is not ordered with " +
-           actor{names_[other.name], 0, other.stream, other.tick, {}, 0}.describe();
+           actor{names_[other.name], 0, other.stream, other.tick, {}, 0, 0}.describe();
   }
   sink_.add(finding::race, text);
 }

@@ -168,6 +168,56 @@ TEST_F(Child, ALeakFailsTheProcess) {
   EXPECT_EQ(cudaMalloc(&p, 4), cudaSuccess);
 }
 
+TEST_F(Child, AnEventThatStaysFailsTheProcess) {
+  cudaEvent_t event = nullptr;
+  EXPECT_EQ(cudaEventCreate(&event), cudaSuccess);
+}
+
+TEST_F(Control, WhatIsNotDestroyedIsALeak) {
+  cudasim_set_quiet(1);
+  cudasim_report_leaks();
+  EXPECT_EQ(taken(CUDASIM_LEAK), 0u) << latest_report();
+  const auto expect_leak = [](const std::string& what) {
+    cudasim_report_leaks();
+    EXPECT_EQ(taken(CUDASIM_LEAK), 1u) << what << ": " << latest_report();
+    EXPECT_NE(latest_report().find(what), std::string::npos) << latest_report();
+  };
+  void* p = nullptr;
+  cudaMalloc(&p, 40);
+  expect_leak("40 bytes of device memory");
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  cudaMemsetAsync(p, 0, 40, stream);
+  expect_leak("made by cudaStreamCreateWithFlags and never destroyed; its last use: "
+              "cudaMemsetAsync in stream");
+  cudaEvent_t event = nullptr;
+  cudaEventCreate(&event);
+  expect_leak("event, made by cudaEventCreate and never destroyed, never used");
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+  cudaMemsetAsync(p, 0, 40, stream);
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(stream, &graph);
+  expect_leak("graph of 1 nodes: cudaMemsetAsync, made by cudaStreamBeginCapture");
+  cudaGraphExec_t executable = nullptr;
+  cudaGraphInstantiate(&executable, graph, 0);
+  expect_leak("executable graph of 1 nodes");
+  cudaMemPoolProps wanted{};
+  wanted.allocType = cudaMemAllocationTypePinned;
+  wanted.location = {cudaMemLocationTypeDevice, 0};
+  cudaMemPool_t pool = nullptr;
+  cudaMemPoolCreate(&pool, &wanted);
+  expect_leak("pool of device 0, 0 bytes reserved, made by cudaMemPoolCreate");
+  EXPECT_EQ(cudaMemPoolDestroy(pool), cudaSuccess);
+  EXPECT_EQ(cudaGraphExecDestroy(executable), cudaSuccess);
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  EXPECT_EQ(cudaEventDestroy(event), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+  EXPECT_EQ(cudaFree(p), cudaSuccess);
+  cudasim_report_leaks();
+  EXPECT_EQ(taken(CUDASIM_LEAK), 0u) << latest_report();
+  cudasim_set_quiet(0);
+}
+
 TEST_F(Control, DevicesCanLackThings) {
   EXPECT_TRUE(passes_with("CUDASIM_DEVICES", "0", "Child.NoDevice"));
   EXPECT_TRUE(passes_with("CUDASIM_DRIVER", "11040", "Child.OldDriver"));
@@ -176,6 +226,7 @@ TEST_F(Control, DevicesCanLackThings) {
   EXPECT_TRUE(passes_with("CUDASIM_FAULTS", "cudaMalloc:1:2", "Child.PlantedByTheEnvironment"));
   EXPECT_FALSE(passes_with("CUDASIM_LEAKS", "1", "Child.ALeakFailsTheProcess"));
   EXPECT_TRUE(passes_with("CUDASIM_LEAKS", "0", "Child.ALeakFailsTheProcess"));
+  EXPECT_FALSE(passes_with("CUDASIM_LEAKS", "1", "Child.AnEventThatStaysFailsTheProcess"));
 }
 
 }  // namespace

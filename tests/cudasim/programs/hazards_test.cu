@@ -143,6 +143,7 @@ TEST_F(Hazards, FreeThatIsNotOrderedAfterTheUse) {
   cudaFreeAsync(p, a);
   cudaDeviceSynchronize();
   EXPECT_GE(taken(CUDASIM_USE_AFTER_FREE) + taken(CUDASIM_UNORDERED_FREE), 1u);
+  cudasim_clear_error();  // or the streams could not be destroyed
 }
 
 TEST_F(Hazards, MisalignedAddress) {

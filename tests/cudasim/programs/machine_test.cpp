@@ -178,7 +178,7 @@ TEST(Races, EveryReaderOfASetIsChecked) {
   reports found;
   found.set_quiet(true);
   race_log log(found);
-  log.watch({0x10000, 0x1000, 0});
+  log.watch({0x10000, 0x1000, 0}, false);
   actor readers[2];
   for (int i = 0; i != 2; ++i) {
     readers[i].name = "reader";
@@ -188,7 +188,7 @@ TEST(Races, EveryReaderOfASetIsChecked) {
     log.enter(readers[i]);
     race_checker(log, readers[i]).access(0x10000, 8, false, false);
   }
-  actor writer{"writer", 0, 2, 1, {}, 0};
+  actor writer{"writer", 0, 2, 1, {}, 0, 0};
   writer.clock.set(2, 1);
   writer.clock.set(1, 1);  // after the second reader, not after the first
   log.enter(writer);

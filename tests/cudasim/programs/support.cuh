@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,6 +95,27 @@ inline std::string latest_report() {
   }
   return text;
 }
+
+// In long runs GTEST_REPEAT repeats all of a seeded program, and each time has the next seed.
+class next_seed : public ::testing::Environment {
+ public:
+  void SetUp() override {
+    if (cudasim_is_present()) {
+      cudasim_set_seed(++seed_);
+    }
+  }
+
+ private:
+  unsigned long long seed_ = 0;
+};
+inline bool plant_seeds() {
+  if (std::getenv("GTEST_REPEAT") == nullptr || std::getenv("CUDASIM_SEED") == nullptr) {
+    return false;
+  }
+  ::testing::AddGlobalTestEnvironment(new next_seed);
+  return true;
+}
+inline const bool has_planted_seeds = plant_seeds();
 
 // Takes the reports of one kind that a test has planted.
 inline unsigned long long taken(cudasim_finding kind) {

@@ -50,6 +50,8 @@ using node_list = std::vector<std::shared_ptr<graph_node>>;
 struct graph {
   node_list nodes;
   std::shared_ptr<graph_memory> memory = std::make_shared<graph_memory>();
+  std::string created_by;
+  bool leak_reported = false;
 };
 
 /// Copies of the nodes in an order that respects their dependencies; empty if they form a circle.

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 
 namespace cudasim {
 
@@ -61,6 +62,8 @@ class pool {
   bool imported = false;  // another process's: nothing is allocated from it here
   // Of pools that other processes may import; their memory is in its file. Null for the others.
   std::shared_ptr<export_table> table;
+  std::string created_by;  // empty: not by the program
+  bool leak_reported = false;
   std::uint64_t used = 0;
   std::uint64_t used_high = 0;
   std::uint64_t reserved = 0;

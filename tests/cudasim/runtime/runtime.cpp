@@ -43,9 +43,14 @@ runtime::runtime() : set(read_settings()), random(set.seed) {
   device_space.reserve(std::max(least_space, set.memory_bytes * device_count * 4), set.hide);
   host_space.reserve(least_space, false);
   if (set.races) {
-    races.watch({device_space.base(), device_space.size(), 0});
-    races.watch({host_space.base(), host_space.size(), 0});
+    races.watch({device_space.base(), device_space.size(), 0}, false);
+    races.watch({host_space.base(), host_space.size(), 0}, true);
   }
+  if (set.races && set.host_races) {
+    pages.install();
+    pages.add(host_space.base(), host_space.size(), false);
+  }
+  host.set(-1, ++host_tick_);  // tick 0 came before everything
   set_up_devices();
   if (set.async) {
     worker_ = std::thread([this] { run_thread(); });
@@ -69,14 +74,6 @@ void runtime::set_up_devices() {
   }
 }
 
-void runtime::leak_report() {
-  for (const auto& [base, kept] : memory.all_issued()) {
-    if (!kept->is_program) {
-      findings.add(finding::leak, kept->describe() + kept->history());
-    }
-  }
-}
-
 void runtime::stop() {
   {
     const std::lock_guard guard(lock);
@@ -86,6 +83,8 @@ void runtime::stop() {
   if (worker_.joinable()) {
     worker_.join();
   }
+  note_host_accesses();
+  pages.open();
   if (set.leaks && sticky == cudaSuccess) {
     leak_report();
   }

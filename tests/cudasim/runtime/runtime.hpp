@@ -7,6 +7,7 @@
 
 #include "memory/address_space.hpp"
 #include "memory/allocation_table.hpp"
+#include "memory/host_guard.hpp"
 #include "memory/race_log.hpp"
 #include "memory/reports.hpp"
 #include "runtime/counters.hpp"
@@ -32,6 +33,7 @@
 #include <thread>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace cudasim {
@@ -89,9 +91,11 @@ class runtime {
   void synchronize(stream&);
   void synchronize_device(int device);
   void synchronize_all();
-  void poll();  // the host asked whether something is done: time passes
+  void poll();                          // the host asked whether something is done: time passes
+  void observe(const operation& done);  // the host knows that it is
   void fail(cudaError_t, finding, const std::string& what);
   void run_on_thread();  // from now on
+  void leak_report();    // of what is there now
   void stop();           // at the end of the process
 
   // Handles. Those of destroyed objects are reported as stale.
@@ -167,6 +171,10 @@ class runtime {
   void check_direction(const void* to, const void* from, cudaMemcpyKind) const;
   void fill(const pitched&, int value, unsigned element_bytes, const rectangle&, stream&);
 
+  // Accesses of the host to memory that it shares with devices.
+  void note_host_accesses();  // that the guard has seen since the last time
+  void check_host_access(const host_guard::access&, std::uint64_t bytes);
+
   // Modules and launches.
   device_module& module_of(fat_binary&, int device);
   const kernel& kernel_of(const function&, int device);
@@ -181,6 +189,7 @@ class runtime {
   std::mt19937_64 random;
   reports findings;
   race_log races{findings};
+  host_guard pages;
   allocation_table memory{findings, races};
   counters counts;
   injection faults;
@@ -208,26 +217,31 @@ class runtime {
   void run_thread();
   void add_dependencies(operation&, stream&);
   void execute_operation(const operation_ptr&);
+  void run_host_function(operation&);
+  void advance_host();  // what the host does from now on is later than what it has enqueued
   operation_ptr choose_ready();
   char* where(std::uint64_t address, std::size_t bytes, bool write, operation& by);
   void copy_now(operation& by, const pitched& to, const pitched& from, const rectangle&,
                 const char* staged);
   void initialise(device_module&, int device);
   void check_launch(const kernel&, const launch_request&) const;
-  void leak_report();
   const std::shared_ptr<export_table>& exports();
   std::shared_ptr<shared_entry> find_shared(const ticket&, export_table::kind,
                                             cudaError_t otherwise, int& memory_descriptor);
   allocation_ptr map_shared(const std::shared_ptr<shared_entry>&, memory_kind, int descriptor);
   void unmap_shared(const allocation_ptr&);
+  void add_leak(bool& is_reported, const std::string& text);
 
-  std::map<int, stream*> busy_;            // streams with a queue, by index
-  std::set<const void*> stale_;            // destroyed handles
-  std::thread worker_;                     // in asynchronous mode
+  std::map<int, stream*> busy_;  // streams with a queue, by index
+  std::set<const void*> stale_;  // destroyed handles
+  std::uint64_t host_tick_ = 0;  // operations that the host has enqueued
+  // Of accesses since then, in the race log: by code and host function.
+  std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint32_t> host_ids_;
   std::shared_ptr<export_table> exports_;  // made when something is exported
   // What another process's record may be ordered after: all that came before a record of ours.
   // Which of it, only that process knows; so races may be missed, and none is made up.
   vector_clock published_;
+  std::thread worker_;  // in asynchronous mode
   bool stopping_ = false;
 };
 

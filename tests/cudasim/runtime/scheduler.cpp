@@ -85,6 +85,7 @@ void runtime::add_dependencies(operation& made, stream& in) {
 
 operation_ptr runtime::enqueue(stream& in, std::string name, std::function<void(operation&)> run,
                                std::vector<operation_ptr> after, bool unlocked) {
+  note_host_accesses();
   auto made = std::make_shared<operation>();
   made->in = &in;
   made->run = std::move(run);
@@ -96,13 +97,14 @@ operation_ptr runtime::enqueue(stream& in, std::string name, std::function<void(
     in.clock.join(earlier->who.clock);
   }
   in.clock.set(in.index, ++in.tick);
-  made->who = {std::move(name), in.device, in.index, in.tick, in.clock, 0};
+  made->who = {std::move(name), in.device, in.index, in.tick, in.clock, 0, 0};
   if (set.races) {
     races.enter(made->who);
   }
   in.queue.push_back(made);
   in.last = made;
   busy_[in.index] = &in;
+  advance_host();
   if (set.eager) {
     run_until([&] { return made->done; });
   } else if (set.seed != 0 && !set.async) {
@@ -134,21 +136,39 @@ operation_ptr runtime::choose_ready() {
   return best;
 }
 
+// Closed pages before and after, so that neither the function nor the rest of the host is taken for
+// the other.
+void runtime::run_host_function(operation& now) {
+  const auto begin_again = [&] {
+    note_host_accesses();
+    if (pages.is_closed()) {
+      pages.close();
+    }
+  };
+  begin_again();
+  lock.unlock();
+  host_guard::set_acting(&now.who);
+  now.run(now);
+  host_guard::set_acting(nullptr);
+  lock.lock();
+  begin_again();
+}
+
 void runtime::execute_operation(const operation_ptr& now) {
   now->running = true;
   if (sticky == cudaSuccess) {
     try {
       if (now->unlocked) {
-        lock.unlock();
-        now->run(*now);
-        lock.lock();
+        run_host_function(*now);
       } else {
+        pages.open_own();
         now->run(*now);
       }
     } catch (const fault& raised) {
       fail(static_cast<cudaError_t>(raised.code), raised.kind, raised.what());
     }
   }
+  pages.close_own();
   now->time = seconds_now();
   now->done = true;
   now->run = nullptr;
@@ -188,7 +208,7 @@ void runtime::run_until(const std::function<bool()>& done) {
 void runtime::wait(const operation_ptr& until) {
   if (until != nullptr) {
     run_until([&] { return until->done; });
-    host.join(until->who.clock);
+    observe(*until);
   }
 }
 

@@ -51,6 +51,7 @@ settings read_settings() {
   read.async = flag("ASYNC", usual.async);
   read.workers = static_cast<unsigned>(number("WORKERS", usual.workers));
   read.races = flag("RACES", usual.races);
+  read.host_races = flag("HOST_RACES", usual.host_races);
   read.leaks = flag("LEAKS", usual.leaks);
   read.fail = flag("FAIL", usual.fail);
   read.quiet = flag("QUIET", usual.quiet);

@@ -16,8 +16,9 @@ struct settings {
   bool async = false;                                   // run them on a thread of their own
   unsigned workers = 1;                                 // host threads that run a kernel's blocks
   bool races = true;
-  bool leaks = false;  // at the end of the process
-  bool fail = true;    // the process fails if there are unexpected reports
+  bool host_races = false;  // by page protection, which system calls do not like
+  bool leaks = false;       // at the end of the process
+  bool fail = true;         // the process fails if there are unexpected reports
   bool quiet = false;
   bool hide = true;  // the host may not touch device memory
   bool statistics = false;

@@ -58,6 +58,8 @@ struct stream {
   operation_ptr last;
   capture capturing;
   std::vector<stream*> lanes;  // where graphs launched here run what may run beside it
+  std::string created_by;      // empty: not by the program
+  bool leak_reported = false;
 
   [[nodiscard]] bool is_capturing() const { return capturing.into != nullptr; }
 };
@@ -80,6 +82,8 @@ struct event {
   // Of interprocess events: the records of all processes are counted.
   std::shared_ptr<shared_entry> shared;
   std::uint64_t number = 0;  // of `recorded`
+  std::string created_by;
+  bool leak_reported = false;
 };
 
 }  // namespace cudasim
