@@ -73,6 +73,9 @@ TEST(Ticker, WorksBesideThreadsAndAClose) {
 }
 
 TEST(Ticker, OfTheParentEndsInAChildToo) {
+  if (address_sanitized) {
+    GTEST_SKIP() << "a child hangs in libasan's allocator when a thread of the parent was in it";
+  }
   pool p(small_cpu(), {.thread_cache_bytes = 0});
   for (int i = 0; i < rounds(50); ++i) {
     auto ticks = std::make_unique<ticker>(p, milliseconds(1));
