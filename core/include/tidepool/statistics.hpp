@@ -73,8 +73,8 @@ struct statistics {
   std::uint64_t recalls = 0;        ///< times that caches of threads were taken back
   std::uint64_t threads = 0;        ///< front caches alive
   std::uint64_t retired_slots = 0;  ///< slots whose generations are used up
-  /// Does every warm operation run a fence (some 10 ns more)? Where membarrier is refused, and in
-  /// pools beyond the process' first fifteen.
+  /// Does every warm operation run a fence? Where membarrier is refused, and in pools beyond the
+  /// process' first fifteen.
   bool has_fences = false;
 
   /// Later minus earlier for everything that counts; levels (live, reserved, ...) stay.

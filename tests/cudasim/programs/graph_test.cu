@@ -123,14 +123,20 @@ TEST(Graphs, CapturedAllocationsKeepTheirAddress) {
   expect_success(cudaFreeHost(host), "pinned");
 }
 
+// What a node allocates.
+cudaMemAllocNodeParams one_int() {
+  cudaMemAllocNodeParams wanted{};
+  wanted.poolProps.allocType = cudaMemAllocationTypePinned;
+  wanted.poolProps.location = {cudaMemLocationTypeDevice, 0};
+  wanted.bytesize = sizeof(int);
+  return wanted;
+}
+
 TEST(Graphs, NodesByHandFollowTheirDependencies) {
   scoped_stream stream;
   cudaGraph_t graph;
   expect_success(cudaGraphCreate(&graph, 0), "create");
-  cudaMemAllocNodeParams allocation{};
-  allocation.poolProps.allocType = cudaMemAllocationTypePinned;
-  allocation.poolProps.location = {cudaMemLocationTypeDevice, 0};
-  allocation.bytesize = sizeof(int);
+  cudaMemAllocNodeParams allocation = one_int();
   cudaGraphNode_t allocated;
   expect_success(cudaGraphAddMemAllocNode(&allocated, graph, nullptr, 0, &allocation), "node");
   cudaMemsetParams fill{};
@@ -246,10 +252,7 @@ TEST(Graphs, AGraphIsANodeOfAnother) {
     expect_success(cudaGraphDestroy(captured), "destroy");
   }
   EXPECT_EQ(value.get()[0], 24);
-  cudaMemAllocNodeParams allocation{};
-  allocation.poolProps.allocType = cudaMemAllocationTypePinned;
-  allocation.poolProps.location = {cudaMemLocationTypeDevice, 0};
-  allocation.bytesize = sizeof(int);
+  cudaMemAllocNodeParams allocation = one_int();
   cudaGraphNode_t node;
   expect_success(cudaGraphAddMemAllocNode(&node, child, nullptr, 0, &allocation), "node");
   EXPECT_EQ(cudaGraphAddChildGraphNode(&node, parent, nullptr, 0, child), cudaErrorInvalidValue)

@@ -27,32 +27,19 @@ cudaIpcMemHandle_t handle_of(void* address) {
   return made;
 }
 
-std::vector<int> values_at(const int* address) {
-  std::vector<int> values(count);
-  expect_success(cudaMemcpy(values.data(), address, count * sizeof(int), cudaMemcpyDeviceToHost),
-                 "copy to host");
-  return values;
-}
-
 cudaError_t open_handle(int** out, const cudaIpcMemHandle_t& handle,
                         unsigned flags = cudaIpcMemLazyEnablePeerAccess) {
   return cudaIpcOpenMemHandle(reinterpret_cast<void**>(out), handle, flags);
 }
 
-class Interprocess : public ::testing::Test {
- protected:
-  ~Interprocess() override { cudaGetLastError(); }
-};
-class Peer : public Interprocess {
- protected:
-  const channel parent{channel_descriptor};
-};
+class Interprocess : public first_process {};
+class Peer : public second_process {};
 
 TEST_F(Peer, DISABLED_AddsOne) {
   int* shared = nullptr;
   const auto handle = parent.receive<cudaIpcMemHandle_t>();
   expect_success(open_handle(&shared, handle), "open");
-  EXPECT_EQ(values_at(shared), same(5));
+  EXPECT_EQ(values_at(shared, count), same(5));
   add<<<4, 64>>>(shared, count, 1);
   expect_synchronised();
   expect_success(cudaIpcCloseMemHandle(shared), "close");
@@ -94,7 +81,7 @@ TEST_F(Peer, DISABLED_OpensTwice) {
   EXPECT_EQ(first, second);
   EXPECT_EQ(cudaIpcCloseMemHandle(first + 1), cudaErrorInvalidValue) << "not where it begins";
   expect_success(cudaIpcCloseMemHandle(first), "close");
-  EXPECT_EQ(values_at(second), same(5));
+  EXPECT_EQ(values_at(second, count), same(5));
   EXPECT_EQ(cudaFree(first), cudaErrorInvalidValue) << "it is to be closed";
   EXPECT_EQ(cudaFreeAsync(first, nullptr), cudaErrorInvalidValue) << "it is to be closed";
   cudaIpcMemHandle_t again;
@@ -116,7 +103,7 @@ TEST_F(Peer, DISABLED_OpensWhatIsGone) {
   const auto fresh = parent.receive<cudaIpcMemHandle_t>();
   EXPECT_NE(std::memcmp(&old, &fresh, sizeof old), 0) << "other memory at the same address";
   expect_success(open_handle(&shared, fresh), "open");
-  EXPECT_EQ(values_at(shared), same(7));
+  EXPECT_EQ(values_at(shared, count), same(7));
   parent.send(handle_of(buffer<int>(1).data()));
   expect_success(cudaIpcCloseMemHandle(shared), "close");
 }

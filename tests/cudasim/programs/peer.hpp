@@ -5,6 +5,7 @@
 // what never comes. The program is started and not forked, as CUDA cannot be used after a fork.
 #pragma once
 
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
@@ -89,6 +90,16 @@ class channel {
 
 // Where a test that runs in the second process finds its channel.
 inline constexpr int channel_descriptor = 100;
+
+// Fixtures of the first process' tests, and of those that it runs in the second.
+class first_process : public ::testing::Test {
+ protected:
+  ~first_process() override { cudaGetLastError(); }
+};
+class second_process : public first_process {
+ protected:
+  const channel parent{channel_descriptor};
+};
 
 class peer : public channel {
  public:

@@ -45,14 +45,8 @@ class shared_event {
   cudaEvent_t made_ = nullptr;
 };
 
-class SharedEvent : public ::testing::Test {
- protected:
-  ~SharedEvent() override { cudaGetLastError(); }
-};
-class EventPeer : public SharedEvent {
- protected:
-  const channel parent{channel_descriptor};
-};
+class SharedEvent : public first_process {};
+class EventPeer : public second_process {};
 
 TEST_F(EventPeer, DISABLED_CopiesAfterTheEvent) {
   const auto memory = parent.receive<cudaIpcMemHandle_t>();

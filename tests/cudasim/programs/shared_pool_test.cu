@@ -85,26 +85,14 @@ void send_pool(const channel& to, const shared_pool& made) {
   close(descriptor);
 }
 
-std::vector<int> values_at(const int* address) {
-  std::vector<int> values(count);
-  expect_success(cudaMemcpy(values.data(), address, bytes, cudaMemcpyDeviceToHost), "copy");
-  return values;
-}
-
-class SharedPool : public ::testing::Test {
- protected:
-  ~SharedPool() override { cudaGetLastError(); }
-};
-class PoolPeer : public SharedPool {
- protected:
-  const channel parent{channel_descriptor};
-};
+class SharedPool : public first_process {};
+class PoolPeer : public second_process {};
 
 TEST_F(PoolPeer, DISABLED_AddsToPooled) {
   const shared_pool imported(parent.receive_descriptor());
   int* const first = imported.import(parent.receive<cudaMemPoolPtrExportData>());
   int* const second = imported.import(parent.receive<cudaMemPoolPtrExportData>());
-  EXPECT_EQ(values_at(first), std::vector<int>(count, 5));
+  EXPECT_EQ(values_at(first, count), std::vector<int>(count, 5));
   add<<<1, 64>>>(first, count, 1);
   add<<<1, 64>>>(second, count, 1);
   EXPECT_EQ(imported.attribute(cudaMemPoolAttrUsedMemCurrent), 2 * bytes);
@@ -123,7 +111,7 @@ TEST_F(PoolPeer, DISABLED_AddsToPooled) {
   EXPECT_EQ(cudaMemPoolExportToShareableHandle(&descriptor, imported, by_descriptor, 0),
             cudaErrorInvalidValue);
   int* const third = imported.import(parent.receive<cudaMemPoolPtrExportData>());
-  EXPECT_EQ(values_at(third), std::vector<int>(count, 9)) << "where the freed memory was";
+  EXPECT_EQ(values_at(third, count), std::vector<int>(count, 9)) << "where the freed memory was";
   cudaMemPoolPtrExportData data;
   EXPECT_EQ(cudaMemPoolExportPointer(&data, third), cudaErrorInvalidValue);
   cudaIpcMemHandle_t handle;
@@ -141,8 +129,8 @@ TEST_F(SharedPool, MemoryOfAPoolIsSharedBothWays) {
   other.send(data_of(first));
   other.send(data_of(second));
   other.await();
-  EXPECT_EQ(values_at(first), std::vector<int>(count, 6));
-  EXPECT_EQ(values_at(second), std::vector<int>(count, 8));
+  EXPECT_EQ(values_at(first, count), std::vector<int>(count, 6));
+  EXPECT_EQ(values_at(second, count), std::vector<int>(count, 8));
   expect_success(cudaFree(first), "cudaFree");
   expect_success(cudaFree(second), "cudaFree");
   expect_success(cudaMemPoolTrimTo(made, 0), "trim");
@@ -166,10 +154,10 @@ TEST_F(SharedPool, ItsOwnProcessMayImportIt) {
     int* const seen = imported.import(data_of(kept));
     EXPECT_NE(seen, kept);
     expect_synchronised();
-    EXPECT_EQ(values_at(seen), std::vector<int>(count, 5));
+    EXPECT_EQ(values_at(seen, count), std::vector<int>(count, 5));
     add<<<1, 64>>>(seen, count, 1);
     expect_success(cudaFreeAsync(seen, nullptr), "cudaFreeAsync");
-    EXPECT_EQ(values_at(kept), std::vector<int>(count, 6));
+    EXPECT_EQ(values_at(kept, count), std::vector<int>(count, 6));
     expect_success(cudaFreeAsync(kept, nullptr), "cudaFreeAsync");
     expect_synchronised();
   }

@@ -22,6 +22,14 @@ inline void expect_synchronised() {
   expect_success(cudaDeviceSynchronize(), "synchronise");
 }
 
+template <class T>
+std::vector<T> values_at(const T* device_address, std::size_t n) {
+  std::vector<T> values(n);
+  expect_success(cudaMemcpy(values.data(), device_address, n * sizeof(T), cudaMemcpyDeviceToHost),
+                 "copy to host");
+  return values;
+}
+
 // Device memory with the values of a vector, or of n elements.
 template <class T>
 class buffer {
@@ -42,13 +50,7 @@ class buffer {
   }
   void fill(int byte) { expect_success(cudaMemset(data_, byte, size_ * sizeof(T)), "cudaMemset"); }
   std::vector<T> get() const { return get(size_); }
-  std::vector<T> get(std::size_t n) const {
-    std::vector<T> values(std::min(n, size_));
-    expect_success(
-        cudaMemcpy(values.data(), data_, values.size() * sizeof(T), cudaMemcpyDeviceToHost),
-        "copy to host");
-    return values;
-  }
+  std::vector<T> get(std::size_t n) const { return values_at(data_, std::min(n, size_)); }
   T* data() { return data_; }
   std::size_t size() const { return size_; }
 

@@ -247,6 +247,7 @@ event& runtime::open_event(const ticket& named) {
   auto made = std::make_unique<event>();
   made->shared = find_shared(named, export_table::kind::event, cudaErrorInvalidValue, unused);
   made->flags = cudaEventDisableTiming | cudaEventInterprocess;
+  made->created_by = call_name;
   run_on_thread();
   events.insert(made.get());
   return *made.release();
