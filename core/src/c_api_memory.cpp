@@ -180,7 +180,8 @@ tidepool_status tidepool_memory(const tidepool_pool* pool, tidepool_device where
                                       .largest_free_bytes = now.largest_free_bytes,
                                       .address_space_bytes = now.address_space_bytes,
                                       .system_calls = now.system_calls,
-                                      .pending_bytes = now.pending_bytes},
+                                      .pending_bytes = now.pending_bytes,
+                                      .foreign_bytes = now.foreign_bytes},
                  out);
   return TIDEPOOL_OK;
 }

@@ -86,6 +86,12 @@ std::string device_name(device where) {
   if (has_node) {
     append(out, ":node%u", unsigned{where.node()});
   }
+  static constexpr std::array<const char*, 3> memory_names{"", "/plain", "/growable"};
+  if (const auto how = static_cast<std::size_t>(where.memory()); how < memory_names.size()) {
+    out += memory_names[how];
+  } else {
+    append(out, "/memory%zu", how);
+  }
   return out;
 }
 

@@ -42,6 +42,7 @@ static_assert(equal(TIDEPOOL_DEVICE_LOST, errc::device_lost));
 static_assert(equal(TIDEPOOL_DRIVER_ERROR, errc::driver_error));
 static_assert(equal(TIDEPOOL_CLOSED, errc::closed));
 static_assert(equal(TIDEPOOL_TOO_MANY, errc::too_many));
+static_assert(equal(TIDEPOOL_STREAM_CAPTURES, errc::stream_captures));
 
 static_assert(equal(TIDEPOOL_CATEGORY_TEMPORARY, category::temporary));
 static_assert(equal(TIDEPOOL_CATEGORY_ACTIVATION, category::activation));
@@ -111,7 +112,7 @@ static_assert(sizeof(tidepool_failure) == 40 && has_no_padding<tidepool_failure>
 static_assert(sizeof(tidepool_observer) == 40 && has_no_padding<tidepool_observer>);
 static_assert(sizeof(tidepool_device_description) == 96);
 static_assert(has_no_padding<tidepool_device_description>);
-static_assert(sizeof(tidepool_memory_info) == 56 && has_no_padding<tidepool_memory_info>);
+static_assert(sizeof(tidepool_memory_info) == 64 && has_no_padding<tidepool_memory_info>);
 static_assert(sizeof(tidepool_trim_report) == 64 && has_no_padding<tidepool_trim_report>);
 static_assert(sizeof(tidepool_limits) == 24 && has_no_padding<tidepool_limits>);
 static_assert(sizeof(tidepool_reclaim_request) == 48 && has_no_padding<tidepool_reclaim_request>);
@@ -123,11 +124,11 @@ static_assert(sizeof(tidepool_cpu_backend_options) == 32);
 static_assert(has_no_padding<tidepool_cpu_backend_options>);
 
 TEST(CApiValues, StatusTextsAreThoseOfErrc) {
-  for (tidepool_status code = TIDEPOOL_OK; code <= TIDEPOOL_TOO_MANY; ++code) {
+  for (tidepool_status code = TIDEPOOL_OK; code <= TIDEPOOL_STREAM_CAPTURES; ++code) {
     EXPECT_STREQ(tidepool_status_text(code), tidepool::describe(static_cast<errc>(code)));
     EXPECT_STRNE(tidepool_status_text(code), "unknown error code") << code;
   }
-  EXPECT_STREQ(tidepool_status_text(TIDEPOOL_TOO_MANY + 1), "unknown error code");
+  EXPECT_STREQ(tidepool_status_text(TIDEPOOL_STREAM_CAPTURES + 1), "unknown error code");
   EXPECT_STREQ(tidepool_status_text(-1), "unknown error code");
 }
 

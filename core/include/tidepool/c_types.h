@@ -56,7 +56,8 @@ enum {
   TIDEPOOL_DEVICE_LOST = 10,         // a sticky device error: every later call answers this
   TIDEPOOL_DRIVER_ERROR = 11,        // a system or driver call failed
   TIDEPOOL_CLOSED = 12,              // the pool is closed
-  TIDEPOOL_TOO_MANY = 13             // a table is full: pools, tensors, references, streams, names
+  TIDEPOOL_TOO_MANY = 13,            // a table is full: pools, tensors, references, streams, names
+  TIDEPOOL_STREAM_CAPTURES = 14      // the stream is being captured into a graph
 };
 
 enum {
@@ -319,6 +320,7 @@ typedef struct tidepool_memory_info {
   size_t address_space_bytes;
   uint64_t system_calls;  // memory calls to the system or driver so far
   size_t pending_bytes;   // taken back, but a stream has still to come there
+  size_t foreign_bytes;   // of the physical device, used by others; 0: unknown
 } tidepool_memory_info;
 
 typedef struct tidepool_trim_report {
