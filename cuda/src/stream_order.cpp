@@ -85,6 +85,7 @@ bool stream_order::record(stream_index s) noexcept {
     in = cudaStreamLegacy;
   }
   const result<capture_state> now = driver_.state_of(in);
+  of.is_gone = !now && now.error().code == errc::driver_error;
   if (!now || *now != capture_state::none) {
     return false;
   }
@@ -211,7 +212,8 @@ stream_order::host_wait stream_order::prepare_host_wait(stream_index s) noexcept
   }
   if (!cover(s, streams_[s].freed)) {
     // One that captures will end that some day; waiting for the device would end it now.
-    return {.recorded = clock_, .needs_device = s == unknown_stream || streams_[s].is_retired};
+    return {.recorded = clock_,
+            .needs_device = s == unknown_stream || streams_[s].is_retired || streams_[s].is_gone};
   }
   return {.event = streams_[s].event, .recorded = streams_[s].recorded};
 }

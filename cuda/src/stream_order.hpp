@@ -138,6 +138,7 @@ class stream_order {
     stream_kind kind = stream_kind::none;
     bool is_in_use = false;
     bool is_retired = false;
+    bool is_gone = false;  // destroyed without retire, as far as we were told
     std::uint8_t next_wait = 0;
     std::uint32_t number = 0;  // of stream_ref, 0: none
     std::uint64_t id = 0;
