@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // device_memory: requests checked and rounded, sent to spans or extents, blocks taken back, sums.
-// Where memory is found is in device_memory_obtain.cpp, spans are filled in device_memory_spans.cpp,
-// slabs are in device_memory_slabs.cpp.
+// Memory is found in device_memory_obtain.cpp, spans are filled in device_memory_spans.cpp, slabs
+// are in device_memory_slabs.cpp.
 #include "device_memory.hpp"
 
 #include "cookie.hpp"

@@ -50,8 +50,8 @@ class extent_map {
   /// Cuts an extent in use out of a free one. Pre: reserve since the last take.
   [[nodiscard]] std::uint32_t take(const extent_place& from, std::uint32_t pages,
                                    extent_state state) noexcept;
-  /// Makes an extent in use longer by what follows it. Pre: reserve; the extent after it is free and
-  /// has so many pages.
+  /// Makes an extent in use longer by what follows it. Pre: reserve; the extent after it is free
+  /// and has so many pages.
   void append(std::uint32_t index, std::uint32_t pages) noexcept;
   /// Pages that follow an extent and that everybody may use.
   [[nodiscard]] std::uint32_t free_after(std::uint32_t index) const noexcept;

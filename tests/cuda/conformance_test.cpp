@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The conformance suite on the CUDA backend, for each device that it serves.
-#include "conformance.hpp"
+#include "../conformance/conformance.hpp"
 
 #include <tidepool/cuda/backend.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every driver call failing once at every position, and all calls failing at once: an error value or
-// a success, nothing lost, nothing used before its time. A lost device. On cudasim only.
+// Every driver call failing once at every position, and calls that always fail: an error value or a
+// success, nothing lost, nothing used before its time. A lost device. On cudasim only.
 #include "support.hpp"
 
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The CUDA backend beside streams: figures, giving back, kinds of memory, copies, capture, two GPUs,
-// and what it must leave as it was.
+// The CUDA backend beside streams: figures, giving back, kinds of memory, copies, capture, two
+// GPUs, and what it must leave as it was.
 #include "support.hpp"
 
 #include <array>

@@ -4,8 +4,8 @@
 // counts of driver calls. On a machine without a GPU, and without cudasim, every test skips.
 #pragma once
 
-#include "conformance.hpp"
-#include "cudasim.h"
+#include "../conformance/conformance.hpp"
+#include "../cudasim/include/cudasim.h"
 #include "touch.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/cuda/backend.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernels that touch memory on a stream, so that what is not in order shows: as wrong values, and on
-// cudasim as a race.
+// Kernels that touch memory on a stream, so that what is not in order shows: as wrong values, and
+// on cudasim as a race.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -24,8 +24,8 @@ struct tree_key {
   friend constexpr auto operator<=>(const tree_key&, const tree_key&) noexcept = default;
 };
 
-/// Pool is a descriptor_pool of a record with std::uint32_t left, right and tree_key key() const; the
-/// key stays while a member.
+/// Pool is a descriptor_pool of a record with std::uint32_t left, right and tree_key key() const;
+/// the key stays while a member.
 template <class Pool>
 class ordered_tree {
   using Record = typename Pool::record_type;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A stream_ref for a cudaStream_t. The one public header that needs CUDA's: include it where streams
-// are at hand.
+// A stream_ref for a cudaStream_t. The one public header that needs CUDA's: include it where
+// streams are at hand.
 #pragma once
 
 #include <tidepool/stream.hpp>
