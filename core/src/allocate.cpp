@@ -25,31 +25,6 @@ namespace {
 
 }  // namespace
 
-// The lane of a device and stream. Devices that are not stream-ordered have one lane.
-lane* pool_core::find_lane(device where, const stream_ref& stream) noexcept {
-  device_entry* const entry = find_device(where);
-  if (entry == nullptr) {
-    return nullptr;
-  }
-  if (!entry->description.stream_ordered || stream.is_none()) {
-    return lanes_[entry->first_lane].load(std::memory_order_acquire);
-  }
-  const std::size_t count = lane_count_.load(std::memory_order_acquire);
-  if (stream.number != 0 && stream.number < count) {
-    lane* const known = lanes_[stream.number].load(std::memory_order_acquire);
-    if (known->is(*entry, stream)) {
-      return known;
-    }
-  }
-  for (std::size_t i = entry->first_lane; i < count; ++i) {
-    lane* const known = lanes_[i].load(std::memory_order_acquire);
-    if (known->is(*entry, stream)) {
-      return known;
-    }
-  }
-  return nullptr;
-}
-
 status pool_core::check_request(allocation_request& request, lane*& where) noexcept {
   const auto invalid = [&](const char* text) {
     return status{.code = errc::invalid_argument,
@@ -96,16 +71,21 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
   if (request.key != 0) {
     request.flags = request.flags | tensor_flags::keyed;
   }
-  if (find_device(request.where) == nullptr) {
+  device_entry* const device = find_device(request.where);
+  if (device == nullptr) {
     return {.code = errc::unknown_device,
             .requested = request.bytes,
             .where = request.where,
             .text = "no backend of this pool serves the device"};
   }
-  where = find_lane(request.where, request.stream);
-  if (where == nullptr) {
-    return invalid("unknown stream: attach it first");
+  const result<lane*> found = lane_for(*device, request.stream);
+  if (!found) {
+    status why = found.error();
+    why.requested = request.bytes;
+    return why;
   }
+  lane* const arena = (*found)->captured_by.load(std::memory_order_acquire);
+  where = arena == nullptr ? *found : arena;
   if (request.bytes > largest_request) {
     return {.code = errc::out_of_memory,
             .requested = request.bytes,
@@ -157,7 +137,7 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
     begin_checked(slot, tensor_id::from_value(id), asked);
   }
   slot.bytes.store(request.bytes, std::memory_order_release);
-  slot.tag.store(make_tag(request.name, request.category, where->stream.number),
+  slot.tag.store(make_tag(request.name, request.category, where->tag_number()),
                  std::memory_order_release);
   slot.header.store(plain ? id : full_header(id, 1, request.lifecycle, request.flags),
                     std::memory_order_release);
@@ -174,7 +154,7 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
     return failed(slot.error().code);
   }
   return publish_loose(**slot, nullptr, 0,
-                       make_tag(request.name, request.category, where.stream.number),
+                       make_tag(request.name, request.category, where.tag_number()),
                        request.lifecycle, request.flags);
 }
 

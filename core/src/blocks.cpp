@@ -85,7 +85,7 @@ std::size_t pool_core::give_to_backend(lane& where, record* list) noexcept {
       record& r = *list;
       list = next_of(r);
       const block held = slots.block_of(r);
-      where.device->ready_bytes.fetch_sub(held.bytes, std::memory_order_relaxed);
+      where.ready_bytes().fetch_sub(held.bytes, std::memory_order_relaxed);
       // In use through a second free of the same tensor: not ours to give away.
       if (const std::uint64_t header = r.header.load(std::memory_order_acquire);
           slots.is_taken(r, header)) {
@@ -99,7 +99,7 @@ std::size_t pool_core::give_to_backend(lane& where, record* list) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
       unbind(*taken[i]);
     }
-    where.device->source->take_back(where.device->where, std::span(batch).first(n), where.stream);
+    where.device->source->take_back(where.device->where, std::span(batch).first(n), where.stream());
   }
   return bytes;
 }
@@ -117,11 +117,13 @@ void pool_core::give_back(lane& where, unsigned size_class,
     bytes += r->capacity.load(std::memory_order_relaxed);
   }
   ready_list& list = where.ready_of(size_class);
-  device_entry& device = *where.device;
   // ready_bytes counts what passes through the lists too: give_to_backend takes it off again.
-  const std::size_t ready = device.ready_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  const std::size_t ready = where.ready_bytes().fetch_add(bytes, std::memory_order_relaxed) + bytes;
   for (std::size_t refused = list.put(records); refused != 0; --refused) {
     count_misuse(misuse_kind::racing_free);
+  }
+  if (where.is_arena && !is_closed()) {
+    return;  // replays of the graph use these addresses
   }
   std::size_t keep = ready > options_.ready_bytes ? 0 : ready_limit(size_class);
   keep = std::max(keep, list.reserve_count());
@@ -339,8 +341,8 @@ void pool_core::keep_centrally(lane& where, record& slot) noexcept {
   record* const self = &slot;
   if (is_closed()) {
     set_next(slot, nullptr);
-    where.device->ready_bytes.fetch_add(slot.capacity.load(std::memory_order_relaxed),
-                                        std::memory_order_relaxed);
+    where.ready_bytes().fetch_add(slot.capacity.load(std::memory_order_relaxed),
+                                  std::memory_order_relaxed);
     (void)give_to_backend(where, self);
   } else {
     give_back(where, slot.size_class.load(std::memory_order_relaxed), std::span(&self, 1));

@@ -138,7 +138,7 @@ record* pool_core::end_all() noexcept {
     r.header.store(freed_header(slots.id_of(r, header).value()), std::memory_order_release);
     const std::uint64_t bytes = r.bytes.load(std::memory_order_relaxed);
     if (r.size_class.load(std::memory_order_relaxed) != 0) {
-      debug_ != nullptr ? end_checked(r, bytes) : free_block(r, bytes, nullptr);
+      end_block(r, bytes, nullptr, any(flags & tensor_flags::used_elsewhere), nullptr);
       return;
     }
     if (debug_ != nullptr) {

@@ -115,7 +115,7 @@ void pool_core::inherit(front_cache& cache) noexcept {
       for (unsigned d = 0; d < depth; ++d) {
         bytes += taken[d]->capacity.load(std::memory_order_relaxed);
       }
-      where->device->ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
+      where->ready_bytes().fetch_add(bytes, std::memory_order_relaxed);
       (void)where->ready_of(size_class).put(std::span(taken).first(depth));
       where->counts_of(size_class) += m.counts();
     });

@@ -12,7 +12,6 @@ inline namespace v0 {
 namespace detail {
 
 errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
-  (void)stream;  // plain memory is free at once; stream-ordered lanes take the tensor's own stream
   if (!id) {
     return errc::ok;
   }
@@ -24,6 +23,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     std::uint64_t header = slot.header.load(std::memory_order_acquire);
     bool last = false;
     bool told = false;
+    bool noted = stream.is_none();
     do {
       if (!slots.is_live(slot, header, ending.value())) {
         return report(forget_handle(slot, ending.value()) ? misuse_kind::after_close
@@ -31,6 +31,17 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
                       ending);
       }
       last = references_of(header) == 1;
+      if (!last && !noted) {
+        // Before it ends: the last one may end at once in another thread.
+        noted = true;
+        if (record_use(ending, stream) == errc::out_of_memory) {
+          // Nothing remembers it: the tensor's own stream waits for what was done so far.
+          const lane& own = lane_of(slot);
+          (void)own.device->source->order(own.device->where, stream, own.stream());
+        }
+        header = slot.header.load(std::memory_order_acquire);
+        last = references_of(header) == 1;
+      }
       if (last && !told) {
         told = true;
         notify(false, ending);
@@ -41,13 +52,14 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     if (!last) {
       return errc::ok;
     }
-    ending = finish_free(slot, flags_of(header));
+    ending = finish_free(slot, flags_of(header), order_of_free(slot, stream));
   }
   return errc::ok;
 }
 
 // The header says free; what belonged to the tensor goes. Returns the parent to end next, or none.
-tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
+// last: the lane in whose order it ended, null: its own.
+tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) noexcept {
   const std::uint64_t bytes = slot.bytes.load(std::memory_order_relaxed);
   cold_record& cold = slots.cold(slot);
   tensor_id parent;
@@ -63,10 +75,9 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
   if (debug_ != nullptr && !has_block) [[unlikely]] {
     debug_->end_loose(slot);
   }
-  if (debug_ != nullptr && has_block) [[unlikely]] {
-    end_checked(slot, bytes);
-  } else if (has_block) {
-    free_block(slot, bytes, find_this_thread(*this));
+  if (has_block) {
+    end_block(slot, bytes, last, any(flags & tensor_flags::used_elsewhere),
+              find_this_thread(*this));
   } else {
     void* const data = slot.data.load(std::memory_order_relaxed);
     const auto release = any(flags & tensor_flags::adopted) ? cold.release : nullptr;
@@ -101,6 +112,7 @@ const char* pool_core::describe_misuse(misuse_kind kind) noexcept {
       "bytes behind a tensor were written",
       "bytes before a tensor were written",
       "bytes of a tensor were written after its end",
+      "a stream was destroyed without pool::retire, and its handle was given to another",
   };
   return sentences[static_cast<unsigned>(kind)];
 }

@@ -48,7 +48,7 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     return invalid("max_tensors must be 1..2^25");
   }
   if (options.max_cached_lanes > most_cached_lanes) {
-    return invalid("max_cached_lanes must be at most 16");
+    return invalid("max_cached_lanes must be at most 32");
   }
   if (options.debug.call_site_frames > debug_options::most_call_site_frames) {
     return invalid("call_site_frames must be at most 16");
@@ -100,16 +100,17 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         entry->alignment = std::max({cache_line, description.alignment, options.minimum_alignment});
         entry->reserved.set({.hard = options.limit_bytes, .soft = options.soft_limit_bytes});
         entry->first_lane = core->lane_count_.load(std::memory_order_relaxed);
-        auto first = std::make_unique<lane>();
-        first->device = entry.get();
-        first->number = static_cast<std::uint16_t>(entry->first_lane);
+        auto first = std::make_unique<lane>(*entry, entry->first_lane);
         core->devices_.push_back(std::move(entry));
         core->descriptions_.push_back(description);
+        core->open_key(*first);
         core->lanes_[first->number].store(first.release(), std::memory_order_release);
         core->lane_count_.fetch_add(1, std::memory_order_release);
       }
     }
-    // The warm path gives no more than a cache line's alignment.
+    core->device_lanes =
+        static_cast<std::uint32_t>(core->lane_count_.load(std::memory_order_relaxed));
+    // The path of lane 0 gives no more than a cache line's alignment.
     const device_entry& first = *core->devices_.front();
     core->lane0_bits =
         first.alignment == cache_line || first.description.alignment >= first.alignment

@@ -18,8 +18,8 @@ constexpr std::array<const char*, size_category_count> category_names{
 constexpr std::array<const char*, size_category_count> category_keys{"tiny", "small", "medium",
                                                                      "large", "huge"};
 constexpr std::array<const char*, misuse_kind_count> misuse_keys{
-    "stale_free",  "foreign_id", "stale_use", "racing_free",     "unbalanced",
-    "after_close", "overflow",   "underflow", "write_after_free"};
+    "stale_free",  "foreign_id", "stale_use", "racing_free",      "unbalanced",
+    "after_close", "overflow",   "underflow", "write_after_free", "unretired_stream"};
 
 using detail::append;
 using detail::device_name;

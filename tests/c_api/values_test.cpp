@@ -77,6 +77,7 @@ static_assert(equal(TIDEPOOL_FLAG_MOVABLE, tensor_flags::movable));
 static_assert(equal(TIDEPOOL_FLAG_ADOPTED, tensor_flags::adopted));
 static_assert(equal(TIDEPOOL_FLAG_SLICE, tensor_flags::slice));
 static_assert(equal(TIDEPOOL_FLAG_KEYED, tensor_flags::keyed));
+static_assert(equal(TIDEPOOL_FLAG_USED_ELSEWHERE, tensor_flags::used_elsewhere));
 
 static_assert(equal(TIDEPOOL_STREAM_NONE, stream_kind::none));
 static_assert(equal(TIDEPOOL_STREAM_ORDINARY, stream_kind::ordinary));
@@ -92,7 +93,8 @@ static_assert(equal(TIDEPOOL_MISUSE_AFTER_CLOSE, misuse_kind::after_close));
 static_assert(equal(TIDEPOOL_MISUSE_OVERFLOW, misuse_kind::overflow));
 static_assert(equal(TIDEPOOL_MISUSE_UNDERFLOW, misuse_kind::underflow));
 static_assert(equal(TIDEPOOL_MISUSE_WRITE_AFTER_FREE, misuse_kind::write_after_free));
-static_assert(TIDEPOOL_MISUSE_WRITE_AFTER_FREE + 1 == tidepool::misuse_kind_count);
+static_assert(equal(TIDEPOOL_MISUSE_UNRETIRED_STREAM, misuse_kind::unretired_stream));
+static_assert(TIDEPOOL_MISUSE_UNRETIRED_STREAM + 1 == tidepool::misuse_kind_count);
 static_assert(equal(TIDEPOOL_GUARD_NONE, tidepool::guard_mode::none));
 static_assert(equal(TIDEPOOL_GUARD_CANARY, tidepool::guard_mode::canary));
 static_assert(equal(TIDEPOOL_GUARD_PAGES, tidepool::guard_mode::pages));

@@ -53,6 +53,7 @@ enum class tensor_flags : std::uint8_t {
   adopted = 1 << 4,          ///< foreign memory; the pool does not own its bytes
   slice = 1 << 5,            ///< a part of another tensor's block
   keyed = 1 << 6,            ///< has a caller's key
+  used_elsewhere = 1 << 7,   ///< other streams than its own use it: pool::record_use
 };
 [[nodiscard]] constexpr tensor_flags operator|(tensor_flags a, tensor_flags b) noexcept {
   return static_cast<tensor_flags>(static_cast<std::uint8_t>(a) | static_cast<std::uint8_t>(b));

@@ -96,7 +96,8 @@ enum {
   TIDEPOOL_FLAG_MOVABLE = 8,          // data may move; read between pin and unpin
   TIDEPOOL_FLAG_ADOPTED = 16,         // foreign memory
   TIDEPOOL_FLAG_SLICE = 32,           // a part of another tensor's block
-  TIDEPOOL_FLAG_KEYED = 64            // has a caller's key
+  TIDEPOOL_FLAG_KEYED = 64,           // has a caller's key
+  TIDEPOOL_FLAG_USED_ELSEWHERE = 128  // other streams than its own use it
 };
 
 enum {
@@ -119,6 +120,7 @@ enum {
   TIDEPOOL_MISUSE_RACING_FREE = 3,  // two threads freed one tensor at the same time
   TIDEPOOL_MISUSE_UNBALANCED = 4,   // unpin without pin
   TIDEPOOL_MISUSE_AFTER_CLOSE = 5,  // allocation from a closed pool, or free of what force ended
+  TIDEPOOL_MISUSE_UNRETIRED_STREAM = 9,  // a stream was destroyed without being retired before
   // Found by debug modes only:
   TIDEPOOL_MISUSE_OVERFLOW = 6,         // bytes behind a tensor were written
   TIDEPOOL_MISUSE_UNDERFLOW = 7,        // bytes before a tensor were written
@@ -257,7 +259,7 @@ typedef struct tidepool_pool_options {
   size_t total_cache_bytes;   // the same over all threads; default 512 MiB
   size_t ready_bytes;         // free bytes kept ready centrally per device; default 32 MiB
   size_t max_tensors;         // alive or ready at once, 2^12 to 2^25; default 2^22
-  size_t max_cached_lanes;    // that threads cache for, at most 16; default 16
+  size_t max_cached_lanes;    // that threads cache for, at most 32; default 32
   tidepool_misuse_handler on_misuse;  // default: one message on stderr, then only counted
   void* misuse_context;
   tidepool_placement_policy placement;  // default: the first device of the first backend

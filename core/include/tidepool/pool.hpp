@@ -32,6 +32,7 @@
 #include <tidepool/statistics.hpp>
 #include <tidepool/stream.hpp>
 #include <tidepool/tensor.hpp>
+#include <tidepool/transfer.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -51,6 +52,10 @@ namespace detail {
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_tagged(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
                                                          std::uint64_t tag) noexcept;
+/// The same in the order of a stream that is not the device's default one.
+[[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_on(pool_core* core, std::size_t bytes,
+                                                     std::uint32_t device_bits, std::uint64_t tag,
+                                                     const stream_ref& stream) noexcept;
 /// The same with every option looked at.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_general(
     pool_core* core, std::size_t bytes, device where, const allocation_options& options) noexcept;
@@ -65,8 +70,10 @@ namespace detail {
   if (options.is_plain()) {
     const std::uint64_t tag = std::uint64_t{options.name.value()} |
                               std::uint64_t{static_cast<std::uint8_t>(options.category)} << 32;
-    return tag == 0 ? allocate_plain(core, bytes, where.bits())
-                    : allocate_tagged(core, bytes, where.bits(), tag);
+    return !options.stream.is_default()
+               ? allocate_on(core, bytes, where.bits(), tag, options.stream)
+           : tag == 0 ? allocate_plain(core, bytes, where.bits())
+                      : allocate_tagged(core, bytes, where.bits(), tag);
   }
   return allocate_general(core, bytes, where, options);
 }
@@ -187,12 +194,45 @@ class TIDEPOOL_EXPORT pool {
 
   [[nodiscard]] std::span<const device_description> devices() const noexcept;
 
-  // Streams.
-  /// Gives a stream of `where` its dense number; the answer makes later calls cheapest. On devices
-  /// that are not stream-ordered: accepted, number 0.
+  // Streams, of devices that are stream-ordered; elsewhere they are accepted and mean nothing.
+  // No stream, and the legacy default stream, are the device's default one. What is allocated on a
+  // stream may be used there at once; when it ends, its memory serves the same stream without
+  // waiting, and others after they have waited for it (they do so by themselves).
+  /// Gives a stream its dense number; the answer makes later calls cheapest. Streams that were not
+  /// attached are, at their first use. The per-thread default stream is another one in each thread
+  /// and has no number (0), as the default one. Errors: unknown_device, too_many (4096).
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
-  /// To be called before the stream is destroyed.
+  /// To be called before the stream is destroyed: what it kept goes back, and its live tensors end
+  /// in the order of the default stream unless another is named. Without it, a handle that comes
+  /// again is a misuse (misuse_kind::unretired_stream). Pre: no other thread works on the stream
+  /// meanwhile. Errors: unknown_device, not_found. Cost: as trim, and a look at every record.
   errc retire(device where, const stream_ref& stream) noexcept;
+  /// The tensor is used by work on `stream`, too: when it ends, its memory serves others only after
+  /// what that stream has been given until then. Enough once per tensor and stream. Instead of it
+  /// one can end the tensor on that stream, when its own waits for it or has nothing to do with it
+  /// any more. Errors: stale_id, unsupported (adopted memory), out_of_memory, too_many. Cost: a
+  /// lock; and such tensors end without being kept ready.
+  errc record_use(tensor_id id, const stream_ref& stream) noexcept;
+
+  // Data. Errors: stale_id, invalid_argument (a range beyond the end), unsupported, driver errors;
+  // then nothing was enqueued. Stream order: enqueued on the stream, none: the device's default
+  // one; between tensors of host memory it is done when the call returns. Both tensors must live
+  // until it is done there, and the memory of pageable tensors be unchanged.
+  [[nodiscard]] status copy(const copy_request& request) noexcept;
+  /// All bytes of src to the first of dst. Pre: dst.bytes() >= src.bytes().
+  [[nodiscard]] status copy(const tensor& dst, const tensor& src,
+                            const stream_ref& stream = {}) noexcept {
+    return copy({.dst = dst.id(), .src = src.id(), .stream = stream});
+  }
+  /// Every byte of the tensor becomes `value`.
+  [[nodiscard]] status fill(tensor_id id, std::uint8_t value,
+                            const stream_ref& stream = {}) noexcept;
+  /// Moves managed memory to a device, device::cpu() for the host. unsupported elsewhere.
+  [[nodiscard]] status prefetch(tensor_id id, device to, const stream_ref& stream = {}) noexcept;
+  /// How managed memory will be used. unsupported elsewhere.
+  [[nodiscard]] status advise(tensor_id id, const advice_request& request) noexcept;
+  /// Waits until all that was enqueued on the stream is done. Errors: unknown_device, device_lost.
+  [[nodiscard]] status synchronise(device where, const stream_ref& stream = {}) noexcept;
 
   // Memory.
   /// Takes all free blocks back from threads and ready lists and gives memory to the system until
@@ -252,6 +292,7 @@ class TIDEPOOL_EXPORT pool {
   [[nodiscard]] tidepool::debug_counts debug_counts() const noexcept;
 
  private:
+  friend class graph_arena;
   explicit pool(detail::pool_core* core) noexcept : core_(core) {}
   detail::pool_core* core_;
 };
