@@ -146,8 +146,9 @@ TIDEPOOL_EXPORT tidepool_status tidepool_resize(tidepool_pool* pool, tidepool_te
 // A consistent copy of the record, without a lock. Pre: out->size is set. Errors: stale_id.
 TIDEPOOL_EXPORT tidepool_status tidepool_info(const tidepool_pool* pool, tidepool_tensor_id id,
                                               tidepool_tensor_info* out);
-// The tensor whose data begins at `data`, or that has the key. Errors: not_found.
-// Cost: the first look-up by address builds an index of all blocks.
+// The tensor whose data begins at `data`, in a block of the pool or adopted, or that has the key.
+// Slices are not looked for by address. Errors: not_found.
+// Cost: the first look-up by address builds an index of all addresses.
 TIDEPOOL_EXPORT tidepool_status tidepool_find(const tidepool_pool* pool, const void* data,
                                               tidepool_tensor_id* out);
 TIDEPOOL_EXPORT tidepool_status tidepool_find_key(const tidepool_pool* pool, uint64_t key,
@@ -209,6 +210,14 @@ TIDEPOOL_EXPORT tidepool_status tidepool_reset_peaks(tidepool_pool* pool);
 // Gives back what stayed free for long, the caches of threads that did nothing since the last tick
 // included. For an idle moment.
 TIDEPOOL_EXPORT tidepool_status tidepool_tick(tidepool_pool* pool);
+// Calls tidepool_tick from a thread of its own, every so many milliseconds (0: 1000), the first
+// time after that long. No pool starts a thread by itself. Pre: the pool is not destroyed before
+// the ticker. After a fork the child has no such thread: make another one there.
+// Errors: invalid_argument, out_of_memory (no thread can be had). *out is NULL then.
+TIDEPOOL_EXPORT tidepool_status tidepool_ticker_create(tidepool_pool* pool, uint32_t milliseconds,
+                                                       tidepool_ticker** out);
+// Waits for a tick under way. NULL is ignored. Not while another thread does the same.
+TIDEPOOL_EXPORT void tidepool_ticker_destroy(tidepool_ticker* ticker);
 // Gives the calling thread's ready blocks to the others.
 TIDEPOOL_EXPORT tidepool_status tidepool_thread_idle(tidepool_pool* pool);
 // Makes blocks ready. Errors: as tidepool_allocate; blocks made before a failure stay ready.

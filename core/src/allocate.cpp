@@ -173,9 +173,10 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
     count_failure(slot.error());
     return failed(slot.error().code);
   }
-  return publish_loose(**slot, nullptr, 0,
-                       make_tag(request.name, request.category, where.stream.number),
-                       request.lifecycle, request.flags);
+  return publish_loose(**slot,
+                       {.tag = make_tag(request.name, request.category, where.stream.number),
+                        .state = request.lifecycle,
+                        .flags = request.flags});
 }
 
 // Enters the key for the slot, if there is one. A key is taken from here on: from before its tensor

@@ -214,6 +214,7 @@ tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device wh
     sum.allocate_mean_ns = now.allocate.mean_ns;
     sum.free_mean_ns = now.free.mean_ns;
     sum.has_fences = now.has_fences ? 1 : 0;
+    sum.live_without_block = now.live_without_block;
     write_c_struct(sum, out);
     return TIDEPOOL_OK;
   } catch (const std::exception&) {

@@ -37,6 +37,8 @@ typedef uint8_t tidepool_lifecycle;
 
 // A pool; see tidepool_pool_create.
 typedef struct tidepool_pool tidepool_pool;
+// Ticks a pool from a thread of its own; see tidepool_ticker_create.
+typedef struct tidepool_ticker tidepool_ticker;
 // A source of memory, made by tidepool_cpu_backend_create and the like; given to a pool.
 typedef struct tidepool_backend tidepool_backend;
 
@@ -375,7 +377,8 @@ typedef struct tidepool_statistics {
   uint64_t threads;         // that have a cache
   double allocate_mean_ns;  // of sampled operations; 0 without samples
   double free_mean_ns;
-  uint64_t has_fences;  // 1: warm operations fence: no membarrier here, or too many pools
+  uint64_t has_fences;          // 1: warm operations fence: no membarrier here, or too many pools
+  uint64_t live_without_block;  // of live: of zero bytes, adopted, slices; no other count has them
 } tidepool_statistics;
 
 #ifdef __cplusplus
