@@ -36,7 +36,7 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
     (void)report(misuse_kind::after_close, {});
     return {.code = errc::closed, .requested = request.bytes, .where = request.where};
   }
-  if (request.where.kind() == device_kind::automatic) {
+  if (request.where.is_automatic()) {
     const allocation_options seen{.stream = request.stream,
                                   .category = request.category,
                                   .lifecycle = request.lifecycle,
@@ -153,9 +153,9 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
     count_failure(slot.error());
     return failed(slot.error().code);
   }
-  return publish_loose(**slot, nullptr, 0,
-                       make_tag(request.name, request.category, where.tag_number()),
-                       request.lifecycle, request.flags);
+  return publish_loose(**slot, {.tag = make_tag(request.name, request.category, where.tag_number()),
+                                .state = request.lifecycle,
+                                .flags = request.flags});
 }
 
 // Enters the key for the slot, if there is one. A key is taken from here on: from before its tensor
@@ -227,8 +227,8 @@ void throw_failure(pool_core* core, raw_tensor failed, std::size_t bytes, device
   if (why.code == errc::out_of_memory || why.code == errc::over_budget) {
     std::shared_ptr<const pool_report> report;
     try {
-      report = std::make_shared<const pool_report>(
-          core->report(where.kind() == device_kind::automatic ? status{} : why));
+      report =
+          std::make_shared<const pool_report>(core->report(where.is_automatic() ? status{} : why));
     } catch (const std::bad_alloc&) {
       // Then without: the numbers below need no memory.
     }

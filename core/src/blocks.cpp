@@ -47,30 +47,22 @@ bool pool_core::bind(lane& where, const block& what, record& slot) noexcept {
   const bool cached = where.number < options_.max_cached_lanes;
   slots.cold(slot).cookie = what.cookie;
   slot.fit = what.bytes;
-  slot.pins.store(0, std::memory_order_relaxed);
   slot.data.store(what.data, std::memory_order_release);
   slot.capacity.store(what.bytes, std::memory_order_release);
   slot.lane.store(where.number, std::memory_order_release);
-  slot.size_class.store(static_cast<std::uint16_t>(size_class), std::memory_order_release);
+  slot.size_class.store(static_cast<std::uint16_t>(size_class), std::memory_order_seq_cst);
   slot.magazine.store(cached ? front_cache::offset_of(where.number, size_class)
                              : front_cache::offset_of_none(),
                       std::memory_order_release);
   if (debug_ != nullptr) [[unlikely]] {
     debug_->on_bind(slot);
   }
-  if (pointers_kept_.load(std::memory_order_acquire)) {
-    return pointers_.set(reinterpret_cast<std::uint64_t>(what.data),
-                         static_cast<std::uint32_t>(slots.index_of(slot)));
-  }
-  return true;
+  return pointers_.enter_block(slot);
 }
 
 // Pre: the slot is free or retired. Post: it may be bound to another block or released.
 void pool_core::unbind(record& slot) noexcept {
-  if (pointers_kept_.load(std::memory_order_acquire)) {
-    pointers_.erase(reinterpret_cast<std::uint64_t>(slot.data.load(std::memory_order_relaxed)),
-                    static_cast<std::uint32_t>(slots.index_of(slot)));
-  }
+  pointers_.forget_block(slot, slot.data.load(std::memory_order_relaxed));
   slots.release(slot);
 }
 

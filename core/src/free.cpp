@@ -11,6 +11,30 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+namespace {
+
+// Is there a reference that an owner may end? Else all are those of pins and slices, and this free
+// is one too many. Exact unless owners race: that no hold changed around the load of the header
+// makes both of one moment.
+[[nodiscard]] bool has_owner(const record& slot, const cold_record& cold,
+                             std::uint64_t header) noexcept {
+  if (!any(flags_of(header) & tensor_flags::shared)) {
+    return true;  // holds are references, and the first one beside the owner's sets this flag
+  }
+  for (;;) {
+    const std::uint64_t holds = cold.holds.load(std::memory_order_acquire);
+    const std::uint64_t now = slot.header.load(std::memory_order_acquire);
+    if (now != header) {
+      return true;  // not this header's question any more: the caller's exchange fails
+    }
+    if (cold.holds.load(std::memory_order_acquire) == holds) {
+      return references_of(now) > std::uint64_t{pins_of(holds)} + parts_of(holds);
+    }
+  }
+}
+
+}  // namespace
+
 errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
   if (!id) {
     return errc::ok;
@@ -23,25 +47,26 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     std::uint64_t header = slot.header.load(std::memory_order_acquire);
     bool last = false;
     bool told = false;
-    bool noted = stream.is_none();
+    // Before this reference ends: the last one may end at once in another thread.
+    if (!stream.is_none() && slots.is_live(slot, header, ending.value()) &&
+        references_of(header) > 1) {
+      if (record_use(ending, stream) == errc::out_of_memory) {
+        // Nothing remembers it: the tensor's own stream waits for what was done so far.
+        const lane& own = lane_of(slot);
+        (void)own.device->source->order(own.device->where, stream, own.stream());
+      }
+      header = slot.header.load(std::memory_order_acquire);
+    }
     do {
       if (!slots.is_live(slot, header, ending.value())) {
         return report(forget_handle(slot, ending.value()) ? misuse_kind::after_close
                                                           : misuse_kind::stale_free,
                       ending);
       }
-      last = references_of(header) == 1;
-      if (!last && !noted) {
-        // Before it ends: the last one may end at once in another thread.
-        noted = true;
-        if (record_use(ending, stream) == errc::out_of_memory) {
-          // Nothing remembers it: the tensor's own stream waits for what was done so far.
-          const lane& own = lane_of(slot);
-          (void)own.device->source->order(own.device->where, stream, own.stream());
-        }
-        header = slot.header.load(std::memory_order_acquire);
-        last = references_of(header) == 1;
+      if (!has_owner(slot, slots.cold(slot), header)) {
+        return report(misuse_kind::stale_free, ending);
       }
+      last = references_of(header) == 1;
       if (last && !told) {
         told = true;
         notify(false, ending);
@@ -69,8 +94,12 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) n
   }
   if (any(flags & tensor_flags::slice)) {
     parent = tensor_id::from_value(cold.parent.load(std::memory_order_relaxed));
+    slots.cold(slots.at(parent.value()))
+        .holds.fetch_add(one_hold_change - one_part, std::memory_order_acq_rel);
   }
-  slot.pins.store(0, std::memory_order_relaxed);
+  if (any(flags & tensor_flags::shared)) {
+    forget_holds(cold);  // none are left, unless threads raced to free
+  }
   const bool has_block = slot.size_class.load(std::memory_order_relaxed) != 0;
   if (debug_ != nullptr && !has_block) [[unlikely]] {
     debug_->end_loose(slot);
@@ -83,6 +112,9 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) n
     const auto release = any(flags & tensor_flags::adopted) ? cold.release : nullptr;
     void* const context = cold.context;
     loose_live_.fetch_sub(1, std::memory_order_relaxed);
+    if (any(flags & tensor_flags::adopted)) {
+      pointers_.forget_adopted(slot);
+    }
     slots.release(slot);
     if (release != nullptr) {
       const callback outside;

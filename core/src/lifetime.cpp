@@ -85,8 +85,7 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         return invalid("a backend is null or serves no device");
       }
       for (const device_description& description : source->devices()) {
-        if (core->find_device(description.where) != nullptr ||
-            description.where.kind() == device_kind::automatic) {
+        if (core->find_device(description.where) != nullptr || description.where.is_automatic()) {
           return invalid("two backends serve the same device");
         }
         if (!std::has_single_bit(description.alignment) ||

@@ -34,6 +34,7 @@
 #include "front_cache.hpp"
 #include "lane.hpp"
 #include "latency_sampler.hpp"
+#include "pointer_index.hpp"
 #include "registry.hpp"
 #include "slot_table.hpp"
 #include "stream_uses.hpp"
@@ -78,7 +79,10 @@ class alignas(cache_line) pool_core {
     while (n < device_lanes && keys[n].device.load(std::memory_order_relaxed) != device_bits) {
       ++n;
     }
-    return n < device_lanes ? n : std::uint32_t{most_cached_lanes};
+    // A closed key has a handle.
+    return n < device_lanes && keys[n].handle.load(std::memory_order_relaxed) == nullptr
+               ? n
+               : std::uint32_t{most_cached_lanes};
   }
   std::uint32_t device_lanes = 0;  // lanes [0, device_lanes) are those of devices; written once
 
@@ -391,9 +395,9 @@ class alignas(cache_line) pool_core {
   void rebin(lane& where, record& slot, std::uint64_t bytes) noexcept;
   [[nodiscard]] status check_request(allocation_request& request, lane*& where) noexcept;
   [[nodiscard]] result<record*> open_loose(lane& where, std::uint64_t key) noexcept;
-  [[nodiscard]] raw_tensor publish_loose(record& slot, void* data, std::size_t bytes,
-                                         std::uint64_t tag, lifecycle state,
-                                         tensor_flags flags) noexcept;
+  void close_loose(record& slot, std::uint64_t key) noexcept;
+  [[nodiscard]] raw_tensor make_loose(record& slot, const loose_tensor& what) noexcept;
+  [[nodiscard]] raw_tensor publish_loose(record& slot, const loose_tensor& what) noexcept;
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   void notify(bool allocated, tensor_id id) noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
@@ -422,9 +426,7 @@ class alignas(cache_line) pool_core {
 
   stream_uses uses_elsewhere_;
   flat_index keys_;
-  flat_index pointers_;
-  std::atomic<bool> pointers_kept_{false};
-  std::mutex pointers_mutex_;  // building the index
+  pointer_index pointers_{slots};
 
   // uses_: what keeps this alive. After closing, tensors that are alive or whose handles are; is
   // closing wanted; slow operations, and of these those not in a callback; the pool's handle.

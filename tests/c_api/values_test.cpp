@@ -121,8 +121,8 @@ static_assert(sizeof(tidepool_reclaim_request) == 48 && has_no_padding<tidepool_
 static_assert(sizeof(tidepool_prewarm_item) == 16 && has_no_padding<tidepool_prewarm_item>);
 static_assert(sizeof(tidepool_prewarm_plan) == 32 && has_no_padding<tidepool_prewarm_plan>);
 static_assert(sizeof(tidepool_prewarm_report) == 32 && has_no_padding<tidepool_prewarm_report>);
-static_assert(sizeof(tidepool_statistics) == 20 * 8);  // doubles: 8 bytes each, no padding
-static_assert(sizeof(tidepool_cpu_backend_options) == 32);
+static_assert(sizeof(tidepool_statistics) == 21 * 8);  // doubles: 8 bytes each, no padding
+static_assert(sizeof(tidepool_cpu_backend_options) == 56);
 static_assert(has_no_padding<tidepool_cpu_backend_options>);
 
 TEST(CApiValues, StatusTextsAreThoseOfErrc) {

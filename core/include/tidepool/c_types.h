@@ -37,6 +37,12 @@ typedef uint8_t tidepool_lifecycle;
 
 // A pool; see tidepool_pool_create.
 typedef struct tidepool_pool tidepool_pool;
+// Ticks a pool from a thread of its own; see tidepool_ticker_create.
+typedef struct tidepool_ticker tidepool_ticker;
+// Memory for work that is captured into a graph; see tidepool_graph_arena_create.
+typedef struct tidepool_graph_arena tidepool_graph_arena;
+// A stream that takes its memory from an arena; see tidepool_capture_begin.
+typedef struct tidepool_capture tidepool_capture;
 // A source of memory, made by tidepool_cpu_backend_create and the like; given to a pool.
 typedef struct tidepool_backend tidepool_backend;
 
@@ -105,6 +111,20 @@ enum {
   TIDEPOOL_STREAM_ORDINARY = 1,   // a stream the application made
   TIDEPOOL_STREAM_LEGACY = 2,     // CUDA's legacy default stream
   TIDEPOOL_STREAM_PER_THREAD = 3  // CUDA's per-thread default stream
+};
+
+// How the memory of a CUDA device comes from the driver: tidepool_device_with_memory.
+enum {
+  TIDEPOOL_MEMORY_POOLED = 0,   // slabs from a stream-ordered pool of the driver
+  TIDEPOOL_MEMORY_PLAIN = 1,    // cudaMalloc slabs, for RDMA and legacy IPC
+  TIDEPOOL_MEMORY_GROWABLE = 2  // mapped address space: blocks can be extended in place
+};
+
+// How managed memory will be used.
+enum {
+  TIDEPOOL_ADVICE_READ_MOSTLY = 0,         // copies may be kept where it is read
+  TIDEPOOL_ADVICE_PREFERRED_LOCATION = 1,  // stays on the device while it can
+  TIDEPOOL_ADVICE_ACCESSED_BY = 2          // the device keeps it mapped
 };
 
 enum {
@@ -325,6 +345,24 @@ typedef struct tidepool_memory_info {
   size_t foreign_bytes;   // of the physical device, used by others; 0: unknown
 } tidepool_memory_info;
 
+// Bytes [src_offset, src_offset + bytes) of one tensor to [dst_offset, ...) of another.
+typedef struct tidepool_copy_request {
+  size_t size;
+  tidepool_tensor_id dst;
+  tidepool_tensor_id src;
+  size_t dst_offset;
+  size_t src_offset;
+  size_t bytes;  // 0: all from src_offset on
+  tidepool_stream stream;
+} tidepool_copy_request;
+
+typedef struct tidepool_advice {
+  size_t size;
+  uint32_t what;       // TIDEPOOL_ADVICE_...
+  tidepool_device of;  // the device concerned; the host's is tidepool_device_cpu()
+  uint64_t take_back;  // not 0: the inverse
+} tidepool_advice;
+
 typedef struct tidepool_trim_report {
   size_t size;
   size_t released_bytes;  // given back to the system by this call
@@ -379,7 +417,8 @@ typedef struct tidepool_statistics {
   uint64_t threads;         // that have a cache
   double allocate_mean_ns;  // of sampled operations; 0 without samples
   double free_mean_ns;
-  uint64_t has_fences;  // 1: warm operations fence: no membarrier here, or too many pools
+  uint64_t has_fences;          // 1: warm operations fence: no membarrier here, or too many pools
+  uint64_t live_without_block;  // of live: of zero bytes, adopted, slices; no other count has them
 } tidepool_statistics;
 
 #ifdef __cplusplus

@@ -167,9 +167,10 @@ class TIDEPOOL_EXPORT pool {
   // Knowledge.
   /// A consistent copy of the record; from any thread, without a lock.
   [[nodiscard]] result<tensor_info> info(tensor_id id) const noexcept;
-  /// The tensor whose data begins at `data`. The first call builds an index of all blocks; from
-  /// then on the pool keeps it up where blocks come and go, never on the warm path.
-  /// errc::not_found.
+  /// The tensor whose data begins at `data`: with a block of the pool, or adopted (of several that
+  /// adopted the same memory, one of them). Slices are not looked for. The first call builds an
+  /// index of all addresses; from then on the pool keeps it up where blocks and adopted memory come
+  /// and go, never on the warm path. errc::not_found.
   [[nodiscard]] result<tensor_id> find(const void* data) const noexcept;
   /// The tensor with this key. errc::not_found.
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
