@@ -38,6 +38,11 @@ class host_pages {
   /// 0, or errno of a refused munmap, after which all is as before. Idempotent.
   [[nodiscard]] int release() noexcept;
 
+  /// What is mapped, for who has to release it later, and the end of our part in it.
+  [[nodiscard]] void* mapped() const noexcept { return mapped_; }
+  [[nodiscard]] std::size_t mapped_bytes() const noexcept { return mapped_bytes_; }
+  void forget() noexcept { mapped_ = nullptr; }
+
   [[nodiscard]] void* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   /// The node was asked for, and the system agreed to prefer it.

@@ -134,8 +134,8 @@ host_system::protection host_system::protection_of(const void* data,
     std::uintptr_t low = 0;
     std::uintptr_t high = 0;
     std::array<char, 5> flags{};
-    const int fields = std::sscanf(line.data(), "%" SCNxPTR "-%" SCNxPTR " %4s", &low, &high,
-                                   flags.data());
+    const int fields =
+        std::sscanf(line.data(), "%" SCNxPTR "-%" SCNxPTR " %4s", &low, &high, flags.data());
     if (fields == 3 && low <= at && at < high) {
       const protection part{true, flags[0] == 'r', flags[1] == 'w', flags[3] == 'p'};
       const bool agrees = part.readable == found.readable && part.writable == found.writable &&
@@ -168,8 +168,9 @@ int host_system::node_of_pci(const char* bus_id) const noexcept {
   std::array<char, 128> path{};
   std::snprintf(path.data(), path.size(), "/sys/bus/pci/devices/%s/numa_node", bus_id);
   // The driver writes the number in capitals, the system in small letters.
-  std::transform(path.begin(), path.end(), path.begin(),
-                 [](char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); });
+  std::transform(path.begin(), path.end(), path.begin(), [](char c) {
+    return static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  });
   const file numa_node(std::fopen(path.data(), "re"));
   int node = no_node;
   if (numa_node == nullptr || std::fscanf(numa_node.get(), "%d", &node) != 1 || node < 0) {
@@ -191,7 +192,13 @@ unsigned host_system::processors() const noexcept {
 std::size_t host_system::physical_bytes() const noexcept {
   const long pages = ::sysconf(_SC_PHYS_PAGES);
   const long page = ::sysconf(_SC_PAGESIZE);
-  return pages <= 0 || page <= 0 ? 0 : static_cast<std::size_t>(pages) * static_cast<std::size_t>(page);
+  return pages <= 0 || page <= 0 ? 0
+                                 : static_cast<std::size_t>(pages) * static_cast<std::size_t>(page);
+}
+
+std::size_t host_system::page_bytes() const noexcept {
+  const long page = ::sysconf(_SC_PAGESIZE);
+  return page <= 0 ? host_page_bytes : std::max(host_page_bytes, static_cast<std::size_t>(page));
 }
 
 int host_system::process() const noexcept {

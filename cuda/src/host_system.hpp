@@ -17,13 +17,13 @@ inline constexpr std::size_t host_page_bytes = 4096;
 inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 
 enum class host_call : std::uint8_t {
-  map,        ///< mmap: pages to read and write
-  unmap,      ///< munmap
-  huge,       ///< madvise: pages of 2 MiB
-  not_forked, ///< madvise: children do not get the range
-  populate,   ///< madvise: make the pages present
-  bind,       ///< mbind: prefer one NUMA node
-  protect,    ///< mprotect: allow or forbid writing
+  map,         ///< mmap: pages to read and write
+  unmap,       ///< munmap
+  huge,        ///< madvise: pages of 2 MiB
+  not_forked,  ///< madvise: children do not get the range
+  populate,    ///< madvise: make the pages present
+  bind,        ///< mbind: prefer one NUMA node
+  protect,     ///< mprotect: allow or forbid writing
 };
 
 class host_system {
@@ -59,7 +59,8 @@ class host_system {
     bool writable = false;
     bool is_private = false;  ///< a write is not seen in the file, nor by other processes
   };
-  [[nodiscard]] virtual protection protection_of(const void* data, std::size_t bytes) const noexcept;
+  [[nodiscard]] virtual protection protection_of(const void* data,
+                                                 std::size_t bytes) const noexcept;
 
   /// True where the system has such a NUMA node; a system without NUMA has node 0.
   [[nodiscard]] virtual bool has_node(int node) const noexcept;
@@ -69,6 +70,8 @@ class host_system {
   [[nodiscard]] virtual unsigned processors() const noexcept;
   /// Physical memory of the machine, 0: unknown.
   [[nodiscard]] std::size_t physical_bytes() const noexcept;
+  /// Of a page, at least host_page_bytes.
+  [[nodiscard]] virtual std::size_t page_bytes() const noexcept;
   /// A number that a forked child answers differently.
   [[nodiscard]] virtual int process() const noexcept;
 
