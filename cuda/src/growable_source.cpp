@@ -25,8 +25,7 @@ constexpr std::size_t growth = 8;
 
 class growable_source final : public slab_source {
  public:
-  growable_source(driver& of, const virtual_memory& memory) noexcept
-      : driver_(of), memory_(memory) {
+  growable_source(driver& of, const virtual_memory& memory) noexcept : memory_(memory) {
     const int length = std::snprintf(name_.data(), name_.size(), "growable memory of %.*s",
                                      static_cast<int>(std::min<std::size_t>(of.name().size(), 96)),
                                      of.name().data());
@@ -73,7 +72,6 @@ class growable_source final : public slab_source {
     return here({.code = errc::out_of_memory, .text = text}, bytes);
   }
 
-  driver& driver_;
   virtual_memory memory_;
   device_description description_;
   std::array<char, 192> name_{};
