@@ -23,33 +23,14 @@ constexpr std::array sticky_errors = {cudaErrorECCUncorrectable,    cudaErrorIll
                                       cudaErrorContextIsDestroyed,  cudaErrorCudartUnloading,
                                       cudaErrorNvlinkUncorrectable, cudaErrorMpsConnectionFailed};
 
-constexpr bool depends_on_device(cudaStream_t stream) noexcept {
-  return stream == nullptr || stream == cudaStreamLegacy || stream == cudaStreamPerThread;
+// An answer that is no failure leaves no last error behind.
+[[nodiscard]] cudaError_t forgiven(cudaError_t error, cudaError_t expected) noexcept {
+  if (error != expected) {
+    return error;
+  }
+  static_cast<void>(cudaGetLastError());
+  return cudaSuccess;
 }
-
-/// Sets the current device only where a stream's handle needs it.
-class device_of_stream {
- public:
-  device_of_stream(int ordinal, cudaStream_t stream) noexcept {
-    if (depends_on_device(stream)) {
-      ::new (static_cast<void*>(&set_)) current_device(ordinal);
-      is_set_ = true;
-    }
-  }
-  ~device_of_stream() {
-    if (is_set_) {
-      set_.~current_device();
-    }
-  }
-  device_of_stream(const device_of_stream&) = delete;
-  device_of_stream& operator=(const device_of_stream&) = delete;
-
- private:
-  union {
-    current_device set_;
-  };
-  bool is_set_ = false;
-};
 
 [[nodiscard]] status no_device(cudaError_t error, std::uint16_t ordinal) noexcept {
   const char* text = "the CUDA driver does not start";
@@ -77,9 +58,10 @@ class device_of_stream {
 
 current_device::current_device(int ordinal) noexcept {
   int now = -1;
-  if (cudaGetDevice(&now) == cudaSuccess && now != ordinal &&
-      cudaSetDevice(ordinal) == cudaSuccess) {
-    previous_ = now;
+  error_ = cudaGetDevice(&now);
+  if (error_ == cudaSuccess && now != ordinal) {
+    error_ = cudaSetDevice(ordinal);
+    previous_ = error_ == cudaSuccess ? now : -1;
   }
 }
 
@@ -89,12 +71,13 @@ current_device::~current_device() {
   }
 }
 
-outside_captures::outside_captures() noexcept {
-  static_cast<void>(cudaThreadExchangeStreamCaptureMode(&previous_));
-}
+outside_captures::outside_captures() noexcept
+    : is_exchanged_(cudaThreadExchangeStreamCaptureMode(&previous_) == cudaSuccess) {}
 
 outside_captures::~outside_captures() {
-  static_cast<void>(cudaThreadExchangeStreamCaptureMode(&previous_));
+  if (is_exchanged_) {
+    static_cast<void>(cudaThreadExchangeStreamCaptureMode(&previous_));
+  }
 }
 
 cudaStream_t handle_of(const stream_ref& stream) noexcept {
@@ -165,145 +148,90 @@ int driver::attribute(cudaDeviceAttr which) noexcept {
 }
 
 result<std::uint64_t> driver::stream_id(cudaStream_t of) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const device_of_stream here(ordinal_, of);
   unsigned long long id = 0;
-  if (const status why = answer(cudaStreamGetId(of, &id), "asking a stream's number"); !why.ok()) {
-    return why;
-  }
-  return std::uint64_t{id};
+  const status why =
+      in_stream(of, "asking a stream's number", [&] { return cudaStreamGetId(of, &id); });
+  return why.ok() ? result<std::uint64_t>(id) : why;
 }
 
 result<capture_state> driver::state_of(cudaStream_t of) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const device_of_stream here(ordinal_, of);
   cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
-  const cudaError_t error = cudaStreamIsCapturing(of, &now);
-  if (error == cudaErrorStreamCaptureImplicit) {
-    static_cast<void>(answer(cudaSuccess, nullptr));
-    static_cast<void>(cudaGetLastError());
-    return capture_state::blocked;
-  }
-  if (const status why = answer(error, "asking whether a stream captures"); !why.ok()) {
+  bool is_blocked = false;
+  const status why = in_stream(of, "asking whether a stream captures", [&] {
+    const cudaError_t error = cudaStreamIsCapturing(of, &now);
+    is_blocked = error == cudaErrorStreamCaptureImplicit;
+    return forgiven(error, cudaErrorStreamCaptureImplicit);
+  });
+  if (!why.ok()) {
     return why;
   }
-  return now == cudaStreamCaptureStatusNone ? capture_state::none : capture_state::captures;
+  return is_blocked                             ? capture_state::blocked
+         : now == cudaStreamCaptureStatusActive ? capture_state::captures
+         : now == cudaStreamCaptureStatusNone   ? capture_state::none
+                                                : capture_state::captures;
 }
 
 status driver::synchronise(cudaStream_t stream) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const device_of_stream here(ordinal_, stream);
   const outside_captures relaxed;
-  return answer(cudaStreamSynchronize(stream), "waiting for a stream");
+  return in_stream(stream, "waiting for a stream", [=] { return cudaStreamSynchronize(stream); });
 }
 
 status driver::synchronise_device() noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const current_device here(ordinal_);
-  const outside_captures relaxed;
-  return answer(cudaDeviceSynchronize(), "waiting for the device");
+  return on_device("waiting for the device", [] { return cudaDeviceSynchronize(); });
 }
 
 result<cudaStream_t> driver::make_stream() noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const current_device here(ordinal_);
-  const outside_captures relaxed;
   cudaStream_t made = nullptr;
-  if (const status why =
-          answer(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "making a stream");
-      !why.ok()) {
-    return why;
-  }
-  return made;
+  const status why = on_device(
+      "making a stream", [&] { return cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking); });
+  return why.ok() ? result<cudaStream_t>(made) : why;
 }
 
 status driver::destroy_stream(cudaStream_t stream) noexcept {
-  const outside_captures relaxed;
-  return is_lost() ? lost() : answer(cudaStreamDestroy(stream), "destroying a stream");
+  return anywhere("destroying a stream", [=] { return cudaStreamDestroy(stream); });
 }
 
 result<cudaEvent_t> driver::make_event() noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const current_device here(ordinal_);
-  const outside_captures relaxed;
   cudaEvent_t made = nullptr;
-  if (const status why =
-          answer(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "making an event");
-      !why.ok()) {
-    return why;
-  }
-  return made;
+  const status why = on_device(
+      "making an event", [&] { return cudaEventCreateWithFlags(&made, cudaEventDisableTiming); });
+  return why.ok() ? result<cudaEvent_t>(made) : why;
 }
 
 status driver::destroy_event(cudaEvent_t event) noexcept {
-  const outside_captures relaxed;
-  return is_lost() ? lost() : answer(cudaEventDestroy(event), "destroying an event");
+  return anywhere("destroying an event", [=] { return cudaEventDestroy(event); });
 }
 
 status driver::record(cudaEvent_t event, cudaStream_t stream) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const device_of_stream here(ordinal_, stream);
-  return answer(cudaEventRecord(event, stream), "recording an event");
+  return in_stream(stream, "recording an event", [=] { return cudaEventRecord(event, stream); });
 }
 
 result<bool> driver::is_done(cudaEvent_t event) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const outside_captures relaxed;
-  const cudaError_t error = cudaEventQuery(event);
-  if (error == cudaErrorNotReady) {
-    static_cast<void>(answer(cudaSuccess, nullptr));
-    static_cast<void>(cudaGetLastError());
-    return false;
-  }
-  if (const status why = answer(error, "asking an event"); !why.ok()) {
-    return why;
-  }
-  return true;
+  bool is_done = true;
+  const status why = anywhere("asking an event", [&] {
+    const cudaError_t error = cudaEventQuery(event);
+    is_done = error != cudaErrorNotReady;
+    return forgiven(error, cudaErrorNotReady);
+  });
+  return why.ok() ? result<bool>(is_done) : why;
 }
 
 status driver::wait_on_host(cudaEvent_t event) noexcept {
-  const outside_captures relaxed;
-  return is_lost() ? lost() : answer(cudaEventSynchronize(event), "waiting for an event");
+  return anywhere("waiting for an event", [=] { return cudaEventSynchronize(event); });
 }
 
 status driver::wait(cudaStream_t stream, cudaEvent_t event) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const device_of_stream here(ordinal_, stream);
-  return answer(cudaStreamWaitEvent(stream, event, 0), "a stream's wait for an event");
+  return in_stream(stream, "a stream's wait for an event",
+                   [=] { return cudaStreamWaitEvent(stream, event, 0); });
 }
 
 status driver::copy(void* dst, const void* src, std::size_t bytes, cudaStream_t in) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const device_of_stream here(ordinal_, in);
-  return answer(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, in), "a copy");
+  return in_stream(in, "a copy",
+                   [=] { return cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, in); });
 }
 
 status driver::fill(void* dst, std::uint8_t value, std::size_t bytes, cudaStream_t in) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const device_of_stream here(ordinal_, in);
-  return answer(cudaMemsetAsync(dst, value, bytes, in), "a fill");
+  return in_stream(in, "a fill", [=] { return cudaMemsetAsync(dst, value, bytes, in); });
 }
 
 }  // namespace cuda

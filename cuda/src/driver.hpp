@@ -37,6 +37,35 @@ struct physical_memory {
   std::size_t total_bytes = 0;
 };
 
+/// Makes a GPU the calling thread's current device while it lives.
+class current_device {
+ public:
+  explicit current_device(int ordinal) noexcept;
+  ~current_device();
+  current_device(const current_device&) = delete;
+  current_device& operator=(const current_device&) = delete;
+  /// Why it is not, if so.
+  [[nodiscard]] cudaError_t error() const noexcept { return error_; }
+
+ private:
+  cudaError_t error_;
+  int previous_ = -1;  // -1: it was that already
+};
+
+/// While it lives, the calling thread may make calls that a capture elsewhere in the process would
+/// forbid or be ended by (allocations, queries, waits). They enter no graph.
+class outside_captures {
+ public:
+  outside_captures() noexcept;
+  ~outside_captures();
+  outside_captures(const outside_captures&) = delete;
+  outside_captures& operator=(const outside_captures&) = delete;
+
+ private:
+  cudaStreamCaptureMode previous_ = cudaStreamCaptureModeRelaxed;
+  bool is_exchanged_;
+};
+
 class driver {
  public:
   /// Errors: backend_unavailable (no driver, too old a driver, no GPU), unknown_device.
@@ -53,9 +82,41 @@ class driver {
   /// The answer of every function once the device is lost. Pre: is_lost().
   [[nodiscard]] status lost() const noexcept;
 
-  /// What every function here does with a runtime's answer, for files that make calls of their own.
-  /// `text` is static: what failed. Counts one call.
+  // How calls are made, here and in files that have calls of their own. `call` answers cudaError_t;
+  // `text` is static and says what failed.
+  /// Translates and counts one call that was made.
   [[nodiscard]] status answer(cudaError_t error, const char* text) noexcept;
+  /// A call that means the current device. Not made on another device if this one cannot be set.
+  template <class F>
+  [[nodiscard]] status on_device(const char* text, F call) noexcept {
+    if (is_lost()) {
+      return lost();
+    }
+    const current_device here(ordinal_);
+    const outside_captures relaxed;
+    return answer(here.error() == cudaSuccess ? call() : here.error(), text);
+  }
+  /// A call that means no device, or that of its handle.
+  template <class F>
+  [[nodiscard]] status anywhere(const char* text, F call) noexcept {
+    if (is_lost()) {
+      return lost();
+    }
+    const outside_captures relaxed;
+    return answer(call(), text);
+  }
+  /// A call that enqueues into a stream or asks about one: a capture may take it or refuse it.
+  template <class F>
+  [[nodiscard]] status in_stream(cudaStream_t stream, const char* text, F call) noexcept {
+    if (is_lost()) {
+      return lost();
+    }
+    if (stream != nullptr && stream != cudaStreamLegacy && stream != cudaStreamPerThread) {
+      return answer(call(), text);
+    }
+    const current_device here(ordinal_);
+    return answer(here.error() == cudaSuccess ? call() : here.error(), text);
+  }
 
   [[nodiscard]] result<physical_memory> memory() noexcept;
 
@@ -102,31 +163,6 @@ class driver {
   std::size_t total_bytes_ = 0;
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<int> lost_{0};  // the sticky error
-};
-
-/// Makes a GPU the calling thread's current device while it lives.
-class current_device {
- public:
-  explicit current_device(int ordinal) noexcept;
-  ~current_device();
-  current_device(const current_device&) = delete;
-  current_device& operator=(const current_device&) = delete;
-
- private:
-  int previous_ = -1;  // -1: it was that already
-};
-
-/// While it lives, the calling thread may make calls that a capture elsewhere in the process would
-/// forbid or be ended by (allocations, queries, waits). They enter no graph.
-class outside_captures {
- public:
-  outside_captures() noexcept;
-  ~outside_captures();
-  outside_captures(const outside_captures&) = delete;
-  outside_captures& operator=(const outside_captures&) = delete;
-
- private:
-  cudaStreamCaptureMode previous_ = cudaStreamCaptureModeRelaxed;
 };
 
 /// The runtime's handle of a stream of ours: none and legacy are the legacy default stream.
