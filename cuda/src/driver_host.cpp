@@ -71,79 +71,45 @@ status no_such_place(device where) noexcept {
 }  // namespace
 
 status register_host(driver& of, std::span<const std::byte> memory, host_access access) noexcept {
-  if (of.is_lost()) {
-    return of.lost();
-  }
-  const current_device here(of.ordinal());
-  const outside_captures relaxed;
   const unsigned flags = cudaHostRegisterPortable | cudaHostRegisterMapped |
                          (access == host_access::read_only ? cudaHostRegisterReadOnly : 0U);
   void* const data = const_cast<std::byte*>(memory.data());
-  status why = of.answer(cudaHostRegister(data, memory.size(), flags), "cudaHostRegister");
+  status why = of.on_device("cudaHostRegister",
+                            [&] { return cudaHostRegister(data, memory.size(), flags); });
   why.requested = memory.size();
   return why;
 }
 
 status unregister_host(driver& of, const void* data) noexcept {
-  if (of.is_lost()) {
-    return of.lost();
-  }
-  const current_device here(of.ordinal());
-  const outside_captures relaxed;
-  return of.answer(cudaHostUnregister(const_cast<void*>(data)), "cudaHostUnregister");
+  return of.on_device("cudaHostUnregister",
+                      [&] { return cudaHostUnregister(const_cast<void*>(data)); });
 }
 
 result<void*> device_address(driver& of, const void* data) noexcept {
-  if (of.is_lost()) {
-    return of.lost();
-  }
-  const current_device here(of.ordinal());
   void* found = nullptr;
-  if (const status why = of.answer(cudaHostGetDevicePointer(&found, const_cast<void*>(data), 0),
-                                   "cudaHostGetDevicePointer");
-      !why.ok()) {
-    return why;
-  }
-  return found;
+  const status why = of.on_device("cudaHostGetDevicePointer", [&] {
+    return cudaHostGetDevicePointer(&found, const_cast<void*>(data), 0);
+  });
+  return why.ok() ? result<void*>(found) : why;
 }
 
 result<void*> allocate_host(driver& of, std::size_t bytes) noexcept {
-  if (of.is_lost()) {
-    return of.lost();
-  }
-  const current_device here(of.ordinal());
-  const outside_captures relaxed;
   void* data = nullptr;
-  constexpr unsigned flags = cudaHostAllocPortable | cudaHostAllocMapped;
-  if (const status why = of.answer(cudaHostAlloc(&data, bytes, flags), "cudaHostAlloc");
-      !why.ok()) {
-    return why;
-  }
-  return data;
+  const status why = of.on_device("cudaHostAlloc", [&] {
+    return cudaHostAlloc(&data, bytes, cudaHostAllocPortable | cudaHostAllocMapped);
+  });
+  return why.ok() ? result<void*>(data) : why;
 }
 
 status free_host(driver& of, void* data) noexcept {
-  if (of.is_lost()) {
-    return of.lost();
-  }
-  const current_device here(of.ordinal());
-  const outside_captures relaxed;
-  return of.answer(cudaFreeHost(data), "cudaFreeHost");
+  return of.on_device("cudaFreeHost", [&] { return cudaFreeHost(data); });
 }
 
 result<void*> allocate_managed(driver& of, std::size_t bytes) noexcept {
-  if (of.is_lost()) {
-    return of.lost();
-  }
-  const current_device here(of.ordinal());
-  const outside_captures relaxed;
   void* data = nullptr;
-  if (const status why =
-          of.answer(cudaMallocManaged(&data, bytes, cudaMemAttachGlobal), "cudaMallocManaged");
-      !why.ok()) {
-    return why;
-  }
-  return data;
+  const status why = of.on_device(
+      "cudaMallocManaged", [&] { return cudaMallocManaged(&data, bytes, cudaMemAttachGlobal); });
+  return why.ok() ? result<void*>(data) : why;
 }
 
 status prefetch_managed(driver& of, std::span<const std::byte> range, device to,
@@ -152,11 +118,8 @@ status prefetch_managed(driver& of, std::span<const std::byte> range, device to,
   if (location.type == cudaMemLocationTypeInvalid) {
     return no_such_place(to);
   }
-  if (of.is_lost()) {
-    return of.lost();
-  }
-  const current_device here(of.ordinal());
-  return of.answer(call_prefetch(range, location, in), "cudaMemPrefetchAsync");
+  return of.in_stream(in, "cudaMemPrefetchAsync",
+                      [&] { return call_prefetch(range, location, in); });
 }
 
 status advise_managed(driver& of, std::span<const std::byte> range,
@@ -165,12 +128,8 @@ status advise_managed(driver& of, std::span<const std::byte> range,
   if (location.type == cudaMemLocationTypeInvalid) {
     return no_such_place(request.of);
   }
-  if (of.is_lost()) {
-    return of.lost();
-  }
-  const current_device here(of.ordinal());
-  const outside_captures relaxed;
-  return of.answer(call_advise(range, advice_of(request), location), "cudaMemAdvise");
+  return of.anywhere("cudaMemAdvise",
+                     [&] { return call_advise(range, advice_of(request), location); });
 }
 
 int host_node(driver& of, const host_system& system) noexcept {

@@ -41,12 +41,7 @@ status virtual_memory::look_up(const char* name, F*& function) noexcept {
 // The driver's numbers of errors are the runtime's.
 template <class F>
 status virtual_memory::call(const char* text, F&& function) noexcept {
-  if (driver_->is_lost()) {
-    return driver_->lost();
-  }
-  const current_device here(driver_->ordinal());
-  const outside_captures relaxed;
-  return driver_->answer(static_cast<cudaError_t>(function()), text);
+  return driver_->on_device(text, [&] { return static_cast<cudaError_t>(function()); });
 }
 
 result<virtual_memory> virtual_memory::open(driver& of) noexcept {
