@@ -126,33 +126,34 @@ host_system::protection host_system::protection_of(const void* data,
   }
   auto at = reinterpret_cast<std::uintptr_t>(data);
   const std::uintptr_t end = at + bytes;
-  protection found;
+  protection found{true, false, true, true, false, true, false};
   std::array<char, 512> line{};
   while (at < end && std::fgets(line.data(), line.size(), maps.get()) != nullptr) {
-    // A long path does not fit; what is left of its line is no line of its own.
-    const bool whole = std::strchr(line.data(), '\n') != nullptr;
+    // What is left of a line with a long path is no line of its own.
+    for (int c = std::strchr(line.data(), '\n') != nullptr ? '\n' : 0; c != '\n' && c != EOF;) {
+      c = std::fgetc(maps.get());
+    }
     std::uintptr_t low = 0;
     std::uintptr_t high = 0;
     std::array<char, 5> flags{};
-    const int fields =
-        std::sscanf(line.data(), "%" SCNxPTR "-%" SCNxPTR " %4s", &low, &high, flags.data());
-    if (fields == 3 && low <= at && at < high) {
-      const protection part{true, flags[0] == 'r', flags[1] == 'w', flags[3] == 'p'};
-      const bool agrees = part.readable == found.readable && part.writable == found.writable &&
-                          part.is_private == found.is_private;
-      if (found.known && !agrees) {
-        return {};
-      }
-      found = part;
-      at = high;
-    } else if (fields == 3 && low > at) {
-      return {};  // a hole: lines are in the order of their addresses
+    std::uint64_t inode = 0;
+    if (std::sscanf(line.data(), "%" SCNxPTR "-%" SCNxPTR " %4s %*s %*s %" SCNu64, &low, &high,
+                    flags.data(), &inode) != 4 ||
+        high <= at) {
+      continue;
     }
-    for (int c = whole ? '\n' : 0; c != '\n' && c != EOF;) {
-      c = std::fgetc(maps.get());
+    if (low > at) {
+      break;  // a hole: lines are in the order of their addresses
     }
+    found.is_readable = found.is_readable && flags[0] == 'r';
+    found.is_writable = found.is_writable && flags[1] == 'w';
+    found.has_writable = found.has_writable || flags[1] == 'w';
+    found.is_private = found.is_private && flags[3] == 'p';
+    found.has_file = found.has_file || inode != 0;
+    at = high;
   }
-  return at < end ? protection{} : found;
+  found.is_mapped = at >= end;
+  return found;
 }
 
 bool host_system::has_node(int node) const noexcept {

@@ -54,10 +54,13 @@ class host_system {
 
   /// How all pages of a range are mapped, as /proc/self/maps says it.
   struct protection {
-    bool known = false;  ///< all of the range is mapped, and its parts agree
-    bool readable = false;
-    bool writable = false;
-    bool is_private = false;  ///< a write is not seen in the file, nor by other processes
+    bool is_known = false;  ///< the system told; the rest means nothing otherwise
+    bool is_mapped = false;
+    bool is_readable = false;
+    bool is_writable = false;
+    bool has_writable = false;  ///< at least a part is
+    bool is_private = false;    ///< a write is seen in no file and by no other process
+    bool has_file = false;      ///< at least a part is of a file
   };
   [[nodiscard]] virtual protection protection_of(const void* data,
                                                  std::size_t bytes) const noexcept;
