@@ -43,7 +43,12 @@ class ladder {
 
   /// A rung answers how memory was registered, staging where it was not. Errors: no use to go on.
   [[nodiscard]] result<host_reach> lock(host_access access, host_reach as) noexcept;
-  [[nodiscard]] result<host_reach> lock_copies() noexcept;
+  /// The same for reading and writing where the host may only read.
+  [[nodiscard]] result<host_reach> lock_protected(host_reach as) noexcept;
+  [[nodiscard]] host_reach refuse(const char* text) noexcept {
+    why_ = {.code = errc::unsupported, .requested = memory_.size(), .text = text};
+    return host_reach::staging;
+  }
 
   [[nodiscard]] const status& why() const noexcept { return why_; }
   [[nodiscard]] const void* device_data() const noexcept { return device_data_; }
@@ -99,13 +104,13 @@ bool ladder::protect(bool writable) noexcept {
   return error == 0;
 }
 
-// Locking for writing makes the system give each page a copy of its own; the mapping need be
-// writable only while it does.
-result<host_reach> ladder::lock_copies() noexcept {
+// Locking for writing makes the system give each page a copy of its own, for which the mapping has
+// to be writable only as long as that takes.
+result<host_reach> ladder::lock_protected(host_reach as) noexcept {
   if (!protect(true)) {
     return host_reach::staging;
   }
-  const result<host_reach> found = lock(host_access::read_write, host_reach::private_copy);
+  const result<host_reach> found = lock(host_access::read_write, as);
   const status before = why_;
   if (protect(false) || protect(false)) {
     why_ = before;
@@ -117,24 +122,35 @@ result<host_reach> ladder::lock_copies() noexcept {
   return {.code = errc::invalid_argument, .requested = bytes, .text = text};
 }
 
-[[nodiscard]] result<host_reach> climb(ladder& rungs, driver& gpu,
-                                       const host_system::protection& mapped,
-                                       bool may_copy_pages) noexcept {
-  if (gpu.attribute(cudaDevAttrHostRegisterReadOnlySupported) != 0) {
+/// How the climber may go.
+struct route {
+  host_access access;
+  bool has_read_only_rung;  ///< of the GPU
+  bool may_copy_pages;
+  host_system::protection mapped;
+};
+
+[[nodiscard]] result<host_reach> climb(ladder& rungs, const route& by) noexcept {
+  if (by.access == host_access::read_only && by.has_read_only_rung) {
     const result<host_reach> found = rungs.lock(host_access::read_only, host_reach::read_only);
     if (!found || *found != host_reach::staging) {
       return found;
     }
   }
-  // A file that is mapped privately gets copies of its pages here too.
+  const host_system::protection& mapped = by.mapped;
+  const bool copies = mapped.is_known && mapped.is_private && mapped.has_file;
+  const host_reach as = copies ? host_reach::private_copy : host_reach::read_write;
+  if (copies && !by.may_copy_pages) {
+    return rungs.refuse("only through copies of its pages, which the options forbid");
+  }
   if (!mapped.is_known || mapped.is_writable) {
-    return rungs.lock(host_access::read_write,
-                      mapped.is_private ? host_reach::private_copy : host_reach::read_write);
+    return rungs.lock(host_access::read_write, as);
   }
-  if (may_copy_pages && mapped.is_private && !mapped.has_writable) {
-    return rungs.lock_copies();
+  if (mapped.is_private && !mapped.has_writable) {
+    return rungs.lock_protected(as);
   }
-  return host_reach::staging;
+  return rungs.refuse(
+      "a shared mapping that may not be written, and a GPU that cannot register it");
 }
 
 [[nodiscard]] result<host_registration> open_and_climb(std::span<const std::byte> memory,
@@ -170,9 +186,10 @@ result<host_registration> climb_ladder(registration_tools tools, std::span<const
     return errc::out_of_memory;
   }
   ladder rungs(owner->gpu(), owner->system(), memory);
-  const result<host_reach> found = access == host_access::read_write
-                                       ? rungs.lock(host_access::read_write, host_reach::read_write)
-                                       : climb(rungs, owner->gpu(), mapped, may_copy_pages);
+  const bool has_read_only_rung =
+      owner->gpu().attribute(cudaDevAttrHostRegisterReadOnlySupported) != 0;
+  const result<host_reach> found =
+      climb(rungs, {access, has_read_only_rung, may_copy_pages, mapped});
   if (!found) {
     return found.error();
   }
