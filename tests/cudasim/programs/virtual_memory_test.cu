@@ -130,6 +130,7 @@ TEST_F(VirtualMemory, AccessBehindAnUnmappedPartIsFound) {
   EXPECT_NE(cudaDeviceSynchronize(), cudaSuccess);
   EXPECT_EQ(taken(CUDASIM_USE_AFTER_FREE) + taken(CUDASIM_OUT_OF_BOUNDS), 1u);
   cudasim_clear_error();
+  expect_synchronised();
   cudasim_set_quiet(0);
   EXPECT_EQ(unmap(address, step_), CUDA_SUCCESS);
   EXPECT_EQ(free_address(address, 2 * step_), CUDA_SUCCESS);
