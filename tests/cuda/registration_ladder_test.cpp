@@ -108,8 +108,8 @@ TEST_F(RegistrationLadder, AReadOnlyFileIsReadInPlaceOrThroughCopies) {
   EXPECT_EQ(made->how(), reads_only ? host_reach::read_only : host_reach::private_copy);
   EXPECT_TRUE(made->why().ok());
   EXPECT_EQ(made->memory().data(), mapped.data());
-  expect_read(*made);
   EXPECT_FALSE(protection_of(mapped).has_writable) << "as before";
+  expect_read(*made);
   EXPECT_TRUE(made->reset().ok());
   EXPECT_EQ(made->how(), host_reach::none);
   EXPECT_EQ(made->device_data(), nullptr);
