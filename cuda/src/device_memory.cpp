@@ -332,7 +332,9 @@ void device_memory::retire(const stream_ref& stream) noexcept {
 // Their numbers are free for others.
 void device_memory::forget_spent_streams() noexcept {
   for (stream_index s = first_user_stream; s != order_.size(); ++s) {
-    static_cast<void>(order_.is_retired(s) && order_.learn(s));
+    if (order_.is_retired(s)) {
+      order_.catch_up(s, order_.freed(s));
+    }
     if (order_.is_spent(s)) {
       extents_.move_done(s, order_.done(s));
       if (!spans_.has_spans(s)) {
@@ -356,18 +358,22 @@ status device_memory::order(const stream_ref& earlier, const stream_ref& later) 
   return why.ok() ? why : complete(why, 0);
 }
 
+std::size_t device_memory::pending_pages() const noexcept {
+  std::size_t pages = 0;
+  for (stream_index heap = legacy_stream; heap != order_.size(); ++heap) {
+    pages += extents_.pages_of(heap);
+  }
+  return pages;
+}
+
 memory_info device_memory::memory() const noexcept {
   const std::lock_guard lock(mutex_);
   const std::size_t reserved = extents_.pages() * page_bytes;
-  std::size_t pending = 0;
-  for (stream_index heap = legacy_stream; heap != order_.size(); ++heap) {
-    pending += extents_.pages_of(heap) * page_bytes;
-  }
   return {.reserved_bytes = reserved,
           .free_bytes = reserved - used_bytes_,
           .largest_free_bytes =
               std::max(extents_.longest_free() * page_bytes, spans_.longest_free()),
-          .pending_bytes = pending,
+          .pending_bytes = pending_pages() * page_bytes,
           .address_space_bytes = extents_.address_space_bytes(),
           .system_calls = driver_.calls()};
 }

@@ -4,7 +4,7 @@
 // answers requests from what is held, by growth, and last by waiting, in this order:
 //   1. the stream's own heap, then memory for which nobody has to wait        no driver call
 //   2. heaps of streams that this one has waited for already                  no driver call
-//   3. heaps of streams whose event says that they are done      record once, query
+//   3. heaps of streams whose event says that they are done      query, record once
 //   4. growth (if allowed): before any wait, so that streams do not serialise
 //   5. a fitting block of another stream that is only pending    record once, wait once
 //   6. neighbours of several heaps together                      the same for each of them
@@ -122,6 +122,7 @@ class device_memory {
   [[nodiscard]] result<block> allocate_extent(const asker& who, std::size_t pages,
                                               std::size_t block_bytes, std::size_t alignment,
                                               lock_type& lock) noexcept;
+  [[nodiscard]] std::size_t pending_pages() const noexcept;
   void forget_spent_streams() noexcept;
   void take_back_one(const block& what, stream_index s) noexcept;
   [[nodiscard]] const char* check_locked() const noexcept;

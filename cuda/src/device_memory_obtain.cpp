@@ -65,8 +65,7 @@ bool device_memory::find_done_of_several(const extent_shape& shape) noexcept {
   extent_place found = extents_.find(several_streams, shape);
   for (unsigned seen = 0; found.extent != 0 && seen != patience; ++seen) {
     const extent& e = extents_[found.extent];
-    order_.learn(e.after_all_of);
-    if (order_.is_done(e.after_all_of)) {
+    if (order_.catch_up(e.after_all_of)) {
       extents_.move(found.extent, no_stream, 0);
       return true;
     }
@@ -82,18 +81,10 @@ bool device_memory::find_done(const asker& who, const extent_shape& shape) noexc
         extents_.find(s, shape).extent == 0) {
       continue;
     }
-    if (order_.learn(s)) {
-      extents_.move_done(s, order_.done(s));
-      if (extents_.find(no_stream, shape).extent != 0) {
-        return true;
-      }
-    }
-    const extent_place left = extents_.find(s, shape);
-    if (left.extent != 0 && order_.cover(s, extents_[left.extent].stamp) && order_.learn(s)) {
-      extents_.move_done(s, order_.done(s));
-      if (extents_.find(no_stream, shape).extent != 0) {
-        return true;
-      }
+    order_.catch_up(s, extents_[extents_.find(s, shape).extent].stamp);
+    extents_.move_done(s, order_.done(s));
+    if (extents_.find(no_stream, shape).extent != 0) {
+      return true;
     }
   }
   return find_done_of_several(shape);

@@ -68,15 +68,11 @@ status device_memory::add_slab(std::size_t bytes, lock_type& lock) noexcept {
   return why;
 }
 
-// One query for each stream with something outstanding, after a record where none covers it.
+// Asks each stream with something outstanding.
 void device_memory::learn_all() noexcept {
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
-    if (s == several_streams || !order_.is_outstanding(s)) {
-      continue;
-    }
-    static_cast<void>(order_.learn(s));
-    if (order_.is_outstanding(s) && order_.cover(s, order_.freed(s))) {
-      static_cast<void>(order_.learn(s));
+    if (s != several_streams) {
+      order_.catch_up(s, order_.freed(s));
     }
   }
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
@@ -146,14 +142,27 @@ std::size_t device_memory::release_idle(std::size_t bytes, std::uint64_t last,
   return done;
 }
 
+// Waits for what is pending if it has to: who asks for memory back wants it.
 std::size_t device_memory::trim(std::size_t keep_bytes) noexcept {
+  std::size_t done = 0;
   lock_type lock(mutex_);
   static_cast<void>(spans_.release_empty());
   learn_all();
+  const auto release_above = [&] {
+    const std::size_t reserved = extents_.pages() * page_bytes;
+    if (reserved > keep_bytes) {
+      done += release_idle(reserved - keep_bytes, UINT64_MAX, lock);
+    }
+  };
+  release_above();
+  if (extents_.pages() * page_bytes > keep_bytes && pending_pages() != 0) {
+    lock.unlock();
+    const std::lock_guard one_at_a_time(growth_mutex_);
+    lock.lock();
+    wait_for_all(lock);
+    release_above();
+  }
   forget_spent_streams();
-  const std::size_t reserved = extents_.pages() * page_bytes;
-  const std::size_t done =
-      reserved > keep_bytes ? release_idle(reserved - keep_bytes, UINT64_MAX, lock) : 0;
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
   return done;
 }

@@ -5,6 +5,7 @@
 // the backend's. A stream of its own orders its calls; each is waited for, so a new slab is ready
 // for every stream. Thread-safe: nothing changes after construction.
 #include "driver.hpp"
+#include "extent.hpp"
 #include "slab_source.hpp"
 
 #include <array>
@@ -41,11 +42,35 @@ class device_slabs : public slab_source {
 
  protected:
   [[nodiscard]] driver& gpu() const noexcept { return driver_; }
-  [[nodiscard]] static slab slab_at(void* data, std::size_t bytes) noexcept {
-    return {.data = static_cast<std::byte*>(data), .bytes = bytes, .address_space_bytes = bytes};
+  /// The driver aligns to 256 bytes by contract, to more as a rule. Where it does not, a longer
+  /// piece is cut to pages. allocate(bytes) and release(data) are the driver's.
+  template <class Allocate, class Release>
+  [[nodiscard]] static result<slab> in_pages(std::size_t bytes, Allocate allocate,
+                                             Release release) noexcept {
+    result<void*> made = allocate(bytes);
+    if (made && !is_at_page(*made)) {
+      static_cast<void>(release(*made));
+      made = allocate(bytes + page_bytes);
+    }
+    if (!made) {
+      return made.error();
+    }
+    const auto address = reinterpret_cast<std::uintptr_t>(*made);
+    const std::size_t skipped = (page_bytes - address % page_bytes) % page_bytes;
+    return slab{.data = static_cast<std::byte*>(*made) + skipped,
+                .bytes = bytes,
+                .address_space_bytes = bytes,
+                .cookie = skipped};
+  }
+  [[nodiscard]] static void* origin_of(const slab& what) noexcept {
+    return what.data - what.cookie;
   }
 
  private:
+  [[nodiscard]] static bool is_at_page(const void* data) noexcept {
+    return reinterpret_cast<std::uintptr_t>(data) % page_bytes == 0;
+  }
+
   driver& driver_;
   std::array<char, 320> name_{};
   device_description description_;
@@ -56,11 +81,12 @@ class plain_slabs final : public device_slabs {
   using device_slabs::device_slabs;
 
   [[nodiscard]] result<slab> allocate(std::size_t bytes) noexcept override {
-    const result<void*> made = gpu().allocate(bytes);
-    return made ? result<slab>(slab_at(*made, bytes)) : made.error();
+    return in_pages(
+        bytes, [this](std::size_t n) { return gpu().allocate(n); },
+        [this](void* data) { return gpu().release(data); });
   }
   [[nodiscard]] status release(const slab& what) noexcept override {
-    return gpu().release(what.data);
+    return gpu().release(origin_of(what));
   }
 };
 
@@ -91,21 +117,22 @@ class pooled_slabs final : public device_slabs {
   }
 
   [[nodiscard]] result<slab> allocate(std::size_t bytes) noexcept override {
-    const result<void*> made = gpu().allocate(pool_, bytes, stream_);
-    if (!made) {
-      return made.error();
+    const result<slab> made = in_pages(
+        bytes, [this](std::size_t n) { return gpu().allocate(pool_, n, stream_); },
+        [this](void* data) { return gpu().release(data, stream_); });
+    if (made) {
+      if (const status why = gpu().synchronise(stream_); !why.ok()) {
+        static_cast<void>(gpu().release(origin_of(*made), stream_));
+        return why;
+      }
     }
-    if (const status why = gpu().synchronise(stream_); !why.ok()) {
-      static_cast<void>(gpu().release(*made, stream_));
-      return why;
-    }
-    return slab_at(*made, bytes);
+    return made;
   }
 
   // The driver lets go only of what it knows to be free, hence the wait. It is short: nothing else
   // is on this stream.
   [[nodiscard]] status release(const slab& what) noexcept override {
-    if (const status why = gpu().release(what.data, stream_); !why.ok()) {
+    if (const status why = gpu().release(origin_of(what), stream_); !why.ok()) {
       return why;
     }
     if (gpu().synchronise(stream_).ok()) {

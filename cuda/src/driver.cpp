@@ -165,10 +165,20 @@ result<capture_state> driver::state_of(cudaStream_t of) noexcept {
   if (!why.ok()) {
     return why;
   }
-  return is_blocked                             ? capture_state::blocked
-         : now == cudaStreamCaptureStatusActive ? capture_state::captures
-         : now == cudaStreamCaptureStatusNone   ? capture_state::none
-                                                : capture_state::captures;
+  return is_blocked                           ? capture_state::blocked
+         : now == cudaStreamCaptureStatusNone ? capture_state::none
+                                              : capture_state::captures;
+}
+
+result<bool> driver::is_idle(cudaStream_t stream) noexcept {
+  const outside_captures relaxed;
+  bool is_idle = true;
+  const status why = in_stream(stream, "asking a stream", [&] {
+    const cudaError_t error = cudaStreamQuery(stream);
+    is_idle = error != cudaErrorNotReady;
+    return forgiven(error, cudaErrorNotReady);
+  });
+  return why.ok() ? result<bool>(is_idle) : why;
 }
 
 status driver::synchronise(cudaStream_t stream) noexcept {

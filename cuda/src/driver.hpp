@@ -124,6 +124,8 @@ class driver {
   // thread's.
   [[nodiscard]] result<std::uint64_t> stream_id(cudaStream_t of) noexcept;
   [[nodiscard]] result<capture_state> state_of(cudaStream_t of) noexcept;
+  /// All that was enqueued is done. Pre: the stream's state is none.
+  [[nodiscard]] result<bool> is_idle(cudaStream_t stream) noexcept;
   [[nodiscard]] status synchronise(cudaStream_t stream) noexcept;
   [[nodiscard]] status synchronise_device() noexcept;
   /// One that waits for no other.

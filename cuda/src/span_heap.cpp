@@ -110,8 +110,7 @@ bool span_heap::is_settled(stream_index s, const span_record& of, settlement how
   if (how == settlement::by_wait) {
     return !host_order_ && order_.wait(s, of.owes);
   }
-  order_.learn(of.owes);
-  return order_.is_done(of.owes);
+  return order_.catch_up(of.owes);
 }
 
 bool span_heap::settle(stream_index s, std::size_t bytes, settlement how) noexcept {

@@ -76,18 +76,26 @@ void stream_order::remember(stream_index later, stream_index s) noexcept {
   r.next_wait = static_cast<std::uint8_t>((r.next_wait + 1) % r.waits.size());
 }
 
-// Pre: the stream exists. A thread's own default stream has no handle on other threads: there the
-// legacy stream, which waits for it, stands in.
-bool stream_order::record(stream_index s) noexcept {
+// Its handle means it on this thread.
+bool stream_order::is_named_here(const one& of) const noexcept {
+  return of.kind != stream_kind::per_thread || of.owner == std::this_thread::get_id();
+}
+
+// Where an event covers the stream now, null: nowhere. A thread's own default stream has no handle
+// on other threads: there the legacy stream, which waits for it, stands in.
+cudaStream_t stream_order::usable_handle(stream_index s) noexcept {
   one& of = streams_[s];
-  cudaStream_t in = of.handle;
-  if (of.kind == stream_kind::per_thread && of.owner != std::this_thread::get_id()) {
-    in = cudaStreamLegacy;
+  if (s == unknown_stream || of.is_retired) {
+    return nullptr;
   }
+  const cudaStream_t in = is_named_here(of) ? of.handle : cudaStreamLegacy;
   const result<capture_state> now = driver_.state_of(in);
-  if (!now || *now != capture_state::none) {
-    return false;
-  }
+  of.is_gone = !now && now.error().code == errc::driver_error;
+  return now && *now == capture_state::none ? in : nullptr;
+}
+
+bool stream_order::record(stream_index s, cudaStream_t in) noexcept {
+  one& of = streams_[s];
   if (of.event == nullptr) {
     const result<cudaEvent_t> made = driver_.make_event();
     if (!made) {
@@ -103,31 +111,54 @@ bool stream_order::record(stream_index s) noexcept {
 }
 
 void stream_order::record_early(stream_index s) noexcept {
-  const one& of = streams_[s];
-  if (of.kind == stream_kind::per_thread && of.owner == std::this_thread::get_id()) {
-    static_cast<void>(record(s));  // if not, it is tried again when somebody asks
+  if (streams_[s].kind == stream_kind::per_thread && is_named_here(streams_[s])) {
+    // If that fails it is tried again when somebody asks.
+    static_cast<void>(cover(s, streams_[s].freed));
   }
 }
 
 bool stream_order::cover(stream_index s, std::uint64_t stamp) noexcept {
-  const one& of = streams_[s];
-  if (of.recorded >= needed(s, stamp)) {
+  if (streams_[s].recorded >= needed(s, stamp)) {
     return true;
   }
-  return s != unknown_stream && !of.is_retired && record(s);
+  const cudaStream_t in = usable_handle(s);
+  return in != nullptr && record(s, in);
 }
 
-bool stream_order::learn(stream_index s) noexcept {
+void stream_order::ask_event(stream_index s) noexcept {
   one& of = streams_[s];
-  if (of.recorded <= of.done || of.done >= of.freed) {
+  if (of.recorded > of.done) {
+    const result<bool> answer = driver_.is_done(of.event);
+    of.done = answer && *answer ? of.recorded : of.done;
+  }
+}
+
+// An idle stream needs no event, and a new event of one is not done at once. But the legacy stream
+// is idle while those that it waits for are not: there only an event tells.
+bool stream_order::catch_up(stream_index s, std::uint64_t stamp) noexcept {
+  one& of = streams_[s];
+  if (is_done(s, stamp)) {
+    return true;
+  }
+  ask_event(s);
+  if (is_done(s, stamp) || of.recorded >= needed(s, stamp)) {
+    return is_done(s, stamp);
+  }
+  const cudaStream_t in = usable_handle(s);
+  if (in == nullptr) {
     return false;
   }
-  const result<bool> answer = driver_.is_done(of.event);
-  if (!answer || !*answer) {
-    return false;
+  if (in != cudaStreamLegacy) {
+    if (const result<bool> idle = driver_.is_idle(in); idle && *idle) {
+      of.recorded = clock_;
+      of.done = clock_;
+      return true;
+    }
   }
-  of.done = of.recorded;
-  return true;
+  if (record(s, in)) {
+    ask_event(s);
+  }
+  return is_done(s, stamp);
 }
 
 bool stream_order::wait(stream_index later, stream_index s, std::uint64_t stamp) noexcept {
@@ -135,9 +166,7 @@ bool stream_order::wait(stream_index later, stream_index s, std::uint64_t stamp)
     return true;
   }
   const one& r = streams_[later];
-  const bool has_handle =
-      later != unknown_stream && !r.is_retired &&
-      (r.kind != stream_kind::per_thread || r.owner == std::this_thread::get_id());
+  const bool has_handle = later != unknown_stream && !r.is_retired && is_named_here(r);
   if (!has_handle || !cover(s, stamp) || !driver_.wait(r.handle, streams_[s].event).ok()) {
     return false;
   }
@@ -166,16 +195,8 @@ bool stream_order::has_waited(stream_index later, const stream_set& all) const n
   return all_of(all, [&](stream_index s) { return has_waited(later, s, all.stamp); });
 }
 
-void stream_order::learn(const stream_set& all) noexcept {
-  static_cast<void>(all_of(all, [&](stream_index s) {
-    if (!is_done(s, all.stamp)) {
-      static_cast<void>(learn(s));
-      if (!is_done(s, all.stamp) && cover(s, all.stamp)) {
-        static_cast<void>(learn(s));
-      }
-    }
-    return is_done(s, all.stamp);
-  }));
+bool stream_order::catch_up(const stream_set& all) noexcept {
+  return all_of(all, [&](stream_index s) { return catch_up(s, all.stamp); });
 }
 
 bool stream_order::wait(stream_index later, const stream_set& all) noexcept {
@@ -196,7 +217,8 @@ status stream_order::order(stream_index earlier, stream_index later) noexcept {
       return {.code = errc::stream_captures, .text = "a captured stream has an order of its own"};
     }
   }
-  if (!record(earlier) || !driver_.wait(streams_[later].handle, streams_[earlier].event).ok()) {
+  if (!record(earlier, streams_[earlier].handle) ||
+      !driver_.wait(streams_[later].handle, streams_[earlier].event).ok()) {
     return driver_.is_lost()
                ? driver_.lost()
                : status{.code = errc::driver_error, .text = "ordering two streams failed"};
@@ -211,7 +233,8 @@ stream_order::host_wait stream_order::prepare_host_wait(stream_index s) noexcept
   }
   if (!cover(s, streams_[s].freed)) {
     // One that captures will end that some day; waiting for the device would end it now.
-    return {.recorded = clock_, .needs_device = s == unknown_stream || streams_[s].is_retired};
+    return {.recorded = clock_,
+            .needs_device = s == unknown_stream || streams_[s].is_retired || streams_[s].is_gone};
   }
   return {.event = streams_[s].event, .recorded = streams_[s].recorded};
 }

@@ -85,8 +85,9 @@ class stream_order {
   /// The latest stamp up to which all is done.
   [[nodiscard]] std::uint64_t done(stream_index s) const noexcept { return streams_[s].done; }
 
-  /// Asks the event that is recorded, if any. True when more is done than was known.
-  bool learn(stream_index s) noexcept;
+  /// Asks whether the stream has come to the stamp. If not, an event is left that says so later.
+  /// True when it has. Post: done is what is known.
+  bool catch_up(stream_index s, std::uint64_t stamp) noexcept;
   /// An event covers the stream up to the stamp; recorded now if none does and that is possible.
   [[nodiscard]] bool cover(stream_index s, std::uint64_t stamp) noexcept;
   /// What is enqueued on `later` from now on runs after all that the stream did up to the stamp.
@@ -96,7 +97,7 @@ class stream_order {
   // The same for sets.
   [[nodiscard]] bool is_done(const stream_set& all) const noexcept;
   [[nodiscard]] bool has_waited(stream_index later, const stream_set& all) const noexcept;
-  void learn(const stream_set& all) noexcept;
+  bool catch_up(const stream_set& all) noexcept;
   [[nodiscard]] bool wait(stream_index later, const stream_set& all) noexcept;
 
   /// All that `earlier` was told so far comes before what `later` is told from now on.
@@ -138,6 +139,7 @@ class stream_order {
     stream_kind kind = stream_kind::none;
     bool is_in_use = false;
     bool is_retired = false;
+    bool is_gone = false;  // destroyed without retire, as far as we were told
     std::uint8_t next_wait = 0;
     std::uint32_t number = 0;  // of stream_ref, 0: none
     std::uint64_t id = 0;
@@ -152,7 +154,10 @@ class stream_order {
 
   [[nodiscard]] result<stream_index> add(const stream_ref& stream, std::uint64_t id) noexcept;
   [[nodiscard]] bool note_number(const stream_ref& stream, stream_index s) noexcept;
-  [[nodiscard]] bool record(stream_index s) noexcept;
+  [[nodiscard]] cudaStream_t usable_handle(stream_index s) noexcept;
+  [[nodiscard]] bool record(stream_index s, cudaStream_t in) noexcept;
+  void ask_event(stream_index s) noexcept;
+  [[nodiscard]] bool is_named_here(const one& of) const noexcept;
   void remember(stream_index later, stream_index s) noexcept;
   [[nodiscard]] std::uint64_t needed(stream_index s, std::uint64_t stamp) const noexcept;
   template <class F>
