@@ -82,7 +82,7 @@ class SourceTest : public ::testing::Test {
   void SetUp() override {
     result<std::unique_ptr<driver>> opened = driver::open(0);
     if (!opened) {
-      GTEST_SKIP() << to_string(opened.error());
+      GTEST_SKIP() << "skipped, no GPU: " << to_string(opened.error());
     }
     gpu = std::move(*opened);
   }
