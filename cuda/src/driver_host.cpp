@@ -38,7 +38,7 @@ cudaMemoryAdvise advice_of(const advice_request& request) noexcept {
   return cudaMemoryAdvise{};
 }
 
-// CUDA 13 has locations where CUDA 12 had numbers of devices; nodes are nearest to "the host" there.
+// CUDA 13 has locations where CUDA 12 had numbers of devices, and of nodes only "the host".
 #if CUDART_VERSION >= 13000
 cudaError_t call_prefetch(std::span<const std::byte> range, cudaMemLocation to,
                           cudaStream_t in) noexcept {

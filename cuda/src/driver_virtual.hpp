@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// virtual_memory: the part of the driver that maps memory of a GPU to addresses of our choice. It is
-// reached by entry points that the runtime looks up, so that no program links the driver. As
+// virtual_memory: the part of the driver that maps memory of a GPU to addresses of our choice. It
+// is reached by entry points that the runtime looks up, so that no program links the driver. As
 // driver.hpp's: each function is one call, translated and counted. Thread-safe.
 #pragma once
 

@@ -54,7 +54,7 @@ class host_pages {
   host_pages(host_system& system, host_system::mapping mapped, std::size_t mapped_bytes) noexcept;
   [[nodiscard]] status populate(unsigned threads) noexcept;
 
-  // mapped_ <= data_ && data_ + bytes_ <= mapped_ + mapped_bytes_; what is outside is never touched.
+  // mapped_ <= data_ && data_ + bytes_ <= mapped_ + mapped_bytes_; the rest is never touched.
   host_system* system_;
   void* mapped_;
   std::size_t mapped_bytes_;

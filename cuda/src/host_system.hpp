@@ -39,8 +39,8 @@ class host_system {
     void* data = nullptr;  ///< null: refused
     int error = 0;         ///< errno
   };
-  /// Zero pages of this process alone, which cost nothing until touched. Pre: bytes is a multiple of
-  /// host_page_bytes.
+  /// Zero pages of this process alone, which cost nothing until touched. Pre: bytes is a multiple
+  /// of host_page_bytes.
   [[nodiscard]] mapping map(std::size_t bytes) noexcept;
 
   // The following answer 0 or errno. Pre: data and bytes are multiples of host_page_bytes.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every driver call that the kinds of memory make fails once, at every position of a small scenario:
-// the pool answers errors, and in the end nothing is lost.
+// Every driver call that the kinds of memory make fails once, at every position of a small
+// scenario: the backend answers errors, and in the end nothing is lost.
 #include "../support.hpp"
 
 #include <array>

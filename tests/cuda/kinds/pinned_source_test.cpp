@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Page-locked memory as slabs, and every call of the system and the driver that may fail on the way.
+// Page-locked memory as slabs, and every call of the system and the driver that may fail.
 #include "pinned_source.hpp"
 
 #include "driver_host.hpp"
