@@ -39,8 +39,8 @@ constexpr std::uint64_t positions = 4;
 
 /// Blocks of all lengths on two streams, a hand-over, growth in place, a trim.
 void work_on(backend& of, device where, bool extends) {
-  const test_stream a(1);
-  const test_stream b(2);
+  const test_stream a(of, 1);
+  const test_stream b(of, 2);
   std::vector<block> held;
   const auto ask = [&](std::size_t bytes, const test_stream& s) {
     return block_request{.where = where, .bytes = bytes, .alignment = 256, .stream = s.ref()};
@@ -67,8 +67,6 @@ void work_on(backend& of, device where, bool extends) {
     }
     (void)of.trim(where, 0);
   }
-  of.retire(where, a.ref());
-  of.retire(where, b.ref());
 }
 
 TEST_F(CudaBackend, EveryDriverCallOfEachKindFailsOnce) {

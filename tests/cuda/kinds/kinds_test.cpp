@@ -83,7 +83,7 @@ TEST_F(Kinds, HeldMemoryOfEachKindNeedsNoCallButOneQuestion) {
   if (cudasim_is_present() == 0) {
     GTEST_SKIP() << "calls are counted by cudasim";
   }
-  const test_stream s(1);
+  const test_stream s(*tested, 1);
   for (const device_description& d : tested->devices()) {
     std::array<block, 8> blocks;
     ASSERT_EQ(tested->refill(ask_for(d.where, 4 * kib, s.ref()), blocks).count, blocks.size());
@@ -103,7 +103,7 @@ TEST_F(Kinds, AGrowableBlockGrowsInPlaceUnderWork) {
   if (described(*tested, growable) == nullptr) {
     GTEST_SKIP() << "this GPU cannot map memory";
   }
-  const test_stream s(1);
+  const test_stream s(*tested, 1);
   const wrong_words wrong;
   const result<block> made = tested->allocate_large(ask_for(growable, 2 * mib, s.ref()));
   ASSERT_TRUE(made) << to_string(made.error());
@@ -124,7 +124,7 @@ class random_work {
  public:
   random_work(backend& of, unsigned seed) : of_(of), random_(seed) {
     for (std::uint32_t i = 0; i != 3; ++i) {
-      streams_.emplace_back(i + 1);
+      streams_.emplace_back(of, i + 1);
     }
   }
 
@@ -161,11 +161,6 @@ class random_work {
       release();
     }
     EXPECT_EQ(wrong_.count(), 0U);
-    for (const device_description& d : of_.devices()) {
-      for (const test_stream& s : streams_) {
-        of_.retire(d.where, s.ref());
-      }
-    }
   }
 
  private:
