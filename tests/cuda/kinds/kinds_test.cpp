@@ -78,21 +78,24 @@ TEST_F(Kinds, DevicesThatCannotBeNamedAreInvalid) {
   }
 }
 
-// A new slab costs what it costs; what is held costs one question (does the stream capture?).
-TEST_F(Kinds, HeldMemoryOfEachKindNeedsNoCallButOneQuestion) {
+// A batch of what is held costs one question: does the stream capture? Page-locked memory serves
+// when the host knows that work on it is over: one record and one query more, with their questions.
+TEST_F(Kinds, HeldMemoryOfEachKindCostsAFewCallsForABatch) {
   if (cudasim_is_present() == 0) {
     GTEST_SKIP() << "calls are counted by cudasim";
   }
   const test_stream s(*tested, 1);
   for (const device_description& d : tested->devices()) {
+    constexpr std::uint64_t rounds = 10;
     std::array<block, 8> blocks;
     ASSERT_EQ(tested->refill(ask_for(d.where, 4 * kib, s.ref()), blocks).count, blocks.size());
     const std::uint64_t before = calls_of(nullptr);
-    for (int i = 0; i != 10; ++i) {
+    for (std::uint64_t i = 0; i != rounds; ++i) {
       tested->take_back(d.where, blocks, s.ref());
       ASSERT_EQ(tested->refill(ask_for(d.where, 4 * kib, s.ref()), blocks).count, blocks.size());
     }
-    EXPECT_LE(calls_of(nullptr) - before, 10U) << d.name;
+    const bool is_pinned = d.where.kind() == device_kind::pinned;
+    EXPECT_LE(calls_of(nullptr) - before, (is_pinned ? 5 : 1) * rounds) << d.name;
     tested->take_back(d.where, blocks, s.ref());
     s.wait();
   }
