@@ -7,6 +7,8 @@
 #include "source_support.hpp"
 
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <thread>
@@ -145,6 +147,21 @@ TEST_F(PinnedSource, AForkedChildReleasesNothing) {
   EXPECT_EQ(gpu->calls(), calls);
   EXPECT_EQ(system.calls(), asked);
   system.process_id = parent;
+  made->data[0] = std::byte{1};
+  release(*source, *made);
+}
+
+TEST_F(PinnedSource, ARealChildHasNoneOfTheMemory) {
+  const auto source = make();
+  const result<slab> made = source->allocate(3 * mib);
+  ASSERT_TRUE(made);
+  const pid_t child = fork();
+  if (child == 0) {
+    _exit(system.protection_of(made->data, made->bytes).is_mapped ? 1 : 0);
+  }
+  int how = -1;
+  ASSERT_EQ(waitpid(child, &how, 0), child);
+  EXPECT_TRUE(WIFEXITED(how) && WEXITSTATUS(how) == 0);
   made->data[0] = std::byte{1};
   release(*source, *made);
 }
