@@ -63,20 +63,27 @@ current_device::current_device(int ordinal) noexcept {
     error_ = cudaSetDevice(ordinal);
     previous_ = error_ == cudaSuccess ? now : -1;
   }
+  if (error_ != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+  }
 }
 
 current_device::~current_device() {
-  if (previous_ >= 0) {
-    static_cast<void>(cudaSetDevice(previous_));
+  if (previous_ >= 0 && cudaSetDevice(previous_) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
   }
 }
 
 outside_captures::outside_captures() noexcept
-    : is_exchanged_(cudaThreadExchangeStreamCaptureMode(&previous_) == cudaSuccess) {}
+    : is_exchanged_(cudaThreadExchangeStreamCaptureMode(&previous_) == cudaSuccess) {
+  if (!is_exchanged_) {
+    static_cast<void>(cudaGetLastError());
+  }
+}
 
 outside_captures::~outside_captures() {
-  if (is_exchanged_) {
-    static_cast<void>(cudaThreadExchangeStreamCaptureMode(&previous_));
+  if (is_exchanged_ && cudaThreadExchangeStreamCaptureMode(&previous_) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
   }
 }
 
@@ -171,6 +178,9 @@ result<capture_state> driver::state_of(cudaStream_t of) noexcept {
 }
 
 result<bool> driver::is_idle(cudaStream_t stream) noexcept {
+  if (is_lost()) {
+    return lost();
+  }
   const outside_captures relaxed;
   bool is_idle = true;
   const status why = in_stream(stream, "asking a stream", [&] {
@@ -182,6 +192,9 @@ result<bool> driver::is_idle(cudaStream_t stream) noexcept {
 }
 
 status driver::synchronise(cudaStream_t stream) noexcept {
+  if (is_lost()) {
+    return lost();
+  }
   const outside_captures relaxed;
   return in_stream(stream, "waiting for a stream", [=] { return cudaStreamSynchronize(stream); });
 }

@@ -52,8 +52,9 @@ TEST_F(CudaBackend, TrimWaitsForWhatIsPending) {
 }
 
 TEST_F(CudaBackend, IdleSlabsDecay) {
-  const block held = make_large(8 * mib, {});
-  give_back(held, {});
+  const test_stream a(*tested, 1);
+  const block held = make_large(8 * mib, a.ref());
+  give_back(held, a.ref());
   for (unsigned tick = 0; tick != 15; ++tick) {
     EXPECT_EQ(tested->decay(where), 0U);
   }
@@ -160,8 +161,6 @@ TEST_F(CudaBackend, TheCurrentDeviceAndTheLastErrorStayAsTheyWere) {
   int count = 0;
   expect_success(cudaGetDeviceCount(&count));
   expect_success(cudaSetDevice(count - 1));
-  const test_stream* none = nullptr;
-  (void)none;
   const block held = make_large(4 * mib, {});
   EXPECT_FALSE(tested->allocate_large(ask(std::size_t{1} << 41, {})).has_value());
   give_back(held, {});
