@@ -4,6 +4,9 @@
 // pointers. cudaFree waits for the device, as the real one does.
 #include "api/call.hpp"
 
+#include <cstdio>
+#include <memory>
+
 using namespace cudasim;
 
 namespace {
@@ -33,6 +36,30 @@ void allocate_host(runtime& r, void** out, std::size_t bytes, memory_kind kind, 
   require(address != 0, cudaErrorMemoryAllocation);
   r.add_allocation(address, bytes, kind, current_device)->flags = flags;
   *out = reinterpret_cast<void*>(address);
+}
+
+enum class pages { unmapped, readable, writable };
+
+// What the system lets this process do with all of the range.
+pages pages_of(std::uint64_t at, std::uint64_t bytes) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> maps(std::fopen("/proc/self/maps", "re"),
+                                                             &std::fclose);
+  const std::uint64_t end = at + bytes;
+  bool writable = true;
+  unsigned long long low = 0;
+  unsigned long long high = 0;
+  char flags[5] = {};
+  while (at < end && maps != nullptr &&
+         std::fscanf(maps.get(), "%llx-%llx %4s%*[^\n]", &low, &high, flags) == 3) {
+    if (low <= at && at < high) {
+      if (flags[0] != 'r') {
+        return pages::unmapped;
+      }
+      writable = writable && flags[1] == 'w';
+      at = high;
+    }
+  }
+  return at < end ? pages::unmapped : writable ? pages::writable : pages::readable;
 }
 
 // The allocation that begins at the address; a free of what was freed is reported.
@@ -144,10 +171,15 @@ cudaError_t cudaHostRegister(void* address, std::size_t bytes, unsigned flags) {
     const bool overlaps =
         r.memory.issued(address) != nullptr || (next != known.end() && next->first < at + bytes);
     require(!overlaps, cudaErrorHostMemoryAlreadyRegistered);
+    const bool read_only = (flags & cudaHostRegisterReadOnly) != 0;
+    require(!read_only || !r.set.lacks("readonly"), cudaErrorNotSupported);
+    const pages mapped = pages_of(at, bytes);
+    require(mapped == pages::writable || (mapped == pages::readable && read_only),
+            cudaErrorInvalidValue);
     if (r.set.races) {
       r.races.watch({at, bytes, 0}, true);
     }
-    if ((flags & cudaHostRegisterReadOnly) == 0) {  // opening pages again makes them writable
+    if (!read_only) {  // opening pages again makes them writable
       r.pages.add(at, bytes, true);
     }
     r.add_allocation(at, bytes, memory_kind::registered, current_device)->flags = flags;
