@@ -163,9 +163,11 @@ void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes,
   sum.requested += bytes;
 }
 
-// Raises how many blocks of a class the thread may keep. A class that may keep none takes capacity
-// from the thread's richest class of its kind. Sum over classes of limit * size <= budget, or one
-// block alone above 1 MiB.
+// Raises how many blocks of a class the thread may keep. Where the budget is used up it takes
+// capacity from the thread's richest class of its kind: a class that may keep none from any, others
+// from one that has more than they want, which then cannot take it back. What an earlier phase of
+// the program needed does not stay with its sizes. Sum over classes of limit * size <= budget, or
+// one block alone above 1 MiB.
 void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept {
   if (where.number >= options_.max_cached_lanes || climbing_.load(std::memory_order_relaxed) != 0) {
     return;
@@ -197,8 +199,9 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
         } else {
           front_capacity_.fetch_sub(added, std::memory_order_relaxed);
         }
-      } else if (added != 0 && m.limit == 0) {
-        const std::optional<std::size_t> taken = halve_richest(cache, large, evicted);
+      } else if (added != 0) {
+        const std::optional<std::size_t> taken =
+            halve_richest(cache, large, m.limit == 0 ? 0 : wanted * size, evicted);
         again = taken.has_value();
         evicted_count = taken.value_or(0);
       }
@@ -213,12 +216,13 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
 }
 
 // Halves the limit of the small or large magazine with the most capacity; its oldest blocks beyond
-// the new limit go to `out`, and their number is returned. None: no magazine of this kind has any
-// capacity. Pre: the caller has the cache.
+// the new limit go to `out`, and their number is returned. None: no magazine of this kind has more
+// than `above`. Pre: the caller has the cache.
 std::optional<std::size_t> pool_core::halve_richest(front_cache& cache, bool large,
+                                                    std::size_t above,
                                                     std::span<record*> out) noexcept {
   magazine* richest = nullptr;
-  std::size_t most = 0;
+  std::size_t most = above;
   std::size_t block_bytes = 0;
   for (std::size_t i = 0; i < cache.lanes && i < lane_count_.load(std::memory_order_acquire); ++i) {
     cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {

@@ -306,6 +306,7 @@ class alignas(cache_line) pool_core {
   void stow(lane& where, std::span<record* const> records, front_cache* cache) noexcept;
   void grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept;
   [[nodiscard]] std::optional<std::size_t> halve_richest(front_cache& cache, bool large,
+                                                         std::size_t above,
                                                          std::span<record*> out) noexcept;
   void free_block(record& slot, std::uint64_t bytes, front_cache* cache) noexcept;
   void count_push(lane& where, unsigned size_class, std::uint64_t bytes) noexcept;
