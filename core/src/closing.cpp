@@ -3,6 +3,7 @@
 // Closing a pool, gently or by force, and the end of its handle. Closing has two parts: no cache is
 // used any more, at once; then what is alive is counted or ended and free memory goes back, by
 // whoever ends the last operation that began before (see leave).
+#include "access_store.hpp"
 #include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "process.hpp"
@@ -133,6 +134,9 @@ record* pool_core::end_all() noexcept {
     if (any(flags & tensor_flags::keyed)) {
       keys_.erase(cold.key.load(std::memory_order_relaxed),
                   static_cast<std::uint32_t>(slots.index_of(r)));
+    }
+    if (any(flags & tensor_flags::tracked)) {
+      accesses_->end(slots.id_of(r, header));
     }
     r.pins.store(0, std::memory_order_relaxed);
     r.header.store(freed_header(slots.id_of(r, header).value()), std::memory_order_release);

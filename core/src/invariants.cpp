@@ -144,6 +144,9 @@ const char* pool_core::verify() noexcept {
     }
   }
   require(claimed == reserved_.claimed(), "the pool's claimed == sum of the devices'");
+  if (const char* const theirs = verify_entries()) {
+    require(false, theirs);
+  }
   return broken;
 }
 

@@ -107,10 +107,14 @@ errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
   if (static_cast<unsigned>(state) >= lifecycle_count) {
     return errc::invalid_argument;
   }
-  return change_header(id, [&](std::uint64_t& header) {
+  const errc why = change_header(id, [&](std::uint64_t& header) {
     header = (header & ~lifecycle_mask) | bits_of(state);
     return errc::ok;
   });
+  if (why == errc::ok) {
+    refresh_entry(id);
+  }
+  return why;
 }
 
 errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept {
@@ -123,6 +127,9 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
     }
   } while (!r.tag.compare_exchange_weak(tag, (tag & ~mask) | value, std::memory_order_acq_rel,
                                         std::memory_order_acquire));
+  if (category_of(mask) != category::temporary) {
+    refresh_entry(id);
+  }
   return errc::ok;
 }
 

@@ -26,6 +26,7 @@ struct device_entry {
   backend* source = nullptr;
   device_description description = {};
   std::size_t alignment = cache_line;  // of every allocation
+  std::uint8_t number = 0;             // among the pool's devices
   std::size_t first_lane = 0;
   budget reserved;                                // claimed == bytes that the backend has backed
   std::atomic<std::size_t> ready_bytes{0};        // in ready lists

@@ -17,6 +17,7 @@
 //   closing.cpp       closing, by force too
 //   fork.cpp          standing still for fork, and going on in the child
 //   parts.cpp         adopt, share, slice, pin, resize
+//   pool_access.cpp   access entries: where the pool meets its access_store
 //   debug_steps.cpp   debug modes, where any is on
 //
 // Lock order: observer_mutex_ -> process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes
@@ -56,6 +57,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+class access_store;
 class debug_layer;
 struct findings;
 
@@ -185,6 +187,11 @@ class alignas(cache_line) pool_core {
   name_table names;
   category_table categories;
 
+  // Access entries (pool_access.cpp).
+  [[nodiscard]] access_store& accesses() const noexcept { return *accesses_; }
+  errc track(tensor_id id, std::uint32_t parts) noexcept;
+  void prefetch(std::span<const tensor_id> ids, std::size_t bytes) const noexcept;
+
   // Streams (streams.cpp).
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
   errc retire(device where, const stream_ref& stream) noexcept;
@@ -291,6 +298,16 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] std::size_t find_candidates(device where,
                                             std::span<tensor_info> best) const noexcept;
 
+  // pool_access.cpp
+  /// Throws std::bad_alloc.
+  void make_access_store();
+  /// For a tensor that is about to be published: its flags, tracked only if it has an entry.
+  [[nodiscard]] tensor_flags begin_entry(const record& slot, tensor_id id, lifecycle state,
+                                         tensor_flags flags) noexcept;
+  /// After a change of category or lifecycle.
+  void refresh_entry(tensor_id id) noexcept;
+  [[nodiscard]] const char* verify_entries() noexcept;
+
   // recall.cpp; pre: registry_mutex_ held
   template <class F>
   void with_closed_gates(F&& f) noexcept;
@@ -349,6 +366,8 @@ class alignas(cache_line) pool_core {
   std::vector<std::unique_ptr<device_entry>> devices_;  // sorted by nothing, few
   std::vector<device_description> descriptions_;
   std::unique_ptr<debug_layer> debug_;  // null: no debug mode is on
+  std::unique_ptr<access_store> accesses_;
+  static constexpr std::size_t most_devices = 255;
 
   std::mutex registry_mutex_;
   front_cache* caches_ = nullptr;  // guarded by registry_mutex_; linked through front_cache::next
