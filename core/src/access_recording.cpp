@@ -316,10 +316,10 @@ result<access_report> access_store::record(const access_batch& batch) noexcept {
     why = record_indices(batch, tick, report);
   } else if (batch.tensors.empty() && batch.keys.empty()) {
     return report;
-  } else if (!has_tensors_.load(std::memory_order_acquire)) {
-    report.stale = batch.size();
+  } else if (!open_tensors()) {
+    why = {.code = errc::out_of_memory, .text = "no address space for access entries"};
   } else if (!batch.tensors.empty()) {
-    why = record_from(tensor_source(batch, how_.pool_tag, tensors_.size()), tensors_, tick, report);
+    why = record_from(tensor_source(batch, how_.pool_tag, how_.slots), tensors_, tick, report);
   } else {
     why = record_from(key_source(batch, *how_.keys), tensors_, tick, report);
   }
