@@ -36,16 +36,19 @@ counts reference_table::record(std::span<const std::int32_t> ids, mode how,
                                std::uint64_t tick) noexcept {
   counts sum;
   const std::uint64_t batch = ++batches_;
+  // In registers: for all the compiler knows, a record's count may be a member of this.
+  reference_record* const records = records_;
+  const std::uint64_t size = size_;
   for (const std::int32_t id : ids) {
     if (id == -1) {
       ++sum.padding;
       continue;
     }
-    if (static_cast<std::uint64_t>(static_cast<std::int64_t>(id)) >= size_) {
+    if (static_cast<std::uint64_t>(static_cast<std::int64_t>(id)) >= size) {
       ++sum.out_of_range;
       continue;
     }
-    reference_record& r = records_[id];
+    reference_record& r = records[id];
     if (r.generation == 0) {
       ++sum.stale;
       continue;
@@ -65,8 +68,9 @@ counts reference_table::record(std::span<const std::int32_t> ids, mode how,
 }
 
 void reference_table::read_modify_write(std::span<const std::int32_t> ids) noexcept {
+  reference_record* const records = records_;
   for (const std::int32_t id : ids) {
-    ++records_[id].count;
+    ++records[id].count;
   }
 }
 
@@ -128,19 +132,21 @@ void probe_table::insert(std::uint64_t key, std::uint32_t index) {
 
 counts probe_table::record(std::span<const std::uint64_t> keys, std::uint64_t tick) noexcept {
   counts sum;
+  const cell* const cells = cells_;
+  const std::size_t mask = mask_;
   for (const std::uint64_t key : keys) {
     if (key == 0) {
       ++sum.padding;
       continue;
     }
-    std::size_t i = mix(key) & mask_;
-    while (cells_[i].key != key && cells_[i].key != 0) {
-      i = (i + 1) & mask_;
+    std::size_t i = mix(key) & mask;
+    while (cells[i].key != key && cells[i].key != 0) {
+      i = (i + 1) & mask;
     }
-    if (cells_[i].key == 0) {
+    if (cells[i].key == 0) {
       ++sum.stale;
     } else {
-      records_.step(cells_[i].index, cells_[i].generation, tick, sum);
+      records_.step(cells[i].index, cells[i].generation, tick, sum);
     }
   }
   return sum;

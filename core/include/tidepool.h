@@ -22,6 +22,7 @@
 // lock.
 #pragma once
 
+#include <tidepool/access.h>
 #include <tidepool/c_types.h>
 
 #ifdef __cplusplus

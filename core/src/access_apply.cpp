@@ -17,17 +17,20 @@ bool access_table::is_far() const noexcept {
 template <bool Known, bool Weighted, bool Careful>
 void access_table::apply_each(const access_view& what, std::uint64_t gain,
                               access_report& report) noexcept {
+  // In registers: for all the compiler knows, a record may lie over the view or this.
+  access_record* const records = records_;
+  const access_view batch = what;
   std::uint64_t stale = 0;
-  for (std::size_t i = 0; i < what.n; ++i) {
-    __builtin_prefetch(&records_[what.indices[i + access_lookahead - 1]], 1);
-    access_record& r = records_[what.indices[i]];
-    const std::uint32_t weight = Weighted ? what.weights[i] : 1;
-    if (r.generation == 0 || (Known && r.generation != what.generations[i])) {
+  for (std::size_t i = 0; i < batch.n; ++i) {
+    __builtin_prefetch(&records[batch.indices[i + access_lookahead - 1]], 1);
+    access_record& r = records[batch.indices[i]];
+    const std::uint32_t weight = Weighted ? batch.weights[i] : 1;
+    if (r.generation == 0 || (Known && r.generation != batch.generations[i])) {
       ++stale;
       continue;
     }
     if (Known && (r.attributes & entry_bound) != 0) [[unlikely]] {
-      stale += how_.elsewhere->forward(r, weight, what.tick) ? 0U : 1U;
+      stale += how_.elsewhere->forward(r, weight, batch.tick) ? 0U : 1U;
       continue;
     }
     if (Careful && weight >= UINT64_MAX - r.count) {
@@ -37,10 +40,10 @@ void access_table::apply_each(const access_view& what, std::uint64_t gain,
       r.count += weight;
     }
     r.score += weight * gain;
-    r.tick = r.tick < what.tick ? what.tick : r.tick;
+    r.tick = r.tick < batch.tick ? batch.tick : r.tick;
   }
   report.stale += stale;
-  report.recorded += what.n - stale;
+  report.recorded += batch.n - stale;
 }
 
 template <bool Careful>

@@ -51,18 +51,22 @@ class first_occurrences {
   /// Leaves the first occurrence of each index that is valid(position) in the chunk.
   template <class Valid>
   void keep_first(access_chunk& chunk, access_report& report, Valid&& valid) noexcept {
+    // Whether an index is new is as good as random: no branch depends on it.
     std::size_t kept = 0;
+    std::size_t seen = 0;
     for (std::size_t i = 0; i < chunk.n; ++i) {
       if (!valid(i)) {
-        ++report.stale;
-      } else if (is_new(chunk, kept, chunk.indices[i])) {
-        chunk.indices[kept] = chunk.indices[i];
-        chunk.generations[kept] = chunk.generations[i];
-        ++kept;
-      } else {
-        ++report.duplicates;
+        continue;
       }
+      ++seen;
+      const std::uint32_t index = chunk.indices[i];
+      const bool is_first = is_new(chunk, kept, index);
+      chunk.indices[kept] = index;
+      chunk.generations[kept] = chunk.generations[i];
+      kept += is_first ? 1 : 0;
     }
+    report.stale += chunk.n - seen;
+    report.duplicates += seen - kept;
     chunk.n = kept;
     chunk.pad();
   }

@@ -32,12 +32,12 @@ std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range
     const __m512i v = _mm512_maskz_loadu_epi32(there, ids + i);
     const __mmask16 valid = _mm512_mask_cmplt_epu32_mask(there, v, extent);
     const __m512i index = _mm512_add_epi32(v, base);
-    if (valid == 0xffff) {
+    // Room for 16 more is the caller's promise.
+    if (valid == there) {
       _mm512_storeu_si512(out + kept, index);
-      kept += 16;
+      kept += bits_in(there);
       continue;
     }
-    // Room for 16 more is the caller's promise.
     _mm512_storeu_si512(out + kept, _mm512_maskz_compress_epi32(valid, index));
     const unsigned good = bits_in(valid);
     const unsigned padding = bits_in(_mm512_mask_cmpeq_epi32_mask(there, v, _mm512_set1_epi32(-1)));
