@@ -96,8 +96,9 @@ void add_replay_options(CLI::App& self, replay_words& words) {
 void add_replay(CLI::App& program, command& run) {
   CLI::App* const self = program.add_subcommand(
       "replay", "Replays a recorded trace through tidepool, malloc and a naive pool");
-  self->footer("Touches and marks of the trace are not replayed, only its allocations and frees.\n"
-               "An operation is one allocation or one free.");
+  self->footer(
+      "Allocations and frees are replayed, an operation is one of them; then, in a pass of\n"
+      "their own, the trace's reads through record_access.");
   const auto words = std::make_shared<replay_words>();
   add_replay_options(*self, *words);
   self->callback(
