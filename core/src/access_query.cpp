@@ -56,12 +56,12 @@ bool access_store::passes(std::uint32_t attributes, const access_filter& filter)
              filter.devices.end();
 }
 
-double access_store::score_of(std::uint64_t score, std::uint64_t exponent) const noexcept {
-  if (score == 0) {
+double access_store::score_unit(std::uint64_t exponent) const noexcept {
+  if (how_.half_life == 0) {
     return 0;
   }
   const double past = static_cast<double>(now()) / static_cast<double>(how_.half_life);
-  return static_cast<double>(score) * std::exp2(static_cast<double>(exponent) - 16.0 - past);
+  return std::exp2(static_cast<double>(exponent) - 16.0 - past);
 }
 
 access_info access_store::info_of(const access_table& table, const access_record& r,
@@ -70,7 +70,7 @@ access_info access_store::info_of(const access_table& table, const access_record
           .part = whose.part,
           .count = r.count,
           .tick = r.tick,
-          .score = score_of(r.score, table.exponent()),
+          .score = static_cast<double>(r.score) * score_unit(table.exponent()),
           .where = how_.devices[r.attributes & 0xff],
           .category = category_of_attributes(r.attributes),
           .lifecycle = lifecycle_of_attributes(r.attributes)};
@@ -82,7 +82,7 @@ access_info access_store::info_of(const divided_tensor& tensor, std::uint32_t pa
           .part = part,
           .count = kept.count,
           .tick = kept.tick,
-          .score = score_of(kept.score, kept.exponent),
+          .score = static_cast<double>(kept.score) * score_unit(kept.exponent),
           .where = how_.devices[tensor.attributes & 0xff],
           .category = category_of_attributes(tensor.attributes),
           .lifecycle = lifecycle_of_attributes(tensor.attributes)};
@@ -143,23 +143,26 @@ result<access_info> access_store::find(domain within, std::uint64_t index) noexc
   return info_at(*in, index);
 }
 
-template <class F>
-void access_store::for_each(const access_filter& filter, F&& f) noexcept {
+template <class Wants, class F>
+void access_store::for_each(const access_filter& filter, Wants&& wants, F&& f) noexcept {
   const std::lock_guard lock(layout_mutex_);
   const domain_table* const only = find_domain(filter.within);
   if (only == nullptr && filter.within) {
     return;
   }
+  const auto passes_to = [&](const access_record& r, double unit) {
+    return passes(r.attributes, filter) &&
+           wants(use_figures{r.count, r.tick, static_cast<double>(r.score) * unit});
+  };
   // Ids of bound tensors go from the first table to the others: this one comes first.
   if (has_tensors_.load(std::memory_order_acquire)) {
     const std::lock_guard table_lock(tensors_);
     tensors_.drain();
     if (only == nullptr) {
+      const double unit = score_unit(tensors_.exponent());
       tensors_.for_each_entry([&](std::size_t slot, const access_record& r) {
-        if ((r.attributes & (entry_bound | entry_divided)) == 0 && passes(r.attributes, filter)) {
-          const auto id = tensor_id::from_value(std::uint64_t{r.generation} << 32 |
-                                                std::uint64_t{slot} << slot_shift | how_.pool_tag);
-          f(info_of(tensors_, r, {.id = id, .part = whole_tensor, .unused = 0}));
+        if ((r.attributes & (entry_bound | entry_divided)) == 0 && passes_to(r, unit)) {
+          f(info_of(tensors_, r, {.id = id_at(slot), .part = whole_tensor, .unused = 0}));
         }
       });
     }
@@ -171,16 +174,21 @@ void access_store::for_each(const access_filter& filter, F&& f) noexcept {
     }
     const std::lock_guard table_lock(in.table);
     in.table.drain();
+    const double unit = score_unit(in.table.exponent());
     in.table.for_each_entry([&](std::size_t index, const access_record& r) {
-      if (passes(r.attributes, filter)) {
+      if (passes_to(r, unit)) {
         f(info_at(in, index));
       }
     });
   }
   for (const auto& [slot, tensor] : divided_) {
     for (std::uint32_t p = 0; only == nullptr && p < tensor.parts.size(); ++p) {
-      if (tensor.parts[p].where.domain == 0 && passes(tensor.attributes, filter)) {
-        f(info_of(tensor, p));
+      if (tensor.parts[p].where.domain != 0 || !passes(tensor.attributes, filter)) {
+        continue;
+      }
+      const access_info info = info_of(tensor, p);
+      if (wants(use_figures{info.count, info.tick, info.score})) {
+        f(info);
       }
     }
   }
@@ -194,16 +202,27 @@ access_selection access_store::select(std::span<access_info> best, const ranking
     return use != 0 ? (use < 0) != how.descending : compare_name(a, b) < 0;
   };
   access_selection done;
-  for_each(filter, [&](const access_info& info) {
-    if (how.older_than && info.tick >= *how.older_than) {
-      return;
+  // Could it be among the best? Most entries are turned away here.
+  const auto wants = [&](const use_figures& use) {
+    if (how.older_than && use.tick >= *how.older_than) {
+      return false;
     }
     ++done.found;
+    if (done.written < best.size() || best.empty()) {
+      return !best.empty();
+    }
+    const access_info& last = best.front();
+    const int by = how.by == access_order::tick    ? compare(use.tick, last.tick)
+                   : how.by == access_order::count ? compare(use.count, last.count)
+                                                   : compare(use.score, last.score);
+    return by == 0 || (by < 0) != how.descending;
+  };
+  for_each(filter, wants, [&](const access_info& info) {
     const auto begin = best.begin();
     if (done.written < best.size()) {
       best[done.written++] = info;
       std::push_heap(begin, begin + static_cast<std::ptrdiff_t>(done.written), precedes);
-    } else if (!best.empty() && precedes(info, best.front())) {
+    } else if (precedes(info, best.front())) {
       std::pop_heap(begin, best.end(), precedes);
       best.back() = info;
       std::push_heap(begin, best.end(), precedes);
@@ -215,7 +234,8 @@ access_selection access_store::select(std::span<access_info> best, const ranking
 
 std::array<category_accesses, 256> access_store::by_category(const access_filter& filter) noexcept {
   std::array<category_accesses, 256> sums{};
-  for_each(filter, [&](const access_info& info) {
+  const auto all = [](const use_figures&) { return true; };
+  for_each(filter, all, [&](const access_info& info) {
     category_accesses& sum = sums[static_cast<std::uint8_t>(info.category)];
     ++sum.entries;
     if (__builtin_add_overflow(sum.count, info.count, &sum.count)) {
@@ -227,16 +247,22 @@ std::array<category_accesses, 256> access_store::by_category(const access_filter
 
 access_ages access_store::ages(const access_filter& filter) noexcept {
   access_ages answer{.now = now()};
-  for_each(filter, [&](const access_info& info) {
-    const std::uint64_t age = answer.now - std::min(answer.now, info.tick);
+  const auto add = [&](const use_figures& use) {
+    const std::uint64_t age = answer.now - std::min(answer.now, use.tick);
     ++answer.entries[std::bit_width(age)];
-  });
+    return false;
+  };
+  for_each(filter, add, [](const access_info&) {});
   return answer;
 }
 
 std::size_t access_store::count(const access_filter& filter) noexcept {
   std::size_t entries = 0;
-  for_each(filter, [&](const access_info&) { ++entries; });
+  const auto add = [&](const use_figures&) {
+    ++entries;
+    return false;
+  };
+  for_each(filter, add, [](const access_info&) {});
   return entries;
 }
 
@@ -297,8 +323,7 @@ const char* access_store::verify(tracked_test is_tracked, const void* context) n
       broken = theirs;
     }
     tensors_.for_each_entry([&](std::size_t slot, const access_record& r) {
-      const auto id = tensor_id::from_value(std::uint64_t{r.generation} << 32 |
-                                            std::uint64_t{slot} << slot_shift | how_.pool_tag);
+      const tensor_id id = id_at(slot);
       require(is_tracked(context, id, r.attributes & all_attributes),
               "an access entry is one of a live tracked tensor, with its attributes");
       if ((r.attributes & entry_bound) != 0) {

@@ -103,9 +103,16 @@ class access_store final : private access_table::forwarding {
   };
   [[nodiscard]] access_selection select(std::span<access_info> best, const ranking& how,
                                         const access_filter& filter) noexcept;
-  /// Calls f(const access_info&) for every entry that passes, with locks held.
-  template <class F>
-  void for_each(const access_filter& filter, F&& f) noexcept;
+  /// What a query compares before it looks at an entry as a whole.
+  struct use_figures {
+    std::uint64_t count;
+    std::uint64_t tick;
+    double score;
+  };
+  /// Calls wants(const use_figures&) for every entry that passes, and f(const access_info&) for
+  /// those for which it is true; with locks held.
+  template <class Wants, class F>
+  void for_each(const access_filter& filter, Wants&& wants, F&& f) noexcept;
   [[nodiscard]] std::array<category_accesses, 256> by_category(
       const access_filter& filter) noexcept;
   [[nodiscard]] access_ages ages(const access_filter& filter) noexcept;
@@ -168,6 +175,11 @@ class access_store final : private access_table::forwarding {
   }
   /// Pre: the tensors' lock is held, if the table is open.
   [[nodiscard]] bool is_entry(tensor_id id) const noexcept;
+  /// Pre: an entry is there.
+  [[nodiscard]] tensor_id id_at(std::size_t slot) const noexcept {
+    return tensor_id::from_value(std::uint64_t{tensors_.at(slot).generation} << 32 |
+                                 std::uint64_t{slot} << slot_shift | how_.pool_tag);
+  }
   void observe(std::uint64_t tick) noexcept;
   [[nodiscard]] std::uint64_t now() const noexcept { return now_.load(std::memory_order_relaxed); }
 
@@ -190,7 +202,8 @@ class access_store final : private access_table::forwarding {
                                     const owner& whose) const noexcept;
   [[nodiscard]] access_info info_of(const divided_tensor& tensor,
                                     std::uint32_t part) const noexcept;
-  [[nodiscard]] double score_of(std::uint64_t score, std::uint64_t exponent) const noexcept;
+  /// What a unit of a stored score means now.
+  [[nodiscard]] double score_unit(std::uint64_t exponent) const noexcept;
   [[nodiscard]] bool passes(std::uint32_t attributes, const access_filter& filter) const noexcept;
   [[nodiscard]] access_info info_at(const domain_table& in, std::size_t index) const noexcept;
 

@@ -24,7 +24,7 @@ static_assert(static_cast<int>(access_order::score) == TIDEPOOL_ORDER_SCORE);
   return {reinterpret_cast<const tensor_id*>(ids), count};
 }
 
-[[nodiscard]] tidepool_access_info to_c(const access_info& info) noexcept {
+[[nodiscard]] tidepool_access_info info_to_c(const access_info& info) noexcept {
   return {.size = sizeof(tidepool_access_info),
           .id = info.id.value(),
           .bound_to = info.bound_to.value(),
@@ -124,7 +124,7 @@ static_assert(static_cast<int>(access_order::score) == TIDEPOOL_ORDER_SCORE);
     for (std::size_t i = 0; i < best.size(); ++i) {
       auto* const to = reinterpret_cast<unsigned char*>(out) + i * apart;
       std::memcpy(to, &apart, sizeof apart);
-      write_c_struct(to_c(best[i]), reinterpret_cast<tidepool_access_info*>(to));
+      write_c_struct(info_to_c(best[i]), reinterpret_cast<tidepool_access_info*>(to));
     }
     *count = best.size();
     return TIDEPOOL_OK;
@@ -138,7 +138,7 @@ static_assert(static_cast<int>(access_order::score) == TIDEPOOL_ORDER_SCORE);
   if (!found) {
     return record_error(found.error());
   }
-  write_c_struct(to_c(*found), out);
+  write_c_struct(info_to_c(*found), out);
   return TIDEPOOL_OK;
 }
 

@@ -107,14 +107,12 @@ TEST(AccessThreads, OncePerBatchIsOncePerBatchOfEachThread) {
 }
 
 // One thread makes and ends tensors and binds them again and again, others record by index, by id
-// and by key, one asks. Each tensor's count is at most what was sent while it lived, and all sums
-// agree.
+// and by key, one asks. No entry outlives its tensor, and all structures hold.
 TEST(AccessThreads, TensorsEndAndElementsAreBoundAgainWhileBatchesRun) {
   pool p{small_cpu()};
   constexpr std::size_t elements = 16;
   const domain d = *p.make_domain({.size = elements});
   std::array<std::atomic<std::uint64_t>, elements> ids{};
-  std::atomic<std::uint64_t> kept{0};  // counts of ended tensors at their end, and of living ones
   std::atomic<bool> stop{false};
   in_threads(most_threads, [&](int t) {
     std::mt19937 random(static_cast<unsigned>(t));
@@ -134,7 +132,6 @@ TEST(AccessThreads, TensorsEndAndElementsAreBoundAgainWhileBatchesRun) {
         ASSERT_EQ(p.set_category(made.id(), category::expert), errc::ok);
         ids[at].store(made.id().value());
         held[at] = std::move(made);  // the old one ends, its id stays in use by the others
-        kept += 1;
       }
       stop.store(true);
       return;
@@ -176,7 +173,7 @@ TEST(AccessThreads, LateIdsOfFreedTensorsNeverReachLivingOnes) {
   std::atomic<bool> stop{false};
   in_threads(3, [&](int t) {
     if (t == 0) {
-      for (int i = 0; i < 2000 * effort(); ++i) {
+      for (int i = 0; i < 300 * effort(); ++i) {
         tensor old = p.allocate(64, {}, {.category = category::weight});
         dead.store(old.id().value());
         old.reset();
