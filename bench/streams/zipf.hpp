@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Random numbers that are the same on every machine, and Zipf's law by them. Not for cryptography.
-// Sources: SplitMix64 (S. Vigna, public domain); rejection-inversion (W. Hoermann and G. Derflinger,
-// ACM TOMACS 6(3), 1996), which takes the same time for any number of elements.
+// Sources: SplitMix64 (S. Vigna, public domain); rejection-inversion (W. Hoermann and G.
+// Derflinger, ACM TOMACS 6(3), 1996), which takes the same time for any number of elements.
 #pragma once
 
 #include <cmath>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_chunk: up to 1024 indices of a batch that were found valid, on their way into a table: what
-// is narrowed outside the lock, applied under it, or left in a log. Plain data, owned by its thread.
+// access_chunk: up to 1024 indices of a batch that were found valid, on their way into a table:
+// what is narrowed outside the lock, applied under it, or left in a log. Plain data, owned by its
+// thread.
 #pragma once
 
 #include <tidepool/access.hpp>
@@ -17,8 +18,8 @@ namespace detail {
 
 inline constexpr std::size_t chunk_indices = 1024;
 
-/// Indices as they are applied. With `generations`, an entry takes a step only if it has the index's
-/// generation; with `weights`, each index has one. Invariant: access_lookahead valid indices follow.
+/// Indices as they are applied. With `generations`, an entry takes a step only if it has that of
+/// the index; with `weights`, each has one. Invariant: access_lookahead valid indices follow.
 struct access_view {
   const std::uint32_t* indices = nullptr;
   const std::uint32_t* generations = nullptr;

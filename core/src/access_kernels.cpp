@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The scalar kernels: the reference that all others equal, bit by bit, and what runs where no others
-// fit the processor.
+// The scalar kernels: the reference that all others equal, bit by bit, and what runs where no
+// others fit the processor.
 #include "access_table.hpp"
 
 namespace tidepool {

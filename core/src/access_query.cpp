@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_store: answers. A query takes the lock of one table after the other and adds first what the
-// table's log holds: so it sees every batch whose record_access returned before it began. It sees
-// each table at one moment, and not all at the same. The best k are kept in the caller's span as a
-// heap: nothing is allocated.
+// access_store: answers. A query takes the lock of one table after the other and adds first what
+// the table's log holds: so it sees every batch whose record_access returned before it began. It
+// sees each table at one moment, and not all at the same. The best k are kept in the caller's span
+// as a heap: nothing is allocated.
 #include "access_store.hpp"
 
 #include <algorithm>

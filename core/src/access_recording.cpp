@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_store: batches. A batch is narrowed to valid indices outside of the lock. Then, by its size
-// and the table's, it is
+// access_store: batches. A batch is narrowed to valid indices outside of the lock. Then, by its
+// size and the table's, it is
 //   - counted into private bins, which are merged under the lock (many ids, few entries);
 //   - added chunk by chunk under the lock (all others);
 //   - or, when it is one chunk and the lock is taken, left in the table's log.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sources: they cut a batch into chunks of valid indices, outside of every lock, and say what became
-// of the other ids. A source is a position in a batch; a copy goes on from the same place.
+// Sources: they cut a batch into chunks of valid indices, outside of every lock, and say what
+// became of the other ids. A source is a position in a batch; a copy goes on from the same place.
 //
 //   bool next(access_chunk&, access_report&)   false: the batch is at its end
 //   static constexpr bool has_generations      ids are valid only while their tensor lives

@@ -45,15 +45,29 @@ bool access_store::open_tensors() noexcept {
   return opened;
 }
 
+// Who tracks an id that ends at that moment may come after the slot's next tensor, or leave an entry
+// of the old one to it for a moment: the later generation wins.
 bool access_store::begin(tensor_id id, std::uint32_t attributes) noexcept {
   if (!open_tensors()) {
     return false;
   }
-  const std::lock_guard lock(tensors_);
-  if (!is_entry(id)) {  // it may be, when two threads track one tensor
-    tensors_.begin(slot_of(id), generation_of(id.value()), attributes, now());
+  const std::size_t slot = slot_of(id);
+  for (;;) {
+    tensor_id left_over;
+    {
+      const std::lock_guard lock(tensors_);
+      const access_record& r = tensors_.at(slot);
+      if (r.generation >= generation_of(id.value())) {
+        return true;
+      }
+      if (r.generation == 0 || (r.attributes & (entry_bound | entry_divided)) == 0) {
+        tensors_.begin(slot, generation_of(id.value()), attributes, now());
+        return true;
+      }
+      left_over = id_at(slot);
+    }
+    end(left_over);
   }
-  return true;
 }
 
 void access_store::end(tensor_id id) noexcept {

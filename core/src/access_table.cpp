@@ -154,7 +154,8 @@ std::uint64_t access_table::gain_at(std::uint64_t tick, std::uint64_t sum) noexc
   if (whole > exponent_ && whole - exponent_ > most_exponent) {
     rebase(whole);
   }
-  // A batch takes at most 2^-12 of the room: so the records are looked at once in that many batches.
+  // A batch takes at most 2^-12 of the room: so the records are looked at once in that many
+  // batches.
   constexpr std::uint64_t room = std::uint64_t{1} << 62;
   constexpr std::uint64_t share = room >> 12;
   for (bool is_known = false;;) {

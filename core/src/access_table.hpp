@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_table: one dense table of access records, its lock, its log, and what keeps its sums exact.
-// It knows indices only; whose entries they are is the access_store's business.
+// access_table: one dense table of access records, its lock, its log, and what keeps its sums
+// exact. It knows indices only; whose entries they are is the access_store's business.
 //
 // Sums never pass 2^64 unnoticed, and no kernel looks for it: the table knows an upper bound of all
 // counts and one of all scores, adds each batch's sum of weights to them, and only if a bound would

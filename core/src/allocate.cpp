@@ -3,6 +3,7 @@
 // Allocation in general: what is asked for is checked, a lane and a block are found, and the record
 // is filled and published. The plain warm case never comes here.
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>
@@ -161,7 +162,7 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   slot.tag.store(make_tag(request.name, request.category, where->stream.number),
                  std::memory_order_release);
   const tensor_flags flags =
-      begin_entry(slot, tensor_id::from_value(id), request.lifecycle, request.flags);
+      begin_entry(*this, slot, tensor_id::from_value(id), request.lifecycle, request.flags);
   const bool plain = request.lifecycle == lifecycle::temporary && flags == tensor_flags::none;
   slot.header.store(plain ? id : full_header(id, 1, request.lifecycle, flags),
                     std::memory_order_release);

@@ -3,6 +3,7 @@
 // The C interface: access entries and domains.
 #include "access_store.hpp"
 #include "c_api.hpp"
+#include "entries.hpp"
 #include <tidepool/access.h>
 #include <tidepool/pool.hpp>
 
@@ -118,8 +119,8 @@ static_assert(static_cast<int>(access_order::score) == TIDEPOOL_ORDER_SCORE);
       return bad_struct();
     }
     // No more room than there are entries.
-    std::vector<access_info> best(std::min(*count, pool->core->accesses().count(chosen)));
-    best.resize(pool->core->accesses().select(best, how, chosen).written);
+    std::vector<access_info> best(std::min(*count, pool->core->accesses->count(chosen)));
+    best.resize(pool->core->accesses->select(best, how, chosen).written);
     const std::size_t apart = best.empty() ? 0 : out->size;
     for (std::size_t i = 0; i < best.size(); ++i) {
       auto* const to = reinterpret_cast<unsigned char*>(out) + i * apart;
@@ -152,7 +153,7 @@ using namespace tidepool::detail;  // NOLINT
 
 tidepool_status tidepool_track(tidepool_pool* pool, tidepool_tensor_id id, std::uint32_t parts) {
   return pool == nullptr ? null_argument()
-                         : answer(pool->core->track(tensor_id::from_value(id), parts));
+                         : answer(track(*pool->core, tensor_id::from_value(id), parts));
 }
 
 tidepool_status tidepool_domain_create(tidepool_pool* pool, const tidepool_domain_options* options,
@@ -172,7 +173,7 @@ tidepool_status tidepool_domain_create(tidepool_pool* pool, const tidepool_domai
     return fail(errc::invalid_argument, "unknown category: register it first");
   }
   const lifecycle state = lifecycle_from_c(wanted.lifecycle);
-  const result<domain> made = pool->core->accesses().make_domain(
+  const result<domain> made = pool->core->accesses->make_domain(
       {.size = wanted.elements,
        .standalone = wanted.standalone != 0,
        .where = device::from_bits(wanted.where),
@@ -187,7 +188,7 @@ tidepool_status tidepool_domain_create(tidepool_pool* pool, const tidepool_domai
 
 tidepool_status tidepool_domain_drop(tidepool_pool* pool, tidepool_domain which) {
   return pool == nullptr ? null_argument()
-                         : answer(pool->core->accesses().drop_domain(domain::from_value(which)));
+                         : answer(pool->core->accesses->drop_domain(domain::from_value(which)));
 }
 
 tidepool_status tidepool_bind(tidepool_pool* pool, tidepool_domain to, std::size_t first,
@@ -195,7 +196,7 @@ tidepool_status tidepool_bind(tidepool_pool* pool, tidepool_domain to, std::size
   if (pool == nullptr || (ids == nullptr && count != 0)) {
     return null_argument();
   }
-  return answer(pool->core->accesses().bind(domain::from_value(to), first, ids_of(ids, count)));
+  return answer(pool->core->accesses->bind(domain::from_value(to), first, ids_of(ids, count)));
 }
 
 tidepool_status tidepool_bind_parts(tidepool_pool* pool, tidepool_domain to, std::size_t first,
@@ -204,9 +205,9 @@ tidepool_status tidepool_bind_parts(tidepool_pool* pool, tidepool_domain to, std
   if (pool == nullptr) {
     return null_argument();
   }
-  return answer(pool->core->accesses().bind_parts(domain::from_value(to), first,
-                                                  tensor_id::from_value(id),
-                                                  {.first = first_part, .count = count}));
+  return answer(pool->core->accesses->bind_parts(domain::from_value(to), first,
+                                                 tensor_id::from_value(id),
+                                                 {.first = first_part, .count = count}));
 }
 
 tidepool_status tidepool_record_access(tidepool_pool* pool, const tidepool_access_batch* batch,
@@ -222,7 +223,7 @@ tidepool_status tidepool_record_access(tidepool_pool* pool, const tidepool_acces
   if (!read_batch(known, asked)) {
     return fail(errc::invalid_argument, "a batch has tensors, keys or indices, and a known mode");
   }
-  const result<access_report> done = pool->core->accesses().record(asked);
+  const result<access_report> done = pool->core->accesses->record(asked);
   if (!done) {
     return record_error(done.error());
   }
@@ -244,7 +245,7 @@ tidepool_status tidepool_flush_access(tidepool_pool* pool) {
   if (pool == nullptr) {
     return null_argument();
   }
-  pool->core->accesses().flush();
+  pool->core->accesses->flush();
   return TIDEPOOL_OK;
 }
 
@@ -253,7 +254,7 @@ tidepool_status tidepool_access_of(const tidepool_pool* pool, tidepool_tensor_id
   if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
     return why;
   }
-  return write_info(pool->core->accesses().find(tensor_id::from_value(id), part), out);
+  return write_info(pool->core->accesses->find(tensor_id::from_value(id), part), out);
 }
 
 tidepool_status tidepool_access_at(const tidepool_pool* pool, tidepool_domain within,
@@ -261,7 +262,7 @@ tidepool_status tidepool_access_at(const tidepool_pool* pool, tidepool_domain wi
   if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
     return why;
   }
-  return write_info(pool->core->accesses().find(domain::from_value(within), index), out);
+  return write_info(pool->core->accesses->find(domain::from_value(within), index), out);
 }
 
 tidepool_status tidepool_coldest(const tidepool_pool* pool, std::uint32_t order,
@@ -283,6 +284,6 @@ tidepool_status tidepool_prefetch(const tidepool_pool* pool, const tidepool_tens
   if (pool == nullptr || (ids == nullptr && count != 0)) {
     return null_argument();
   }
-  pool->core->prefetch(ids_of(ids, count), bytes);
+  prefetch(*pool->core, ids_of(ids, count), bytes);
   return TIDEPOOL_OK;
 }

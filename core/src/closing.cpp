@@ -136,7 +136,7 @@ record* pool_core::end_all() noexcept {
                   static_cast<std::uint32_t>(slots.index_of(r)));
     }
     if (any(flags & tensor_flags::tracked)) {
-      accesses_->end(slots.id_of(r, header));
+      accesses->end(slots.id_of(r, header));
     }
     r.pins.store(0, std::memory_order_relaxed);
     r.header.store(freed_header(slots.id_of(r, header).value()), std::memory_order_release);

@@ -2,8 +2,8 @@
 //
 // flat_index: a map from a non-zero 64-bit key to a slot number and a generation; open addressing
 // with linear probing, load at most 1/2, deletion by shifting back. For callers' keys and for block
-// addresses; never on the warm path. Thread safety: one mutex, which look-ups of many keys give back
-// now and then.
+// addresses; never on the warm path. Thread safety: one mutex, which look-ups of many keys give
+// back now and then.
 #pragma once
 
 #include "address_space.hpp"

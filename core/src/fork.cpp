@@ -26,7 +26,7 @@ void pool_core::wait_until_idle() const noexcept {
 // This thread's own cache stays open: it is inside only if it forks in a signal handler, and then
 // it goes on in both processes.
 void pool_core::pause_caches() noexcept {
-  accesses_->lock_for_fork();  // batches are no operations that wait_until_idle waits for
+  accesses->lock_for_fork();  // batches are no operations that wait_until_idle waits for
   const std::lock_guard lock(registry_mutex_);
   const front_cache* const own = find_this_thread(*this);
   for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
@@ -45,7 +45,7 @@ void pool_core::pause_caches() noexcept {
 }
 
 void pool_core::resume_caches() noexcept {
-  accesses_->unlock_after_fork();
+  accesses->unlock_after_fork();
   const std::lock_guard lock(registry_mutex_);
   if (front_open()) {
     for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {

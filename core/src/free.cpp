@@ -43,7 +43,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
       return errc::ok;
     }
     if (any(flags_of(header) & tensor_flags::tracked)) {
-      accesses_->end(ending);
+      accesses->end(ending);
     }
     ending = finish_free(slot, flags_of(header));
   }

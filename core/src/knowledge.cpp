@@ -3,6 +3,7 @@
 // What the pool answers about a tensor, and changes of what it knows. Records are read without a
 // lock.
 #include "change_header.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -112,7 +113,7 @@ errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
     return errc::ok;
   });
   if (why == errc::ok) {
-    refresh_entry(id);
+    refresh_entry(*this, id);
   }
   return why;
 }
@@ -128,7 +129,7 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
   } while (!r.tag.compare_exchange_weak(tag, (tag & ~mask) | value, std::memory_order_acq_rel,
                                         std::memory_order_acquire));
   if (category_of(mask) != category::temporary) {
-    refresh_entry(id);
+    refresh_entry(*this, id);
   }
   return errc::ok;
 }

@@ -20,6 +20,8 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+inline constexpr std::size_t most_devices = 255;
+
 /// A device of the pool: its backend, its limits and what is counted against them.
 struct device_entry {
   device where = {};

@@ -3,6 +3,7 @@
 // Making and destroying a pool; caches that come and go.
 #include "access_store.hpp"
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include "process.hpp"
 #include "thread_caches.hpp"
@@ -120,7 +121,9 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         first.alignment == cache_line || first.description.alignment >= first.alignment
             ? first.where.bits()
             : device{device_kind::automatic, 0xffff, 0}.bits();
-    core->make_access_store();
+    core->accesses = make_access_store(*core, {.half_life = core->options_.access_half_life,
+                                               .backends = core->backends_,
+                                               .keys = core->keys_});
     for (const std::unique_ptr<backend>& source : core->backends_) {
       source->attach(core->host_);
     }

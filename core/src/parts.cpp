@@ -3,6 +3,7 @@
 // References and parts: retain, slices, adopted memory, pins, resizing in place.
 #include "change_header.hpp"
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -53,7 +54,7 @@ raw_tensor pool_core::publish_loose(record& slot, void* data, std::size_t bytes,
   slot.capacity.store(bytes, std::memory_order_release);
   slot.bytes.store(bytes, std::memory_order_release);
   slot.tag.store(tag, std::memory_order_release);
-  flags = begin_entry(slot, tensor_id::from_value(id), state, flags);
+  flags = begin_entry(*this, slot, tensor_id::from_value(id), state, flags);
   slot.header.store(full_header(id, 1, state, flags), std::memory_order_release);
   loose_live_.fetch_add(1, std::memory_order_relaxed);
   notify(true, tensor_id::from_value(id));

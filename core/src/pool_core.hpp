@@ -17,7 +17,7 @@
 //   closing.cpp       closing, by force too
 //   fork.cpp          standing still for fork, and going on in the child
 //   parts.cpp         adopt, share, slice, pin, resize
-//   pool_access.cpp   access entries: where the pool meets its access_store
+//   entries.cpp       access entries: where the pool meets its access_store
 //   debug_steps.cpp   debug modes, where any is on
 //
 // Lock order: observer_mutex_ -> process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes
@@ -186,22 +186,16 @@ class alignas(cache_line) pool_core {
   errc set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept;
   name_table names;
   category_table categories;
-
-  // Access entries (pool_access.cpp).
-  [[nodiscard]] access_store& accesses() const noexcept { return *accesses_; }
-  errc track(tensor_id id, std::uint32_t parts) noexcept;
-  void prefetch(std::span<const tensor_id> ids, std::size_t bytes) const noexcept;
+  std::unique_ptr<access_store> accesses;  // never null; see entries.hpp
 
   // Streams (streams.cpp).
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
   errc retire(device where, const stream_ref& stream) noexcept;
 
   // Memory (recall.cpp, memory.cpp).
-  /// All free blocks of all threads and ready lists go back to the backends.
-  /// Answers their bytes.
+  /// All free blocks of all threads and ready lists go back to the backends; answers their bytes.
   std::size_t recall(bool reserves_too) noexcept;
   [[nodiscard]] trim_report trim(device_entry& where, std::size_t keep_bytes) noexcept;
-  /// Of one device, nothing trimmed.
   [[nodiscard]] static trim_report measure(const device_entry& where) noexcept;
   [[nodiscard]] trim_report trim(std::size_t keep_bytes) noexcept;
   void tick() noexcept;
@@ -231,8 +225,7 @@ class alignas(cache_line) pool_core {
   // Debug modes (debug_steps.cpp).
   /// Looks at all guards and the quarantine, reports damages and returns their number.
   std::size_t check_memory() noexcept;
-  /// What is alive. Throws std::bad_alloc.
-  [[nodiscard]] leak_report leaks();
+  [[nodiscard]] leak_report leaks();  // throws std::bad_alloc
   [[nodiscard]] tidepool::debug_counts debug_counts() noexcept;
 
   // Sampling (warm_path.cpp).
@@ -298,16 +291,6 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] std::size_t find_candidates(device where,
                                             std::span<tensor_info> best) const noexcept;
 
-  // pool_access.cpp
-  /// Throws std::bad_alloc.
-  void make_access_store();
-  /// For a tensor that is about to be published: its flags, tracked only if it has an entry.
-  [[nodiscard]] tensor_flags begin_entry(const record& slot, tensor_id id, lifecycle state,
-                                         tensor_flags flags) noexcept;
-  /// After a change of category or lifecycle.
-  void refresh_entry(tensor_id id) noexcept;
-  [[nodiscard]] const char* verify_entries() noexcept;
-
   // recall.cpp; pre: registry_mutex_ held
   template <class F>
   void with_closed_gates(F&& f) noexcept;
@@ -366,8 +349,6 @@ class alignas(cache_line) pool_core {
   std::vector<std::unique_ptr<device_entry>> devices_;  // sorted by nothing, few
   std::vector<device_description> descriptions_;
   std::unique_ptr<debug_layer> debug_;  // null: no debug mode is on
-  std::unique_ptr<access_store> accesses_;
-  static constexpr std::size_t most_devices = 255;
 
   std::mutex registry_mutex_;
   front_cache* caches_ = nullptr;  // guarded by registry_mutex_; linked through front_cache::next

@@ -58,7 +58,8 @@ std::size_t narrow_64(const std::int64_t* ids, std::size_t n, access_range range
     const __m512i v = _mm512_maskz_loadu_epi64(there, ids + i);
     const __mmask8 valid = _mm512_mask_cmplt_epu64_mask(there, v, extent);
     const __m512i index = _mm512_maskz_compress_epi64(valid, _mm512_add_epi64(v, base));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + kept), _mm512_maskz_cvtepi64_epi32(0xff, index));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + kept),
+                        _mm512_maskz_cvtepi64_epi32(0xff, index));
     const unsigned good = bits_in(valid);
     kept += good;
     if (valid != there) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fork beside batches of accesses: they are no operations that fork waits for, it takes the locks of
-// their tables.
+// fork beside batches of accesses: they are no operations that fork waits for, it takes the locks
+// of their tables.
 #include "support.hpp"
 
 #include <array>

@@ -10,8 +10,8 @@
 //   pool.coldest(victims, access_order::tick, {.categories = {category::expert}});
 //
 // An *entry* is a tensor of an evictable category (8 to 15), one made with `tracked`, or a part
-// of one made by track. A *domain* is a dense index space whose elements stand for entries; an entry
-// stands at one element of one domain at most.
+// of one made by track. A *domain* is a dense index space whose elements stand for entries; an
+// entry stands at one element of one domain at most.
 #pragma once
 
 #include <tidepool/attributes.hpp>
@@ -113,7 +113,7 @@ struct access_layout {
 
 /// What was used, in one call. Exactly one of tensors, keys and indices says what.
 /// Not counted, by what the report says: -1 (padding) and other indices outside of the domain or
-/// layer, masked rows, zero weights, tensors that are gone or have no entry, elements bound to none.
+/// layer, masked rows, zero weights, tensors that are gone or have no entry, unbound elements.
 struct access_batch {
   std::span<const tensor_id> tensors = {};
   std::span<const std::uint64_t> keys =
@@ -140,7 +140,7 @@ struct access_batch {
 };
 
 /// What became of a batch:
-///   ids of the batch == recorded + deferred + padding + masked + out_of_range + stale + duplicates.
+///   ids == recorded + deferred + padding + masked + out_of_range + stale + duplicates.
 struct access_report {
   std::uint64_t recorded = 0;
   /// Another thread held the table: it adds these for us. Queries that begin after record_access
@@ -211,9 +211,9 @@ class enum_set {
   std::array<std::uint64_t, 4> words_{};
 };
 
-/// By what entries are ranked. Equals are ranked by count, then by tick, in the same direction; what
-/// is still equal comes in ascending order of tensor id, part, domain, index. So every answer is
-/// determined by the entries alone.
+/// By what entries are ranked. Equals are ranked by count, then by tick, in the same direction;
+/// what is still equal comes in ascending order of tensor id, part, domain, index. So every answer
+/// is determined by the entries alone.
 enum class access_order : std::uint8_t { tick = 0, count = 1, score = 2 };
 
 /// Which entries a query looks at. A tensor with parts is represented by its parts.

@@ -169,7 +169,8 @@ class TIDEPOOL_EXPORT pool {
   /// The tensor with this key. errc::not_found.
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
 
-  /// These touch the record only, never the data.
+  /// These touch the record only, never the data. A category asked for later gives no entry: see
+  /// track.
   errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
   errc set_category(tensor_id id, category what) noexcept;
   errc set_name(tensor_id id, name_id name) noexcept;
@@ -207,8 +208,8 @@ class TIDEPOOL_EXPORT pool {
   errc bind(domain to, std::size_t first, std::span<const tensor_id> ids) noexcept;
   /// The same for parts of one tensor.
   errc bind_parts(domain to, std::size_t first, tensor_id id, part_range parts = {}) noexcept;
-  /// Adds what was used to the entries. What could not be added is counted in the answer and changes
-  /// nothing. invalid_argument: sizes that do not fit together; not_found: no such domain;
+  /// Adds what was used to the entries. What could not be added is counted in the answer and
+  /// changes nothing. invalid_argument: sizes that do not fit together; not_found: no such domain;
   /// out_of_memory: none for bits in mode once; in all three cases nothing was recorded. Threads
   /// never wait for each other with up to 1024 ids, unless the log (64 KiB for each eighth of the
   /// threads) is full. Cost: one uncontended lock and about 1 ns for each id, see core/README.md.
