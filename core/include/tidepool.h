@@ -22,6 +22,7 @@
 // lock.
 #pragma once
 
+#include <tidepool/access.h>
 #include <tidepool/c_types.h>
 
 #ifdef __cplusplus
@@ -233,8 +234,8 @@ TIDEPOOL_EXPORT tidepool_status tidepool_copy(tidepool_pool* pool,
 TIDEPOOL_EXPORT tidepool_status tidepool_fill(tidepool_pool* pool, tidepool_tensor_id id,
                                               uint8_t value, tidepool_stream stream);
 // Moves managed memory to a device, tidepool_device_cpu() for the host. unsupported elsewhere.
-TIDEPOOL_EXPORT tidepool_status tidepool_prefetch(tidepool_pool* pool, tidepool_tensor_id id,
-                                                  tidepool_device to, tidepool_stream stream);
+TIDEPOOL_EXPORT tidepool_status tidepool_prefetch_to(tidepool_pool* pool, tidepool_tensor_id id,
+                                                     tidepool_device to, tidepool_stream stream);
 // How managed memory will be used. unsupported elsewhere.
 TIDEPOOL_EXPORT tidepool_status tidepool_advise(tidepool_pool* pool, tidepool_tensor_id id,
                                                 const tidepool_advice* advice);

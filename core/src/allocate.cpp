@@ -3,6 +3,7 @@
 // Allocation in general: what is asked for is checked, a lane and a block are found, and the record
 // is filled and published. The plain warm case never comes here.
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>
@@ -71,6 +72,9 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
   if (request.key != 0) {
     request.flags = request.flags | tensor_flags::keyed;
   }
+  if (is_evictable(request.category)) {
+    request.flags = request.flags | tensor_flags::tracked;
+  }
   device_entry* const device = find_device(request.where);
   if (device == nullptr) {
     return {.code = errc::unknown_device,
@@ -130,8 +134,6 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
     give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
     return fail(why);
   }
-  const bool plain =
-      request.lifecycle == lifecycle::temporary && request.flags == tensor_flags::none;
   const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
   if (debug_ != nullptr) [[unlikely]] {
     begin_checked(slot, tensor_id::from_value(id), asked);
@@ -139,7 +141,10 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   slot.bytes.store(request.bytes, std::memory_order_release);
   slot.tag.store(make_tag(request.name, request.category, where->tag_number()),
                  std::memory_order_release);
-  slot.header.store(plain ? id : full_header(id, 1, request.lifecycle, request.flags),
+  const tensor_flags flags =
+      begin_entry(*this, slot, tensor_id::from_value(id), request.lifecycle, request.flags);
+  const bool plain = request.lifecycle == lifecycle::temporary && flags == tensor_flags::none;
+  slot.header.store(plain ? id : full_header(id, 1, request.lifecycle, flags),
                     std::memory_order_release);
   count_pop(*where, slot.size_class.load(std::memory_order_relaxed), request.bytes, got.from,
             cache);
@@ -166,7 +171,8 @@ status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
   }
   slots.cold(slot).key.store(key, std::memory_order_relaxed);
   const flat_index::insertion entered =
-      keys_.insert(key, static_cast<std::uint32_t>(slots.index_of(slot)));
+      keys_.insert(key, static_cast<std::uint32_t>(slots.index_of(slot)),
+                   generation_of(next_id(slot.header.load(std::memory_order_relaxed))));
   if (!entered.stored) {
     return {.code = errc::out_of_memory, .text = "no memory for the key index"};
   }

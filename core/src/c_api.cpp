@@ -139,6 +139,7 @@ std::size_t call_reclaim_handler(const reclaim_request& request, void* context) 
       .misuse_context = &handle,
       .placement = from.placement == nullptr ? nullptr : call_placement,
       .placement_context = &handle,
+      .access_half_life = from.access_half_life,
       .debug = debug_options_of(handle),
   };
 }

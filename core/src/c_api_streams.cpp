@@ -106,8 +106,8 @@ tidepool_status tidepool_fill(tidepool_pool* pool, tidepool_tensor_id id, std::u
   });
 }
 
-tidepool_status tidepool_prefetch(tidepool_pool* pool, tidepool_tensor_id id, tidepool_device to,
-                                  tidepool_stream stream) {
+tidepool_status tidepool_prefetch_to(tidepool_pool* pool, tidepool_tensor_id id, tidepool_device to,
+                                     tidepool_stream stream) {
   return with_stream(pool, stream, [&](const stream_ref& order) {
     return answer_status(
         pool->core->prefetch(tensor_id::from_value(id), device::from_bits(to), order));

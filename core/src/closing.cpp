@@ -3,6 +3,7 @@
 // Closing a pool, gently or by force, and the end of its handle. Closing has two parts: no cache is
 // used any more, at once; then what is alive is counted or ended and free memory goes back, by
 // whoever ends the last operation that began before (see leave).
+#include "access_store.hpp"
 #include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "process.hpp"
@@ -129,6 +130,9 @@ record* pool_core::end_all() noexcept {
                   static_cast<std::uint32_t>(slots.index_of(r)));
     }
     forget_holds(cold);
+    if (any(flags & tensor_flags::tracked)) {
+      accesses->end(slots.id_of(r, header));
+    }
     r.header.store(freed_header(slots.id_of(r, header).value()), std::memory_order_release);
     const std::uint64_t bytes = r.bytes.load(std::memory_order_relaxed);
     if (r.size_class.load(std::memory_order_relaxed) != 0) {

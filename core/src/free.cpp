@@ -2,6 +2,7 @@
 //
 // Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes
 // nothing, is counted and goes to one handler.
+#include "access_store.hpp"
 #include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
@@ -76,6 +77,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
         std::memory_order_acq_rel, std::memory_order_acquire));
     if (!last) {
       return errc::ok;
+    }
+    if (any(flags_of(header) & tensor_flags::tracked)) {
+      accesses->end(ending);
     }
     ending = finish_free(slot, flags_of(header), order_of_free(slot, stream));
   }

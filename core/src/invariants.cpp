@@ -3,6 +3,7 @@
 // Walks the pool's structures and names the first broken invariant. For tests and debugging. Exact
 // only while no other thread works on the pool.
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include "recall.hpp"
 
@@ -152,6 +153,9 @@ const char* pool_core::verify() noexcept {
     }
   }
   require(claimed == reserved_.claimed(), "the pool's claimed == sum of the devices'");
+  if (const char* const theirs = verify_entries(*this)) {
+    require(false, theirs);
+  }
   return broken;
 }
 

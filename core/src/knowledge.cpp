@@ -3,6 +3,7 @@
 // What the pool answers about a tensor, and changes of what it knows. Records are read without a
 // lock.
 #include "change_header.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -83,10 +84,14 @@ errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
   if (static_cast<unsigned>(state) >= lifecycle_count) {
     return errc::invalid_argument;
   }
-  return change_header(id, [&](std::uint64_t& header) {
+  const errc why = change_header(id, [&](std::uint64_t& header) {
     header = (header & ~lifecycle_mask) | bits_of(state);
     return errc::ok;
   });
+  if (why == errc::ok) {
+    refresh_entry(*this, id);
+  }
+  return why;
 }
 
 errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept {
@@ -99,6 +104,9 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
     }
   } while (!r.tag.compare_exchange_weak(tag, (tag & ~mask) | value, std::memory_order_acq_rel,
                                         std::memory_order_acquire));
+  if (category_of(mask) != category::temporary) {
+    refresh_entry(*this, id);
+  }
   return errc::ok;
 }
 

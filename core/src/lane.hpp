@@ -21,12 +21,15 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+inline constexpr std::size_t most_devices = 255;
+
 /// A device of the pool: its backend, its limits and what is counted against them.
 struct device_entry {
   device where = {};
   backend* source = nullptr;
   device_description description = {};
   std::size_t alignment = cache_line;  // of every allocation
+  std::uint8_t number = 0;             // among the pool's devices
   std::size_t first_lane = 0;
   budget reserved;                                // claimed == bytes that the backend has backed
   std::atomic<std::size_t> ready_bytes{0};        // in ready lists

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Making and destroying a pool; caches that come and go.
+#include "access_store.hpp"
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include "process.hpp"
 #include "thread_caches.hpp"
@@ -92,7 +94,11 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
             description.alignment > highest_alignment) {
           return invalid("a backend describes an alignment that is no power of two");
         }
+        if (core->devices_.size() == most_devices) {
+          return status{.code = errc::too_many, .text = "a pool has at most 255 devices"};
+        }
         auto entry = std::make_unique<device_entry>();
+        entry->number = static_cast<std::uint8_t>(core->devices_.size());
         entry->where = description.where;
         entry->source = source.get();
         entry->description = description;
@@ -115,6 +121,9 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         first.alignment == cache_line || first.description.alignment >= first.alignment
             ? first.where.bits()
             : device{device_kind::automatic, 0xffff, 0}.bits();
+    core->accesses = make_access_store(*core, {.half_life = core->options_.access_half_life,
+                                               .backends = core->backends_,
+                                               .keys = core->keys_});
     for (const std::unique_ptr<backend>& source : core->backends_) {
       source->attach(core->host_);
     }

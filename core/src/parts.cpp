@@ -3,6 +3,7 @@
 // References and parts: retain, slices, adopted memory, pins, resizing in place.
 #include "change_header.hpp"
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -59,7 +60,9 @@ raw_tensor pool_core::make_loose(record& slot, const loose_tensor& what) noexcep
   slot.capacity.store(what.bytes, std::memory_order_release);
   slot.bytes.store(what.bytes, std::memory_order_release);
   slot.tag.store(what.tag, std::memory_order_release);
-  slot.header.store(full_header(id, 1, what.state, what.flags), std::memory_order_release);
+  const tensor_flags flags =
+      begin_entry(*this, slot, tensor_id::from_value(id), what.state, what.flags);
+  slot.header.store(full_header(id, 1, what.state, flags), std::memory_order_release);
   loose_live_.fetch_add(1, std::memory_order_relaxed);
   return raw_tensor{what.data, tensor_id::from_value(id)};
 }

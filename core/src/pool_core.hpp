@@ -21,6 +21,7 @@
 //   stream_order.cpp  tensors that more than one stream uses
 //   capture.cpp       arenas for graphs
 //   transfer.cpp      copies and fills
+//   entries.cpp       access entries: where the pool meets its access_store
 //   debug_steps.cpp   debug modes, where any is on
 //
 // Lock order: observer_mutex_ -> process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes
@@ -63,6 +64,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+class access_store;
 class debug_layer;
 struct findings;
 
@@ -206,6 +208,7 @@ class alignas(cache_line) pool_core {
   errc set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept;
   name_table names;
   category_table categories;
+  std::unique_ptr<access_store> accesses;  // never null; see entries.hpp
 
   // Streams (streams.cpp).
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
@@ -233,11 +236,9 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] status synchronise(device where, const stream_ref& stream) noexcept;
 
   // Memory (recall.cpp, memory.cpp).
-  /// All free blocks of all threads and ready lists go back to the backends.
-  /// Answers their bytes.
+  /// All free blocks of all threads and ready lists go back to the backends; answers their bytes.
   std::size_t recall(bool reserves_too) noexcept;
   [[nodiscard]] trim_report trim(device_entry& where, std::size_t keep_bytes) noexcept;
-  /// Of one device, nothing trimmed.
   [[nodiscard]] static trim_report measure(const device_entry& where) noexcept;
   [[nodiscard]] trim_report trim(std::size_t keep_bytes) noexcept;
   void tick() noexcept;
@@ -267,8 +268,7 @@ class alignas(cache_line) pool_core {
   // Debug modes (debug_steps.cpp).
   /// Looks at all guards and the quarantine, reports damages and returns their number.
   std::size_t check_memory() noexcept;
-  /// What is alive. Throws std::bad_alloc.
-  [[nodiscard]] leak_report leaks();
+  [[nodiscard]] leak_report leaks();  // throws std::bad_alloc
   [[nodiscard]] tidepool::debug_counts debug_counts() noexcept;
 
   // Sampling (warm_path.cpp).

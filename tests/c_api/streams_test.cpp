@@ -60,7 +60,7 @@ TEST_F(CApiStreams, CopiesAndFills) {
 
 TEST_F(CApiStreams, AnswerWhatHostMemoryCannotDo) {
   const tidepool_tensor t = allocate(100);
-  EXPECT_EQ(tidepool_prefetch(pool, t.id, gpu, none), TIDEPOOL_UNSUPPORTED);
+  EXPECT_EQ(tidepool_prefetch_to(pool, t.id, gpu, none), TIDEPOOL_UNSUPPORTED);
   auto advice = sized<tidepool_advice>();
   EXPECT_EQ(tidepool_advise(pool, t.id, &advice), TIDEPOOL_UNSUPPORTED);
   advice.what = TIDEPOOL_ADVICE_ACCESSED_BY + 1;
@@ -87,8 +87,8 @@ TEST_F(CApiStreams, RefuseBadArguments) {
   EXPECT_EQ(tidepool_synchronise(nullptr, cpu, none), TIDEPOOL_INVALID_ARGUMENT);
   EXPECT_EQ(tidepool_fill(pool, t.id, 0, odd), TIDEPOOL_INVALID_ARGUMENT);
   EXPECT_EQ(tidepool_fill(nullptr, t.id, 0, none), TIDEPOOL_INVALID_ARGUMENT);
-  EXPECT_EQ(tidepool_prefetch(pool, t.id, cpu, odd), TIDEPOOL_INVALID_ARGUMENT);
-  EXPECT_EQ(tidepool_prefetch(nullptr, t.id, cpu, none), TIDEPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(tidepool_prefetch_to(pool, t.id, cpu, odd), TIDEPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(tidepool_prefetch_to(nullptr, t.id, cpu, none), TIDEPOOL_INVALID_ARGUMENT);
   auto advice = sized<tidepool_advice>();
   EXPECT_EQ(tidepool_advise(nullptr, t.id, &advice), TIDEPOOL_INVALID_ARGUMENT);
   EXPECT_EQ(tidepool_advise(pool, t.id, nullptr), TIDEPOOL_INVALID_ARGUMENT);

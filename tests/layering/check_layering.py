@@ -40,7 +40,7 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     (r"cuda/src/", "std os core/include cuda/include cuda/src cuda"),
     (r"tests/(core|property)/", f"std os third {PUBLIC} core/src tests/support"),
     (r"tests/fuzz/", f"std os third {PUBLIC} tests/support tests/property bench"),
-    (r"tests/cpu/", f"std os third {PUBLIC} cpu/src"),
+    (r"tests/cpu/", f"std os third {PUBLIC} cpu/src tests/support"),
     (r"tests/cuda/", f"std os third {PUBLIC} cuda/src cuda tests/cudasim tests/conformance "
                      "tests/support"),
     (r"tests/cudasim/", "std os third cuda cub"),

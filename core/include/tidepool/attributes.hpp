@@ -73,5 +73,11 @@ enum class tensor_flags : std::uint8_t {
   return static_cast<std::uint8_t>(what) < 8 ? lifecycle::temporary : lifecycle::persistent;
 }
 
+/// Does every tensor of the category have an access entry (access.hpp)? Others where asked for.
+[[nodiscard]] constexpr bool is_evictable(category what) noexcept {
+  return static_cast<std::uint8_t>(what) < built_in_categories &&
+         default_lifecycle(what) == lifecycle::persistent;
+}
+
 }  // namespace v0
 }  // namespace tidepool

@@ -299,6 +299,7 @@ typedef struct tidepool_pool_options {
   uint8_t debug_reserved;
   tidepool_leak_handler on_leaks;  // default: stderr
   void* leaks_context;
+  uint64_t access_half_life;  // ticks in which an access loses half of its score; 0: no scores
 } tidepool_pool_options;
 
 typedef struct tidepool_failure {

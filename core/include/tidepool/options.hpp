@@ -110,6 +110,8 @@ struct pool_options {
   void* misuse_context = nullptr;
   placement_policy placement = nullptr;  ///< null: the first device of the first backend
   void* placement_context = nullptr;
+  /// Ticks in which an access loses half of its weight in scores (access.hpp). 0: no scores.
+  std::uint64_t access_half_life = 0;
   debug_options debug = {};  ///< all off; the environment variable TIDEPOOL adds to it
 };
 

@@ -15,6 +15,7 @@
 // metadata. Other costs are said where they differ from "one short lock".
 #pragma once
 
+#include <tidepool/access.hpp>
 #include <tidepool/attributes.hpp>
 #include <tidepool/backend.hpp>
 #include <tidepool/debug.hpp>
@@ -34,6 +35,7 @@
 #include <tidepool/tensor.hpp>
 #include <tidepool/transfer.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -175,7 +177,8 @@ class TIDEPOOL_EXPORT pool {
   /// The tensor with this key. errc::not_found.
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
 
-  /// These touch the record only, never the data.
+  /// These touch the record only, never the data. A category asked for later gives no entry: see
+  /// track.
   errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
   errc set_category(tensor_id id, category what) noexcept;
   errc set_name(tensor_id id, name_id name) noexcept;
@@ -194,6 +197,60 @@ class TIDEPOOL_EXPORT pool {
   [[nodiscard]] std::uint8_t eviction_priority(category what) const noexcept;
 
   [[nodiscard]] std::span<const device_description> devices() const noexcept;
+
+  // Access entries (access.hpp).
+  /// Gives a tensor an entry, and parts != 0 entries of its parts, which then stand for it in
+  /// queries. Repeating it changes nothing. stale_id; invalid_argument: it has another number of
+  /// parts, or is bound; out_of_memory.
+  errc track(tensor_id id, std::uint32_t parts = 0) noexcept;
+  /// invalid_argument, unknown_device, out_of_memory; too_many: 1024 domains were made so far.
+  /// Cost: standalone elements are written, the others' memory is only reserved (48 bytes each).
+  [[nodiscard]] result<domain> make_domain(const domain_options& options) noexcept;
+  /// Its elements are bound to nothing any more; their counts stay with their entries. not_found.
+  errc drop_domain(domain which) noexcept;
+  /// Elements first, first + 1, ... stand for these tensors from now on, for none where an id is
+  /// empty. An entry that was at another element leaves that one. Batches recorded before count for
+  /// the entries that the elements had then, whose counts stay with them. All or nothing: stale_id,
+  /// not_found, invalid_argument (beyond the domain, standalone, a tensor with parts).
+  /// Cost: waits for batches that other threads are adding to these tables.
+  errc bind(domain to, std::size_t first, std::span<const tensor_id> ids) noexcept;
+  /// The same for parts of one tensor.
+  errc bind_parts(domain to, std::size_t first, tensor_id id, part_range parts = {}) noexcept;
+  /// Adds what was used to the entries. What could not be added is counted in the answer and
+  /// changes nothing. invalid_argument: sizes that do not fit together; not_found: no such domain;
+  /// out_of_memory: none for bits in mode once; in all three cases nothing was recorded. Threads
+  /// never wait for each other with up to 1024 ids, unless the log (64 KiB for each eighth of the
+  /// threads) is full. Cost: one uncontended lock and about 1 ns for each id, see core/README.md.
+  result<access_report> record_access(const access_batch& batch) noexcept;
+  /// Adds at once what threads left for each other. Queries do it by themselves.
+  void flush_access() noexcept;
+  /// All queries see every batch whose record_access returned before. not_found: no entry.
+  [[nodiscard]] result<access_info> access(tensor_id id,
+                                           std::uint32_t part = whole_tensor) const noexcept;
+  [[nodiscard]] result<access_info> access(domain within, std::uint64_t index) const noexcept;
+  /// The first out.size() entries in order, coldest or hottest first; how many there were. Cost: a
+  /// look at every entry (about 1 ns, and 0.1 us for each that enters the best so far); nothing is
+  /// allocated.
+  std::size_t coldest(std::span<access_info> out, access_order by = access_order::tick,
+                      const access_filter& filter = {}) const noexcept;
+  std::size_t hottest(std::span<access_info> out, access_order by = access_order::tick,
+                      const access_filter& filter = {}) const noexcept;
+  /// Entries last used before `tick`: how many, and the coldest of them.
+  access_selection older_than(std::uint64_t tick, std::span<access_info> out,
+                              const access_filter& filter = {}) const noexcept;
+  /// All entries, coldest first. Throws std::bad_alloc.
+  [[nodiscard]] std::vector<access_info> ranked(access_order by,
+                                                const access_filter& filter = {}) const;
+  /// By number of category.
+  [[nodiscard]] std::array<category_accesses, 256> accesses_by_category(
+      const access_filter& filter = {}) const noexcept;
+  [[nodiscard]] access_ages age_histogram(const access_filter& filter = {}) const noexcept;
+  [[nodiscard]] access_totals total_accesses() const noexcept;
+  /// Fetches the first bytes of these tensors' data into this processor's cache, where it can read
+  /// them; dead ids are ignored. A hint.
+  void prefetch(std::span<const tensor_id> ids, std::size_t bytes = 64) const noexcept;
+  /// Null detaches. Pre: no other thread records meanwhile.
+  void set_access_predictor(access_predictor* predictor) noexcept;
 
   // Streams, of devices that are stream-ordered; elsewhere they are accepted and mean nothing.
   // No stream, and the legacy default stream, are the device's default one. What is allocated on a

@@ -76,8 +76,6 @@ int attribute(const runtime& r, cudaDeviceAttr wanted, int ordinal) {
     return r.set.lacks("ipc") || r.set.lacks("pools") ? 0 : cudaMemHandleTypePosixFileDescriptor;
   case cudaDevAttrIpcEventSupport:
     return r.set.lacks("ipc") ? 0 : 1;
-  case cudaDevAttrHostRegisterReadOnlySupported:
-    return r.set.lacks("readonly") ? 0 : 1;
   case cudaDevAttrPciBusId:
     return ordinal + 1;
   default:
