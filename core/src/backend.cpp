@@ -83,6 +83,10 @@ status backend::synchronise(device, stream_ref) noexcept {
   return {};
 }
 
+const access_kernels* backend::kernels_for_access() const noexcept {
+  return nullptr;
+}
+
 const char* backend::verify() const noexcept {
   return nullptr;
 }

@@ -65,7 +65,7 @@ std::string human_bytes(std::uint64_t bytes) {
 std::string device_name(device where) {
   static constexpr std::array<const char*, 8> names{"cpu", "cuda",  "pinned", "managed",
                                                     "hip", "metal", "remote", "user"};
-  if (where.kind() == device_kind::automatic) {
+  if (where.is_automatic()) {
     return "automatic";
   }
   const auto kind = static_cast<std::size_t>(where.kind());

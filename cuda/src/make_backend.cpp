@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The public factories: a GPU opened, a device_memory for each kind of memory that it has.
+#include "annotated_backend.hpp"
+#include "annotated_source.hpp"
 #include "cuda_backend.hpp"
 #include "device_memory.hpp"
 #include "driver.hpp"
+#include "nvtx_annotator.hpp"
 #include "slab_source.hpp"
 #include <tidepool/cuda/backend.hpp>
+#include <tidepool/environment.hpp>
 #include <tidepool/error.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <memory>
 #include <new>
@@ -20,17 +25,55 @@ namespace cuda {
 
 namespace {
 
-/// What a backend is made of; what a GPU cannot do is left out.
-class assembly {
- public:
-  explicit assembly(const backend_options& options) noexcept : options_(options) {}
+/// All that one GPU may serve.
+[[nodiscard]] std::vector<device> all_devices(std::uint16_t ordinal) {
+  const device gpu = device::cuda(ordinal);
+  return {gpu, gpu.with(memory_kind::plain), gpu.with(memory_kind::growable), device::pinned(gpu),
+          device::managed(gpu)};
+}
 
-  [[nodiscard]] status add(driver& of, made_source source) {
-    if (!source) {
-      return source.error().code == errc::unsupported ? status{} : source.error();
+[[nodiscard]] status invalid(device where, const char* text) noexcept {
+  return {.code = errc::invalid_argument, .where = where, .text = text};
+}
+
+[[nodiscard]] made_source make_source(driver& of, device where) noexcept {
+  const bool is_node = where.kind() == device_kind::pinned && where.node() != device::any_node;
+  if (!is_node && (where.ordinal() != of.ordinal() || where.node() != device::any_node)) {
+    return invalid(where, "a backend serves one GPU");
+  }
+  const bool is_usual = where.memory() == memory_kind::pooled;
+  if (where.kind() == device_kind::pinned && is_usual) {
+    return make_pinned_source(of, where);
+  }
+  if (where.kind() == device_kind::managed && is_usual) {
+    return make_managed_source(of);
+  }
+  if (where.kind() == device_kind::cuda) {
+    switch (where.memory()) {
+    case memory_kind::pooled:
+      return make_pooled_source(of);
+    case memory_kind::plain:
+      return make_plain_source(of);
+    case memory_kind::growable:
+      return make_growable_source(of);
     }
-    auto made = std::make_unique<device_memory>(
-        of, std::move(*source), device_memory_options{.decay_ticks = options_.decay_ticks});
+  }
+  return invalid(where, "CUDA serves device::cuda, pinned and managed");
+}
+
+/// What a backend is made of. Frees itself in reverse.
+struct assembly {
+  std::unique_ptr<annotations> told;  // null: nobody is told
+  std::unique_ptr<driver> gpu;
+  std::vector<std::unique_ptr<device_memory>> memories;
+  std::vector<device_description> descriptions;
+
+  [[nodiscard]] status add(std::unique_ptr<slab_source> source, std::uint32_t decay_ticks) {
+    if (told != nullptr) {
+      source = std::make_unique<annotated_source>(std::move(source), told->slabs);
+    }
+    auto made = std::make_unique<device_memory>(*gpu, std::move(source),
+                                                device_memory_options{.decay_ticks = decay_ticks});
     if (const status why = made->prepare(); !why.ok()) {
       return why;
     }
@@ -38,12 +81,6 @@ class assembly {
     memories.push_back(std::move(made));
     return {};
   }
-
-  std::vector<std::unique_ptr<device_memory>> memories;
-  std::vector<device_description> descriptions;
-
- private:
-  const backend_options& options_;
 };
 
 [[nodiscard]] result<std::unique_ptr<backend>> assemble(const backend_options& options) {
@@ -51,16 +88,38 @@ class assembly {
   if (!gpu) {
     return gpu.error();
   }
-  driver& of = **gpu;
-  assembly parts(options);
-  using maker = made_source (*)(driver&);
-  for (const maker make : {maker{make_pooled_source}, maker{make_plain_source}}) {
-    if (const status why = parts.add(of, make(of)); !why.ok()) {
+  assembly parts;
+  parts.gpu = std::move(*gpu);
+  if (options.nvtx || environment_flag("nvtx")) {
+    std::unique_ptr<annotator> told = make_nvtx_annotator();
+    if (told == nullptr) {
+      return errc::out_of_memory;
+    }
+    parts.told = std::make_unique<annotations>(std::move(told));
+  }
+  const bool is_named = !options.devices.empty();
+  std::vector<device> wanted = is_named ? options.devices : all_devices(options.ordinal);
+  for (auto where = wanted.begin(); where != wanted.end(); ++where) {
+    if (std::find(wanted.begin(), where, *where) != where) {
+      return invalid(*where, "a device is named twice");
+    }
+    made_source source = make_source(*parts.gpu, *where);
+    if (!source && source.error().code == errc::unsupported && !is_named) {
+      continue;
+    }
+    if (!source) {
+      return source.error();
+    }
+    if (const status why = parts.add(std::move(*source), options.decay_ticks); !why.ok()) {
       return why;
     }
   }
-  return std::unique_ptr<backend>(std::make_unique<cuda_backend>(
-      std::move(*gpu), std::move(parts.memories), std::move(parts.descriptions)));
+  std::unique_ptr<backend> made = std::make_unique<cuda_backend>(
+      std::move(parts.gpu), std::move(parts.memories), std::move(parts.descriptions));
+  if (parts.told != nullptr) {
+    made = std::make_unique<annotated_backend>(std::move(made), std::move(parts.told));
+  }
+  return made;
 }
 
 }  // namespace

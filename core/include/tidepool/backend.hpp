@@ -9,6 +9,7 @@
 // through backend_host.
 #pragma once
 
+#include <tidepool/access_record.hpp>
 #include <tidepool/attributes.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/export.hpp>
@@ -176,6 +177,10 @@ class TIDEPOOL_EXPORT backend {
                                       const advice_request& request) noexcept;
   /// Waits for all work of the stream. Default: nothing to wait for.
   [[nodiscard]] virtual status synchronise(device where, stream_ref stream) noexcept;
+
+  /// Kernels for tables of access records that suit this processor; valid as long as the process.
+  /// The pool takes those of its first backend that has any. Default: null, core's own.
+  [[nodiscard]] virtual const access_kernels* kernels_for_access() const noexcept;
 
   /// Walks the backend's structures; null, or the first broken invariant in words (static text).
   /// Slow; for tests and debug level 3. Default: null.

@@ -82,6 +82,10 @@ class device {
   [[nodiscard]] constexpr std::uint16_t ordinal() const noexcept { return ordinal_; }
   /// The NUMA node, or any_node.
   [[nodiscard]] constexpr std::uint8_t node() const noexcept { return node_; }
+  /// No place: the placement policy chooses.
+  [[nodiscard]] constexpr bool is_automatic() const noexcept {
+    return kinds_ == static_cast<std::uint8_t>(device_kind::automatic);
+  }
   /// True when host code may read and write the memory directly.
   [[nodiscard]] constexpr bool is_host() const noexcept {
     return kind() == device_kind::cpu || kind() == device_kind::pinned ||

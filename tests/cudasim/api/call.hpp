@@ -41,15 +41,35 @@ cudaError_t run_body(runtime& r, F& body) {
                                                 : cudaSuccess;
 }
 
-// `name` is what counts and reports call the function.
-template <class F>
-cudaError_t call(const char* name, F body) {
-  runtime& r = runtime::get();
-  const std::lock_guard guard(r.lock);
+// Counts the call; answers the error that was planted for it. `name` is what counts and reports
+// call the function.
+[[nodiscard]] inline cudaError_t begin_call(runtime& r, const char* name) {
   r.note_host_accesses();
   r.call_name = name;
   ++r.counts.calls[name];
-  auto error = static_cast<cudaError_t>(r.faults.next(name));
+  const injection::strike struck = r.faults.next(name);
+  const auto error = static_cast<cudaError_t>(struck.error);
+  if (struck.loses_device && r.sticky == cudaSuccess) {
+    r.sticky = error;
+  }
+  return error;
+}
+
+inline cudaError_t end_call(cudaError_t error) {
+  if (error != cudaSuccess && error != cudaErrorNotReady) {
+    last_error = error;
+  }
+  return error;
+}
+
+template <class F>
+cudaError_t call(const char* name, F body) {
+  if (is_host_function) {
+    return end_call(cudaErrorNotPermitted);
+  }
+  runtime& r = runtime::get();
+  const std::lock_guard guard(r.lock);
+  cudaError_t error = begin_call(r, name);
   if (error == cudaSuccess) {
     error = missing_device(r);
   }
@@ -62,10 +82,16 @@ cudaError_t call(const char* name, F body) {
       error = r.sticky;
     }
   }
-  if (error != cudaSuccess && error != cudaErrorNotReady) {
-    last_error = error;
-  }
-  return error;
+  return end_call(error);
+}
+
+// The same for what is answered without a device too.
+template <class F>
+cudaError_t call_without_device(const char* name, F body) {
+  runtime& r = runtime::get();
+  const std::lock_guard guard(r.lock);
+  const cudaError_t error = begin_call(r, name);
+  return end_call(error == cudaSuccess ? run_body(r, body) : error);
 }
 
 [[nodiscard]] inline device& device_at(runtime& r, int ordinal) {

@@ -24,6 +24,14 @@ auto locked(F body) {
   return body(r);
 }
 
+void give_text(const std::string& from, char* to, unsigned long long bytes) {
+  if (bytes != 0) {
+    const std::size_t copied = std::min<std::size_t>(from.size(), bytes - 1);
+    std::memcpy(to, from.data(), copied);
+    to[copied] = '\0';
+  }
+}
+
 void check_access(const void* at, unsigned long long bytes, bool write, const void* code) {
   locked([&](runtime& r) {
     r.check_host_access({reinterpret_cast<std::uint64_t>(at), reinterpret_cast<std::uint64_t>(code),
@@ -46,11 +54,7 @@ unsigned long long cudasim_untaken_reports(void) {
 
 unsigned long long cudasim_latest_report(char* text, unsigned long long bytes) {
   const std::string latest = locked([](runtime& r) { return r.findings.latest(); });
-  if (bytes != 0) {
-    const std::size_t copied = std::min<std::size_t>(latest.size(), bytes - 1);
-    std::memcpy(text, latest.data(), copied);
-    text[copied] = '\0';
-  }
+  give_text(latest, text, bytes);
   return latest.size();
 }
 
@@ -83,7 +87,24 @@ void cudasim_set_seed(unsigned long long seed) {
 }
 
 void cudasim_fail_call(const char* function, unsigned long long nth, int error, int stays) {
-  locked([&](runtime& r) { r.faults.plant(function, nth, error, stays != 0); });
+  locked([&](runtime& r) {
+    r.faults.plant(function == nullptr ? "" : function, nth, error,
+                   stays != 0 ? injection::effect::stays : injection::effect::once);
+  });
+}
+
+void cudasim_lose_device(const char* function, unsigned long long nth, int error) {
+  locked([&](runtime& r) {
+    r.faults.plant(function == nullptr ? "" : function, nth, error,
+                   injection::effect::loses_device);
+  });
+}
+
+unsigned long long cudasim_faults_struck(char* function, unsigned long long bytes) {
+  return locked([&](runtime& r) {
+    give_text(r.faults.latest(), function, bytes);
+    return r.faults.struck();
+  });
 }
 
 void cudasim_fail_no_call(void) {

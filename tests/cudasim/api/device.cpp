@@ -56,14 +56,21 @@ const std::map<cudaDeviceAttr, int> fixed_attributes{
     {cudaDevAttrLocalL1CacheSupported, 1},
     {cudaDevAttrCanUseHostPointerForRegisteredMem, 1},
     {cudaDevAttrComputePreemptionSupported, 1},
+    {cudaDevAttrHostNumaId, 0},
+    {cudaDevAttrNumaId, -1},
 };
 
 int attribute(const runtime& r, cudaDeviceAttr wanted, int ordinal) {
   switch (wanted) {
   case cudaDevAttrManagedMemory:
-  case cudaDevAttrConcurrentManagedAccess:
     return r.set.lacks("managed") ? 0 : 1;
+  case cudaDevAttrConcurrentManagedAccess:
+    return r.set.lacks("managed") || r.set.lacks("concurrent") ? 0 : 1;
+  case cudaDevAttrHostRegisterReadOnlySupported:
+    return r.set.lacks("readonly") ? 0 : 1;
   case cudaDevAttrMemoryPoolsSupported:
+  case cudaDevAttrHostMemoryPoolsSupported:
+  case cudaDevAttrHostNumaMemoryPoolsSupported:
     return r.set.lacks("pools") ? 0 : 1;
   case cudaDevAttrMemoryPoolSupportedHandleTypes:
     return r.set.lacks("ipc") || r.set.lacks("pools") ? 0 : cudaMemHandleTypePosixFileDescriptor;
@@ -104,11 +111,16 @@ void describe(const runtime& r, int ordinal, cudaDeviceProp& of) {
   of.memoryBusWidth = 5120;
   of.unifiedAddressing = of.concurrentKernels = of.canMapHostMemory = of.cooperativeLaunch =
       of.streamPrioritiesSupported = of.hostRegisterSupported = 1;
-  of.managedMemory = of.concurrentManagedAccess = r.set.lacks("managed") ? 0 : 1;
+  of.managedMemory = attribute(r, cudaDevAttrManagedMemory, ordinal);
+  of.concurrentManagedAccess = attribute(r, cudaDevAttrConcurrentManagedAccess, ordinal);
+  of.hostRegisterReadOnlySupported =
+      attribute(r, cudaDevAttrHostRegisterReadOnlySupported, ordinal);
   of.memoryPoolsSupported = r.set.lacks("pools") ? 0 : 1;
   of.memoryPoolSupportedHandleTypes =
       static_cast<unsigned>(attribute(r, cudaDevAttrMemoryPoolSupportedHandleTypes, ordinal));
   of.ipcEventSupported = r.set.lacks("ipc") ? 0 : 1;
+  of.hostRegisterReadOnlySupported = r.set.lacks("readonly") ? 0 : 1;
+  of.deviceNumaId = -1;
   of.asyncEngineCount = 2;
   of.textureAlignment = 512;
   of.memPitch = 0x7fffffff;
@@ -125,22 +137,6 @@ std::size_t usual_limit(cudaLimit which) {
   default:
     return 0;
   }
-}
-
-// Answers without a device too.
-template <class F>
-cudaError_t call_without_device(const char* name, F body) {
-  runtime& r = runtime::get();
-  const std::lock_guard guard(r.lock);
-  ++r.counts.calls[name];
-  auto error = static_cast<cudaError_t>(r.faults.next(name));
-  if (error == cudaSuccess) {
-    error = run_body(r, body);
-  }
-  if (error != cudaSuccess) {
-    last_error = error;
-  }
-  return error;
 }
 
 }  // namespace
@@ -209,12 +205,14 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int ordinal) {
 }
 
 cudaError_t cudaDeviceSynchronize() {
-  return call(__func__, [](runtime& r) { r.synchronize_device(current_device); });
+  return call(__func__, [](runtime& r) {
+    r.require_no_capture_on(current_device);
+    r.synchronize_device(current_device);
+  });
 }
 
-// Waits, and leaves everything where it is: what the program still holds stays valid here.
 cudaError_t cudaDeviceReset() {
-  return call(__func__, [](runtime& r) { r.synchronize_device(current_device); });
+  return call(__func__, [](runtime& r) { r.reset_device(current_device); });
 }
 
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {

@@ -24,7 +24,7 @@ struct physical_memory {
   int device = 0;
   int mappings = 0;
   std::uint64_t bytes = 0;
-  bool released = false;
+  int handles = 1;
 };
 struct mapping {
   physical_memory* of;
@@ -46,12 +46,12 @@ CUresult driver_call(const char* name, F body) {
 
 physical_memory& physical_of(CUmemGenericAllocationHandle handle) {
   const auto found = physicals.find(reinterpret_cast<const physical_memory*>(handle));
-  require(found != physicals.end(), cudaErrorInvalidValue);
+  require(found != physicals.end() && found->second->handles != 0, cudaErrorInvalidValue);
   return *found->second;
 }
 
 void drop_if_unused(runtime& r, physical_memory& of) {
-  if (of.released && of.mappings == 0) {
+  if (of.handles == 0 && of.mappings == 0) {
     device_at(r, of.device).allocated -= of.bytes;
     close(of.descriptor);
     physicals.erase(&of);
@@ -148,8 +148,7 @@ CUresult create_memory(CUmemGenericAllocationHandle* out, std::size_t bytes,
 CUresult release_memory(CUmemGenericAllocationHandle handle) {
   return driver_call("cuMemRelease", [&](runtime& r) {
     physical_memory& of = physical_of(handle);
-    require(!of.released, cudaErrorInvalidValue);
-    of.released = true;
+    --of.handles;
     drop_if_unused(r, of);
   });
 }
@@ -176,6 +175,46 @@ CUresult map_memory(CUdeviceptr address, std::size_t bytes, std::size_t offset,
   });
 }
 
+// What is accessible without a gap is one allocation, as accesses may pass from one mapping to the
+// next.
+void open_mapping(runtime& r, std::uint64_t address, std::uint64_t bytes, int owner) {
+  const auto reserved = std::prev(reservations.upper_bound(address));
+  const allocation_ptr before = address == reserved->first ? nullptr : r.memory.issued(address - 1);
+  if (before != nullptr && before->device == owner) {
+    before->size += bytes;
+    r.races.forget(address, bytes);
+    return;
+  }
+  allocation made;
+  made.base = address;
+  made.size = bytes;
+  made.device = owner;
+  made.delta = r.device_space.delta();
+  made.allocated_by = "cuMemMap";
+  r.memory.start(r.memory.issue(made), nullptr, false);
+}
+
+// Ends access to a range; what is accessible around it stays so, and remembers who used it.
+void close_mappings(runtime& r, std::uint64_t low, std::uint64_t high) {
+  const actor host{"cuMemUnmap", 0, -1, 0, r.host, 0, 0};
+  const auto keep = [&](const allocation& of, std::uint64_t from, std::uint64_t to) {
+    if (from < to) {
+      allocation rest = of;
+      rest.base = from;
+      rest.size = to - from;
+      r.memory.start(r.memory.issue(rest), nullptr, false);
+    }
+  };
+  for (auto it = mappings.lower_bound(low); it != mappings.end() && it->first < high; ++it) {
+    if (const allocation_ptr gone = r.memory.issued(it->first)) {
+      r.memory.retract(gone);
+      r.memory.finish(gone, &host, false);
+      keep(*gone, gone->base, low);
+      keep(*gone, high, gone->base + gone->size);
+    }
+  }
+}
+
 CUresult set_access(CUdeviceptr address, std::size_t bytes, const CUmemAccessDesc* wanted,
                     std::size_t count) {
   return driver_call("cuMemSetAccess", [&](runtime& r) {
@@ -185,13 +224,7 @@ CUresult set_access(CUdeviceptr address, std::size_t bytes, const CUmemAccessDes
               cudaErrorInvalidValue);
       const int owner = it->second.of->device;
       if (r.memory.issued(address) == nullptr) {
-        allocation made;
-        made.base = address;
-        made.size = it->second.bytes;
-        made.device = owner;
-        made.delta = r.device_space.delta();
-        made.allocated_by = "cuMemMap";
-        r.memory.start(r.memory.issue(made), nullptr, false);
+        open_mapping(r, address, it->second.bytes, owner);
       }
       for (std::size_t i = 0; i != count; ++i) {
         if (wanted[i].location.id != owner &&
@@ -207,15 +240,15 @@ CUresult set_access(CUdeviceptr address, std::size_t bytes, const CUmemAccessDes
 // Does not wait for the device: uses that the host has not seen complete are reported.
 CUresult unmap_memory(CUdeviceptr address, std::size_t bytes) {
   return driver_call("cuMemUnmap", [&](runtime& r) {
-    for (const std::uint64_t end = address + bytes; address < end;) {
+    const std::uint64_t end = address + bytes;
+    for (std::uint64_t at = address; at < end;) {
+      const auto found = mappings.find(at);
+      require(found != mappings.end() && at + found->second.bytes <= end, cudaErrorInvalidValue);
+      at += found->second.bytes;
+    }
+    close_mappings(r, address, end);
+    while (address < end) {
       const auto found = mappings.find(address);
-      require(found != mappings.end() && address + found->second.bytes <= end,
-              cudaErrorInvalidValue);
-      const actor host{"cuMemUnmap", 0, -1, 0, r.host, 0, 0};
-      if (const allocation_ptr gone = r.memory.issued(address)) {
-        r.memory.retract(gone);
-        r.memory.finish(gone, &host, false);
-      }
       physical_memory& of = *found->second.of;
       const std::uint64_t size = found->second.bytes;
       r.device_space.restore(address, size);
@@ -223,6 +256,56 @@ CUresult unmap_memory(CUdeviceptr address, std::size_t bytes) {
       --of.mappings;
       drop_if_unused(r, of);
       address += size;
+    }
+  });
+}
+
+// The mapping that holds the address.
+const mapping& mapping_of(CUdeviceptr address) {
+  const auto next = mappings.upper_bound(address);
+  require(next != mappings.begin(), cudaErrorInvalidValue);
+  const auto& [begin, found] = *std::prev(next);
+  require(address - begin < found.bytes, cudaErrorInvalidValue);
+  return found;
+}
+
+CUresult get_access(unsigned long long* flags, const CUmemLocation* where, CUdeviceptr address) {
+  return driver_call("cuMemGetAccess", [&](runtime& r) {
+    const int owner = mapping_of(address).of->device;
+    require(target(where).type == CU_MEM_LOCATION_TYPE_DEVICE, cudaErrorInvalidValue);
+    static_cast<void>(device_at(r, where->id));
+    const bool has = r.memory.issued(address) != nullptr &&
+                     (where->id == owner || r.peers.count({where->id, owner}) != 0);
+    target(flags) = has ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  });
+}
+
+// One more handle of the memory behind an address, to be released like the first.
+CUresult retain_handle(CUmemGenericAllocationHandle* out, void* address) {
+  return driver_call("cuMemRetainAllocationHandle", [&](runtime&) {
+    physical_memory& of = *mapping_of(reinterpret_cast<CUdeviceptr>(address)).of;
+    ++of.handles;
+    target(out) = reinterpret_cast<CUmemGenericAllocationHandle>(&of);
+  });
+}
+
+CUresult properties_of(CUmemAllocationProp* out, CUmemGenericAllocationHandle handle) {
+  return driver_call("cuMemGetAllocationPropertiesFromHandle", [&](runtime&) {
+    target(out) = {};
+    out->type = CU_MEM_ALLOCATION_TYPE_PINNED;
+    out->location = {CU_MEM_LOCATION_TYPE_DEVICE, physical_of(handle).device};
+  });
+}
+
+CUresult address_range(CUdeviceptr* base, std::size_t* bytes, CUdeviceptr address) {
+  return driver_call("cuMemGetAddressRange", [&](runtime& r) {
+    const allocation_ptr found = r.memory.issued(address);
+    require(found != nullptr, cudaErrorInvalidValue);
+    if (base != nullptr) {
+      *base = found->base;
+    }
+    if (bytes != nullptr) {
+      *bytes = found->size;
     }
   });
 }
@@ -235,7 +318,7 @@ template <class F>
 void* address_of(F* function) {
   return reinterpret_cast<void*>(function);
 }
-const std::array<entry, 14> entries{{
+const std::array<entry, 18> entries{{
     {"cuInit", address_of(initialise)},
     {"cuDriverGetVersion", address_of(driver_version)},
     {"cuDeviceGet", address_of(get_device)},
@@ -250,19 +333,28 @@ const std::array<entry, 14> entries{{
     {"cuMemMap", address_of(map_memory)},
     {"cuMemSetAccess", address_of(set_access)},
     {"cuMemUnmap", address_of(unmap_memory)},
+    {"cuMemGetAccess", address_of(get_access)},
+    {"cuMemRetainAllocationHandle", address_of(retain_handle)},
+    {"cuMemGetAllocationPropertiesFromHandle", address_of(properties_of)},
+    {"cuMemGetAddressRange", address_of(address_range)},
 }};
 
-cudaError_t find_entry(const char* name, const char* wanted, void** out,
+constexpr int first_version = 10020;  // that has virtual memory management
+
+cudaError_t find_entry(const char* name, const char* wanted, void** out, int version,
                        cudaDriverEntryPointQueryResult* result) {
-  return call(name, [&](runtime&) {
+  return call(name, [&](runtime& r) {
     target(out) = nullptr;
+    const bool fits = version >= first_version && version <= r.set.driver_version;
     for (const entry& known : entries) {
-      if (std::strcmp(known.name, wanted) == 0) {
+      if (fits && std::strcmp(known.name, &target(wanted)) == 0) {
         *out = known.function;
       }
     }
     if (result != nullptr) {
-      *result = *out != nullptr ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+      *result = *out != nullptr ? cudaDriverEntryPointSuccess
+                : fits          ? cudaDriverEntryPointSymbolNotFound
+                                : cudaDriverEntryPointVersionNotSufficent;
     }
     return *out != nullptr || result != nullptr ? cudaSuccess : cudaErrorSymbolNotFound;
   });
@@ -272,15 +364,15 @@ cudaError_t find_entry(const char* name, const char* wanted, void** out,
 
 extern "C" {
 
-cudaError_t cudaGetDriverEntryPointByVersion(const char* wanted, void** out, unsigned,
+cudaError_t cudaGetDriverEntryPointByVersion(const char* wanted, void** out, unsigned version,
                                              unsigned long long,
                                              cudaDriverEntryPointQueryResult* result) {
-  return find_entry(__func__, wanted, out, result);
+  return find_entry(__func__, wanted, out, static_cast<int>(version), result);
 }
 
 cudaError_t cudaGetDriverEntryPoint(const char* wanted, void** out, unsigned long long,
                                     cudaDriverEntryPointQueryResult* result) {
-  return find_entry(__func__, wanted, out, result);
+  return find_entry(__func__, wanted, out, runtime_version, result);
 }
 
 }  // extern "C"

@@ -8,10 +8,13 @@ using namespace cudasim;
 namespace {
 
 void create(runtime& r, cudaEvent_t* out, unsigned flags) {
+  constexpr unsigned known = cudaEventBlockingSync | cudaEventDisableTiming | cudaEventInterprocess;
+  require((flags & ~known) == 0, cudaErrorInvalidValue);
   const bool is_shared = (flags & cudaEventInterprocess) != 0;
   require(!is_shared || (flags & cudaEventDisableTiming) != 0, cudaErrorInvalidValue);
   require(!is_shared || !r.set.lacks("ipc"), cudaErrorNotSupported);
   auto made = std::make_unique<event>();
+  made->device = current_device;
   made->flags = flags;
   made->created_by = r.call_name;
   if (is_shared) {
@@ -24,7 +27,9 @@ void create(runtime& r, cudaEvent_t* out, unsigned flags) {
 void record(runtime& r, cudaEvent_t handle, cudaStream_t in) {
   event& made = r.event_of(handle);
   stream& of = r.stream_of(in);
+  require(of.device == made.device, cudaErrorInvalidResourceHandle);
   if (of.is_capturing()) {
+    require(!of.capturing.into->spoilt, cudaErrorStreamCaptureInvalidated);
     made.captured = of.capturing;
     made.recorded = nullptr;
     return;
@@ -53,14 +58,19 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t in) {
   return call(__func__, [&](runtime& r) { record(r, handle, in); });
 }
 
-cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t in, unsigned) {
-  return call(__func__, [&](runtime& r) { record(r, handle, in); });
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t in, unsigned flags) {
+  return call(__func__, [&](runtime& r) {
+    require(flags == cudaEventRecordDefault || flags == cudaEventRecordExternal,
+            cudaErrorInvalidValue);
+    record(r, handle, in);
+  });
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
   return call(__func__, [&](runtime& r) {
     const event& asked = r.event_of(handle);
     require(asked.captured.into == nullptr, cudaErrorCapturedEvent);
+    r.require_safe_in_capture();
     const record_point latest = r.latest_record(asked);
     r.poll();
     if (!latest.is_done()) {
@@ -84,7 +94,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
   return call(__func__, [&](runtime& r) {
     const event& first = r.event_of(begin);
     const event& second = r.event_of(end);
-    require(first.recorded != nullptr && second.recorded != nullptr &&
+    require(first.device == second.device && first.recorded != nullptr &&
+                second.recorded != nullptr &&
                 ((first.flags | second.flags) & cudaEventDisableTiming) == 0,
             cudaErrorInvalidResourceHandle);
     if (!first.recorded->done || !second.recorded->done) {

@@ -2,19 +2,14 @@
 //
 // Managed memory's place: prefetches and advice are checked, kept and have no other effect, as all
 // devices and the host share it here. Batches of copies and prefetches of CUDA 13.
-#include "api/call.hpp"
+#include "api/location.hpp"
 
 #include <algorithm>
+#include <functional>
 
 using namespace cudasim;
 
 namespace {
-
-void check_location(runtime& r, const cudaMemLocation& where) {
-  require(where.type != cudaMemLocationTypeInvalid, cudaErrorInvalidValue);
-  require(where.type != cudaMemLocationTypeDevice || (where.id >= 0 && where.id < r.set.devices),
-          cudaErrorInvalidDevice);
-}
 
 // The managed allocation that holds all of the range.
 allocation_ptr managed_range(runtime& r, const void* address, std::size_t bytes) {
@@ -58,6 +53,13 @@ void prefetch_batch(runtime& r, void** addresses, const std::size_t* bytes, std:
     }
     prefetch(r, addresses[i], bytes[i], locations[location], in);
   }
+}
+
+// Sources are read at the call if they are pageable, else in stream order: right for every order.
+bool has_order(const cudaMemcpyAttributes& of) {
+  return of.srcAccessOrder == cudaMemcpySrcAccessOrderStream ||
+         of.srcAccessOrder == cudaMemcpySrcAccessOrderDuringApiCall ||
+         of.srcAccessOrder == cudaMemcpySrcAccessOrderAny;
 }
 
 void discard_batch(runtime& r, void** addresses, const std::size_t* bytes, std::size_t count,
@@ -186,7 +188,10 @@ cudaError_t cudaMemcpyBatchAsync(void* const* targets, const void* const* source
   return call(__func__, [&](runtime& r) {
     require(targets != nullptr && sources != nullptr && bytes != nullptr && count != 0 &&
                 attributes != nullptr && first_uses != nullptr && attribute_count != 0 &&
-                first_uses[0] == 0,
+                attribute_count <= count && first_uses[0] == 0 &&
+                std::adjacent_find(first_uses, first_uses + attribute_count,
+                                   std::greater_equal<>()) == first_uses + attribute_count &&
+                std::all_of(attributes, attributes + attribute_count, has_order),
             cudaErrorInvalidValue);
     stream& in = r.stream_of(handle);
     require(!in.legacy, cudaErrorInvalidValue);  // as documented: not in the null stream

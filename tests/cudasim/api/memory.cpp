@@ -4,6 +4,10 @@
 // pointers. cudaFree waits for the device, as the real one does.
 #include "api/call.hpp"
 
+#include <cstdio>
+#include <fstream>
+#include <string>
+
 using namespace cudasim;
 
 namespace {
@@ -13,6 +17,7 @@ constexpr std::size_t pitch_alignment = 512;
 
 void allocate_device(runtime& r, void** out, std::size_t bytes) {
   target(out) = nullptr;
+  r.require_safe_in_capture();
   if (bytes == 0) {
     return;
   }
@@ -25,6 +30,7 @@ void allocate_device(runtime& r, void** out, std::size_t bytes) {
 
 void allocate_host(runtime& r, void** out, std::size_t bytes, memory_kind kind, unsigned flags) {
   target(out) = nullptr;
+  r.require_safe_in_capture();
   if (bytes == 0) {
     return;
   }
@@ -33,6 +39,43 @@ void allocate_host(runtime& r, void** out, std::size_t bytes, memory_kind kind, 
   require(address != 0, cudaErrorMemoryAllocation);
   r.add_allocation(address, bytes, kind, current_device)->flags = flags;
   *out = reinterpret_cast<void*>(address);
+}
+
+// True if all pages of the range are there, and writable if they have to be.
+bool is_mapped(std::uint64_t low, std::uint64_t bytes, bool writable) {
+  std::ifstream maps("/proc/self/maps");
+  const std::uint64_t end = low + bytes;
+  for (std::string line; low < end && std::getline(maps, line);) {
+    unsigned long long first = 0;
+    unsigned long long last = 0;
+    char rights[5] = "";
+    if (std::sscanf(line.c_str(), "%llx-%llx %4s", &first, &last, rights) != 3 || last <= low) {
+      continue;
+    }
+    if (first > low || rights[0] != 'r' || (writable && rights[1] != 'w')) {
+      return false;
+    }
+    low = last;
+  }
+  return low >= end;
+}
+
+void check_registration(runtime& r, const void* address, std::size_t bytes, unsigned flags) {
+  constexpr unsigned known = cudaHostRegisterPortable | cudaHostRegisterMapped |
+                             cudaHostRegisterIoMemory | cudaHostRegisterReadOnly;
+  const auto at = reinterpret_cast<std::uint64_t>(address);
+  require(address != nullptr && bytes != 0 && at + bytes > at && (flags & ~known) == 0,
+          cudaErrorInvalidValue);
+  r.require_safe_in_capture();
+  require((flags & cudaHostRegisterIoMemory) == 0, cudaErrorNotSupported);
+  const bool is_read_only = (flags & cudaHostRegisterReadOnly) != 0;
+  require(!is_read_only || !r.set.lacks("readonly"), cudaErrorNotSupported);
+  const auto& all = r.memory.all_issued();
+  const auto next = all.lower_bound(at);
+  const bool overlaps =
+      r.memory.issued(address) != nullptr || (next != all.end() && next->first < at + bytes);
+  require(!overlaps, cudaErrorHostMemoryAlreadyRegistered);
+  require(is_mapped(at, bytes, !is_read_only), cudaErrorInvalidValue);
 }
 
 // The allocation that begins at the address; a free of what was freed is reported.
@@ -80,6 +123,7 @@ cudaError_t cudaFree(void* address) {
     if (address == nullptr) {
       return;
     }
+    r.require_safe_in_capture();
     const allocation_ptr gone = allocation_at(r, address);
     const bool is_managed = gone->kind == memory_kind::managed;
     require(gone->imported == nullptr || gone->pool != nullptr, cudaErrorInvalidValue);
@@ -110,8 +154,12 @@ cudaError_t cudaMallocHost(void** out, std::size_t bytes) {
 }
 
 cudaError_t cudaHostAlloc(void** out, std::size_t bytes, unsigned flags) {
-  return call(__func__,
-              [&](runtime& r) { allocate_host(r, out, bytes, memory_kind::pinned, flags); });
+  return call(__func__, [&](runtime& r) {
+    constexpr unsigned known =
+        cudaHostAllocPortable | cudaHostAllocMapped | cudaHostAllocWriteCombined;
+    require((flags & ~known) == 0, cudaErrorInvalidValue);
+    allocate_host(r, out, bytes, memory_kind::pinned, flags);
+  });
 }
 
 cudaError_t cudaMallocManaged(void** out, std::size_t bytes, unsigned flags) {
@@ -128,6 +176,7 @@ cudaError_t cudaFreeHost(void* address) {
     if (address == nullptr) {
       return;
     }
+    r.require_safe_in_capture();
     const allocation_ptr gone = allocation_at(r, address);
     require(gone->kind == memory_kind::pinned && gone->pool == nullptr, cudaErrorInvalidValue);
     r.synchronize_all();
@@ -137,25 +186,25 @@ cudaError_t cudaFreeHost(void* address) {
 
 cudaError_t cudaHostRegister(void* address, std::size_t bytes, unsigned flags) {
   return call(__func__, [&](runtime& r) {
-    require(address != nullptr && bytes != 0, cudaErrorInvalidValue);
+    check_registration(r, address, bytes, flags);
     const auto at = reinterpret_cast<std::uint64_t>(address);
-    const auto& known = r.memory.all_issued();
-    const auto next = known.lower_bound(at);
-    const bool overlaps =
-        r.memory.issued(address) != nullptr || (next != known.end() && next->first < at + bytes);
-    require(!overlaps, cudaErrorHostMemoryAlreadyRegistered);
     if (r.set.races) {
       r.races.watch({at, bytes, 0}, true);
     }
-    if ((flags & cudaHostRegisterReadOnly) == 0) {  // opening pages again makes them writable
+    const bool is_read_only = (flags & cudaHostRegisterReadOnly) != 0;
+    if (!is_read_only) {  // opening pages again makes them writable
       r.pages.add(at, bytes, true);
     }
-    r.add_allocation(at, bytes, memory_kind::registered, current_device)->flags = flags;
+    const allocation_ptr made =
+        r.add_allocation(at, bytes, memory_kind::registered, current_device);
+    made->flags = flags;
+    made->read_only = is_read_only;
   });
 }
 
 cudaError_t cudaHostUnregister(void* address) {
   return call(__func__, [&](runtime& r) {
+    r.require_safe_in_capture();
     const allocation_ptr gone = r.memory.issued(address);
     require(gone != nullptr && gone->kind == memory_kind::registered &&
                 gone->base == reinterpret_cast<std::uint64_t>(address),

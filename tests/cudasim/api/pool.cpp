@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Stream-ordered allocation and its pools, on devices, on the host and of managed memory.
-#include "api/call.hpp"
+#include "api/location.hpp"
 
 using namespace cudasim;
 
@@ -13,20 +13,6 @@ cudaMemPool_t handle_of(pool& of) {
 
 void require_pools(const runtime& r) {
   require(!r.set.lacks("pools"), cudaErrorNotSupported);
-}
-
-void check_location(runtime& r, const cudaMemLocation& where) {
-  switch (where.type) {
-  case cudaMemLocationTypeDevice:
-    require(where.id >= 0 && where.id < r.set.devices, cudaErrorInvalidDevice);
-    return;
-  case cudaMemLocationTypeHost:
-  case cudaMemLocationTypeHostNuma:
-  case cudaMemLocationTypeHostNumaCurrent:
-    return;
-  default:
-    refuse(cudaErrorInvalidValue);
-  }
 }
 
 pool::properties properties_of(runtime& r, const cudaMemPoolProps& wanted) {
@@ -49,6 +35,13 @@ pool::properties properties_of(runtime& r, const cudaMemPoolProps& wanted) {
               : wanted.location.type == cudaMemLocationTypeDevice ? memory_kind::device
                                                                   : memory_kind::pinned;
   return made;
+}
+
+bool has_place(const pool& of, const cudaMemLocation& where, cudaMemAllocationType type) {
+  const pool::properties& made = of.made_with();
+  const bool is_device = where.type == cudaMemLocationTypeDevice;
+  return (made.kind == memory_kind::managed) == (type == cudaMemAllocationTypeManaged) &&
+         made.location.type == where.type && (!is_device || made.location.id == where.id);
 }
 
 template <class T>
@@ -245,7 +238,8 @@ cudaError_t cudaMemGetDefaultMemPool(cudaMemPool_t* out, cudaMemLocation* where,
                                      cudaMemAllocationType type) {
   return call(__func__, [&](runtime& r) {
     require_pools(r);
-    target(out) = handle_of(r.located_pool(target(where), type, true));
+    check_location(r, target(where));
+    target(out) = handle_of(r.located_pool(*where, type, true));
   });
 }
 
@@ -253,7 +247,8 @@ cudaError_t cudaMemGetMemPool(cudaMemPool_t* out, cudaMemLocation* where,
                               cudaMemAllocationType type) {
   return call(__func__, [&](runtime& r) {
     require_pools(r);
-    target(out) = handle_of(r.located_pool(target(where), type, false));
+    check_location(r, target(where));
+    target(out) = handle_of(r.located_pool(*where, type, false));
   });
 }
 
@@ -261,8 +256,9 @@ cudaError_t cudaMemSetMemPool(cudaMemLocation* where, cudaMemAllocationType type
                               cudaMemPool_t handle) {
   return call(__func__, [&](runtime& r) {
     pool& chosen = r.pool_of(handle);
-    require(!chosen.imported, cudaErrorInvalidValue);
-    static_cast<void>(r.located_pool(target(where), type, false));
+    check_location(r, target(where));
+    require(!chosen.imported && has_place(chosen, *where, type), cudaErrorInvalidValue);
+    static_cast<void>(r.located_pool(*where, type, false));
     r.set_located_pool(*where, type, chosen);
   });
 }

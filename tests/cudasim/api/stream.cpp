@@ -30,11 +30,17 @@ void enqueue_host_function(runtime& r, stream& in, std::function<void(operation&
   r.enqueue(in, "host function", std::move(run), {}, true);
 }
 
-// The legacy stream may not be captured, and nobody may wait for what is.
-stream& capturable(runtime& r, cudaStream_t handle) {
-  stream& of = r.stream_of(handle);
-  require(!of.legacy, cudaErrorStreamCaptureUnsupported);
+// A stream that is asked whether it captures: that spoils nothing.
+const stream& asked(runtime& r, cudaStream_t handle) {
+  const stream& of = r.find_stream(handle);
+  r.require_no_implicit_wait(of, false);
   return of;
+}
+
+cudaStreamCaptureStatus status_of(const stream& of) {
+  return !of.is_capturing()          ? cudaStreamCaptureStatusNone
+         : of.capturing.into->spoilt ? cudaStreamCaptureStatusInvalidated
+                                     : cudaStreamCaptureStatusActive;
 }
 
 }  // namespace
@@ -58,7 +64,9 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
   return call(__func__, [&](runtime& r) {
     require(handle != nullptr && handle != cudaStreamLegacy && handle != cudaStreamPerThread,
             cudaErrorInvalidResourceHandle);
-    r.destroy_stream(r.stream_of(handle));
+    stream& gone = r.stream_of(handle);
+    runtime::require_not_captured(gone);
+    r.destroy_stream(gone);
   });
 }
 
@@ -69,7 +77,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
   return call(__func__, [&](runtime& r) {
     const stream& of = r.stream_of(handle);
-    require(!of.is_capturing(), cudaErrorStreamCaptureUnsupported);
+    runtime::require_not_captured(of);
+    r.require_safe_in_capture();
     r.poll();
     if (of.last != nullptr && !of.last->done) {
       return cudaErrorNotReady;
@@ -115,16 +124,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t waited, unsigne
   return call(__func__, [&](runtime& r) {
     stream& of = r.stream_of(handle);
     const event& until = r.event_of(waited);
+    require(flags == cudaEventWaitDefault || flags == cudaEventWaitExternal, cudaErrorInvalidValue);
     if (until.captured.into != nullptr && flags != cudaEventWaitExternal) {
-      if (!of.is_capturing()) {  // the event carries the capture into this stream
-        require(!of.legacy, cudaErrorStreamCaptureImplicit);
-        of.capturing = until.captured;
-        of.capturing.last.clear();
-      }
-      require(of.capturing.into == until.captured.into, cudaErrorStreamCaptureIsolation);
-      for (graph_node* node : until.captured.last) {
-        of.capturing.last.push_back(node);
-      }
+      runtime::capture_wait(of, until);
       return;
     }
     require(!of.is_capturing(), cudaErrorStreamCaptureIsolation);
@@ -151,34 +153,44 @@ cudaError_t cudaStreamAddCallback(cudaStream_t handle, cudaStreamCallback_t func
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mode) {
   return call(__func__, [&](runtime& r) {
-    stream& of = capturable(r, handle);
-    require(!of.is_capturing(), cudaErrorIllegalState);
+    stream& of = r.stream_of(handle);
     auto made = std::make_unique<graph>();
     made->created_by = r.call_name;
-    of.capturing = {made.get(), &of, {}, mode};
+    capture wanted;
+    wanted.into = made.get();
+    wanted.mode = mode;
+    r.begin_capture(of, wanted);
     r.graphs.emplace(made.get(), std::move(made));
+  });
+}
+
+cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t handle, cudaGraph_t into,
+                                          const cudaGraphNode_t* after, const cudaGraphEdgeData*,
+                                          std::size_t count, cudaStreamCaptureMode mode) {
+  return call(__func__, [&](runtime& r) {
+    stream& of = r.stream_of(handle);
+    const auto found = r.graphs.find(reinterpret_cast<const graph*>(into));
+    require(found != r.graphs.end() && (count == 0 || after != nullptr), cudaErrorInvalidValue);
+    capture wanted;
+    wanted.into = found->second.get();
+    wanted.mode = mode;
+    wanted.owns_graph = false;
+    for (std::size_t i = 0; i != count; ++i) {
+      wanted.last.push_back(reinterpret_cast<graph_node*>(after[i]));
+    }
+    r.begin_capture(of, wanted);
   });
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* out) {
   return call(__func__, [&](runtime& r) {
-    stream& of = r.stream_of(handle);
-    require(of.is_capturing(), cudaErrorIllegalState);
-    require(of.capturing.origin == &of, cudaErrorStreamCaptureUnmatched);
-    target(out) = reinterpret_cast<cudaGraph_t>(of.capturing.into);
-    for (const auto& other : r.streams) {
-      if (other->capturing.origin == &of) {
-        other->capturing = {};
-      }
-    }
+    target(out) = nullptr;
+    *out = reinterpret_cast<cudaGraph_t>(r.end_capture(r.stream_of(handle)));
   });
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
-  return call(__func__, [&](runtime& r) {
-    target(status) = r.stream_of(handle).is_capturing() ? cudaStreamCaptureStatusActive
-                                                        : cudaStreamCaptureStatusNone;
-  });
+  return call(__func__, [&](runtime& r) { target(status) = status_of(asked(r, handle)); });
 }
 
 cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle, cudaStreamCaptureStatus* status,
@@ -186,12 +198,11 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle, cudaStreamCaptureStatu
                                      const cudaGraphNode_t** last, const cudaGraphEdgeData** edges,
                                      std::size_t* count) {
   return call(__func__, [&](runtime& r) {
-    const stream& of = r.stream_of(handle);
+    const stream& of = asked(r, handle);
     const capture& now = of.capturing;
-    target(status) =
-        of.is_capturing() ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    target(status) = status_of(of);
     if (id != nullptr) {
-      *id = reinterpret_cast<unsigned long long>(now.into);
+      *id = now.id;
     }
     if (into != nullptr) {
       *into = reinterpret_cast<cudaGraph_t>(now.into);
@@ -225,8 +236,10 @@ cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t handle, cudaGraphNo
 
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
   return call(__func__, [&](runtime&) {
-    static thread_local cudaStreamCaptureMode current = cudaStreamCaptureModeGlobal;
-    std::swap(target(mode), current);
+    require(target(mode) == cudaStreamCaptureModeGlobal ||
+                *mode == cudaStreamCaptureModeThreadLocal || *mode == cudaStreamCaptureModeRelaxed,
+            cudaErrorInvalidValue);
+    std::swap(*mode, capture_mode);
   });
 }
 

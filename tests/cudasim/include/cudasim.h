@@ -53,10 +53,18 @@ CUDASIM_API void cudasim_clear_error(void);
 /* Streams and blocks run in the order that the seed says; 0: in order. */
 CUDASIM_API void cudasim_set_seed(unsigned long long seed);
 /* The nth call of the named function from now on (1: the next) answers the error and does nothing
- * else; if `stays`, so do all later ones. */
+ * else; if `stays`, so do all later ones. A null name counts the calls of all functions together,
+ * those of the driver that the program has asked for too; not counted is what only reads an error
+ * (cudaGetLastError, cudaPeekAtLastError, cudaGetErrorName, cudaGetErrorString). */
 CUDASIM_API void cudasim_fail_call(const char* function, unsigned long long nth, int error,
                                    int stays);
 CUDASIM_API void cudasim_fail_no_call(void);
+/* The same call, and the device is lost with it: no operation runs any more, and every call that
+ * needs a device answers the error, cudaGetLastError too. cudasim_clear_error ends that. */
+CUDASIM_API void cudasim_lose_device(const char* function, unsigned long long nth, int error);
+/* How many planted faults have struck; the name of the function that the latest one struck is
+ * copied, if there is room (bytes may be 0). */
+CUDASIM_API unsigned long long cudasim_faults_struck(char* function, unsigned long long bytes);
 /* Each device has this much memory from now on. */
 CUDASIM_API void cudasim_set_memory(unsigned long long bytes);
 /* 0: pools give no freed block a second time. */

@@ -61,13 +61,6 @@ bool any_strays(const warp& w, const instruction& in, lane_mask m, const range& 
   return strays != 0;
 }
 
-char* host_base(const warp& w, const instruction& in, int lane) {
-  const block& home = *w.home;
-  return in.where == space::shared  ? home.shared
-         : in.where == space::local ? local_base(w, lane)
-                                    : const_cast<char*>(home.of->parameters.data());
-}
-
 void raise_stray(const warp& w, const instruction& in, int lane, std::uint64_t address) {
   const char* const name = in.where == space::shared  ? "shared"
                            : in.where == space::local ? "local"
@@ -97,6 +90,41 @@ void count_sectors(warp& w, lane_mask m, bool write, unsigned bytes, const std::
 bool is_own_memory(const block& home, std::uint64_t address) {
   const auto shared = reinterpret_cast<std::uint64_t>(home.shared);
   return address - shared < home.shared_bytes;
+}
+
+// Where memory that is not global lies: the same for all lanes, or each lane's own.
+void add_base(const warp& w, const instruction& in, const std::uint64_t* address, char** host) {
+  const block& home = *w.home;
+  const bool is_local = in.where == space::local;
+  char* const base = in.where == space::shared ? home.shared
+                     : is_local                ? local_base(w, 0)
+                                               : const_cast<char*>(home.of->parameters.data());
+  const std::uint64_t stride = is_local ? home.of->code->local_bytes : 0;
+  std::uint64_t offset = 0;
+  for (int l = 0; l < lane_count; ++l, offset += stride) {
+    host[l] = base + (address[l] + offset);
+  }
+}
+
+// True if the lanes access neighbours, as they mostly do.
+bool is_one_run(const std::uint64_t* address, std::uint64_t bytes) {
+  std::uint64_t differs = 0;
+  for (int l = 1; l < lane_count; ++l) {
+    differs |= (address[l] - address[l - 1]) ^ bytes;
+  }
+  return differs == 0;
+}
+
+void check_races(race_checker& races, const instruction& in, lane_mask m, bool write,
+                 const std::uint64_t* address) {
+  if (in.system) {
+    races.note_system_access(address[std::countr_zero(m) % lane_count]);
+  }
+  if (m == all_lanes && is_one_run(address, in.bytes)) {
+    races.access(address[0], std::uint64_t{in.bytes} * lane_count, write, in.atomic);
+    return;
+  }
+  each_lane(m, [&](int l) { races.access(address[l], in.bytes, write, in.atomic); });
 }
 
 }  // namespace
@@ -130,20 +158,14 @@ void find_addresses(warp& w, const instruction& in, lane_mask m, bool write, cha
       }
     }
     if (w.home->races != nullptr) {
-      race_checker& races = *w.home->races;
-      if (in.system) {
-        races.note_system_access(address[std::countr_zero(m)]);
-      }
-      each_lane(m, [&](int l) { races.access(address[l], in.bytes, write, in.atomic); });
+      check_races(*w.home->races, in, m, write, address);
     }
     if (of.count_sectors && !is_own_memory(*w.home, address[std::countr_zero(m)])) {
       count_sectors(w, m, write, in.bytes, address);
     }
     return;
   }
-  for (int l = 0; l < lane_count; ++l) {
-    host[l] = host_base(w, in, l) + address[l];
-  }
+  add_base(w, in, address, host);
 }
 
 char* resolve(warp& w, const instruction& in, int lane, std::uint64_t address, unsigned bytes,

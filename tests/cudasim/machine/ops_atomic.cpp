@@ -42,32 +42,55 @@ using bits_of =
     std::conditional_t<sizeof(T) == 8, std::uint64_t,
                        std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint16_t>>;
 
-// ref: d, b, c. swap is compare-and-swap: c is stored if the word equals b.
+template <update U, class T>
+T updated_atomically(T* at, T operand, T desired) {
+  using B = bits_of<T>;
+  const std::atomic_ref<B> word(*reinterpret_cast<B*>(at));
+  B old;
+  if constexpr (U == update::swap) {
+    old = std::bit_cast<B>(operand);
+    word.compare_exchange_strong(old, std::bit_cast<B>(desired));
+  } else if constexpr (U == update::exchange) {
+    old = word.exchange(std::bit_cast<B>(operand));
+  } else if constexpr (U == update::add && std::is_integral_v<T>) {
+    old = word.fetch_add(static_cast<B>(operand));
+  } else {
+    old = word.load();
+    while (!word.compare_exchange_weak(
+        old, std::bit_cast<B>(updated<U, T>(std::bit_cast<T>(old), operand)))) {
+    }
+  }
+  return std::bit_cast<T>(old);
+}
+
+// In memory that no other host thread touches.
+template <update U, class T>
+T updated_alone(T* at, T operand, T desired) {
+  using B = bits_of<T>;
+  const T old = *at;
+  if constexpr (U == update::swap) {
+    *at = std::bit_cast<B>(old) == std::bit_cast<B>(operand) ? desired : old;
+  } else {
+    *at = updated<U, T>(old, operand);
+  }
+  return old;
+}
+
+// ref: d, b, c. swap is compare-and-swap: c is stored if the word equals b. Shared memory is its
+// block's alone, and a block is run by one host thread at a time.
 template <class T, update U>
 void read_modify_write(warp& w, const instruction& in, lane_mask m) {
-  using B = bits_of<T>;
   char* host[lane_count];
   find_addresses(w, in, m, true, host);
   const T* const b = source_lanes<T>(w, in.ref[1]);
+  const T* const c = U == update::swap ? source_lanes<T>(w, in.ref[2]) : b;
   T before[lane_count];
-  each_lane(m, [&](int l) {
-    const std::atomic_ref<B> word(*reinterpret_cast<B*>(host[l]));
-    B old;
-    if constexpr (U == update::swap) {
-      old = std::bit_cast<B>(b[l]);
-      word.compare_exchange_strong(old, std::bit_cast<B>(source_lanes<T>(w, in.ref[2])[l]));
-    } else if constexpr (U == update::exchange) {
-      old = word.exchange(std::bit_cast<B>(b[l]));
-    } else if constexpr (U == update::add && std::is_integral_v<T>) {
-      old = word.fetch_add(static_cast<B>(b[l]));
-    } else {
-      old = word.load();
-      while (!word.compare_exchange_weak(
-          old, std::bit_cast<B>(updated<U, T>(std::bit_cast<T>(old), b[l])))) {
-      }
-    }
-    before[l] = std::bit_cast<T>(old);
-  });
+  const auto at = [&](int l) { return reinterpret_cast<T*>(host[l]); };
+  if (in.where == space::shared) {
+    each_lane(m, [&](int l) { before[l] = updated_alone<U>(at(l), b[l], c[l]); });
+  } else {
+    each_lane(m, [&](int l) { before[l] = updated_atomically<U>(at(l), b[l], c[l]); });
+  }
   w.counts.atomics += static_cast<unsigned>(std::popcount(m));
   if (in.ref[0] != no_place) {
     T* const d = lanes_of<T>(w, in.ref[0]);

@@ -194,6 +194,11 @@ range allocation_table::use(std::uint64_t address, std::uint64_t bytes, bool wri
   if (found == nullptr || bytes > found->base + found->size - address) {
     raise_stray(address, bytes, write, found, by);
   }
+  if (write && found->read_only) {
+    throw fault(fault_code::illegal_address, finding::unallocated,
+                access_text(address, bytes, write) + " by " + by.describe() +
+                    " into memory that is registered as read-only: " + found->describe());
+  }
   if (found->imported != nullptr) {
     check_owner(*found, access_text(address, bytes, write) + " by " + by.describe());
   }

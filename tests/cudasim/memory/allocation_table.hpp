@@ -47,6 +47,7 @@ struct allocation {
   int stream = -1;       // of its allocation, if that is stream-ordered
   std::uint64_t tick = 0;
   bool live = false;
+  bool read_only = false;    // registered so: devices may not write
   bool read_mostly = false;  // advice on managed memory
   memory_location preferred;
   memory_location location;                // of its last prefetch

@@ -24,18 +24,16 @@ class race_checker {
       return;
     }
     const std::uint64_t count = (address % 4 + bytes + 3) / 4;
-    const accessor self = by_->id | (atomic ? atomic_mark : 0);
-    for (std::uint64_t i = 0; i != count; ++i, ++word) {
-      const std::atomic_ref<std::uint64_t> cell(*word);
+    change& latest = changes_[write ? 1 : 0][atomic ? 1 : 0];
+    for (std::uint64_t i = 0; i != count; ++i) {
+      const std::atomic_ref<std::uint64_t> cell(word[i]);
       const std::uint64_t old = cell.load(std::memory_order_relaxed);
-      const auto writer = static_cast<accessor>(old);
-      const auto reader = static_cast<accessor>(old >> 32);
-      if ((write ? writer : reader) == self) {
-        continue;  // this operation has done so before, and operations run one after another
+      if (old != latest.before) [[unlikely]] {
+        latest = {old, after(old, address / 4 * 4 + 4 * i, write, atomic)};
       }
-      const std::uint64_t made = write ? write_to(address / 4 * 4 + 4 * i, writer, reader, atomic)
-                                       : read_from(address / 4 * 4 + 4 * i, writer, reader, atomic);
-      cell.store(made, std::memory_order_relaxed);
+      if (latest.after != old) {
+        cell.store(latest.after, std::memory_order_relaxed);
+      }
     }
   }
 
@@ -82,6 +80,17 @@ class race_checker {
     }
     return united_;
   }
+  // What a shadow word becomes; it depends on nothing but the word before.
+  [[gnu::noinline]] std::uint64_t after(std::uint64_t old, std::uint64_t address, bool write,
+                                        bool atomic) {
+    const auto writer = static_cast<accessor>(old);
+    const auto reader = static_cast<accessor>(old >> 32);
+    if ((write ? writer : reader) == (by_->id | (atomic ? atomic_mark : 0))) {
+      return old;  // this operation has done so before, and operations run one after another
+    }
+    return write ? write_to(address, writer, reader, atomic)
+                 : read_from(address, writer, reader, atomic);
+  }
   std::uint64_t write_to(std::uint64_t address, accessor writer, accessor reader, bool atomic) {
     if (!is_ordered(writer, atomic)) {
       log_->race(address, "write after write", writer, *by_, atomic);
@@ -102,9 +111,16 @@ class race_checker {
     return join(writer, replace(reader, by_->id | (atomic ? atomic_mark : 0)));
   }
 
+  // Neighbours mostly have the same past: the latest answer serves again.
+  struct change {
+    std::uint64_t before = ~std::uint64_t{0};  // of no word: no accessor has all bits
+    std::uint64_t after = 0;
+  };
+
   static constexpr std::size_t known_size = 64;
   race_log* log_;
   const actor* by_;
+  std::array<std::array<change, 2>, 2> changes_{};  // by write, by atomic
   std::array<std::array<accessor, known_size>, 2> known_{};
   accessor united_from_ = 0;
   accessor united_self_ = 0;

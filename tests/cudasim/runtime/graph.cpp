@@ -96,11 +96,4 @@ graph_node& runtime::add_node(graph& to, const std::string& name, cudaGraphNodeT
   return *made;
 }
 
-graph_node& runtime::capture_node(stream& of, const std::string& name, cudaGraphNodeType type,
-                                  std::function<void(stream&)> issue) {
-  graph_node& made = add_node(*of.capturing.into, name, type, std::move(issue), of.capturing.last);
-  of.capturing.last = {&made};
-  return made;
-}
-
 }  // namespace cudasim

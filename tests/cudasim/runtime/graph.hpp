@@ -52,6 +52,7 @@ struct graph {
   std::shared_ptr<graph_memory> memory = std::make_shared<graph_memory>();
   std::string created_by;
   bool leak_reported = false;
+  bool spoilt = false;  // its capture will end without it
 };
 
 /// Copies of the nodes in an order that respects their dependencies; empty if they form a circle.

@@ -8,8 +8,8 @@
 
 namespace cudasim {
 
-void injection::plant(std::string_view call, std::uint64_t nth, int error, bool stays) {
-  planted_[std::string(call)].push_back({nth == 0 ? 1 : nth, error, stays});
+void injection::plant(std::string_view call, std::uint64_t nth, int error, effect how) {
+  planted_[std::string(call)].push_back({nth == 0 ? 1 : nth, error, how});
 }
 
 bool injection::plant(std::string_view text) {
@@ -26,34 +26,52 @@ bool injection::plant(std::string_view text) {
     const char* const end = item.data() + item.size();
     const auto read_nth = std::from_chars(item.data() + first + 1, item.data() + second, nth);
     const auto read_error = std::from_chars(item.data() + second + 1, end, error);
-    const bool stays = read_nth.ptr != item.data() + second && *read_nth.ptr == '+';
     if (read_nth.ec != std::errc{} || read_error.ec != std::errc{} || read_error.ptr != end) {
       return false;
     }
-    plant(item.substr(0, first), nth, error, stays);
+    const std::string_view mark(read_nth.ptr,
+                                static_cast<std::size_t>(item.data() + second - read_nth.ptr));
+    if (mark != "" && mark != "+" && mark != "!") {
+      return false;
+    }
+    const std::string_view call = item.substr(0, first);
+    plant(call == "*" ? "" : call, nth, error,
+          mark == "+"   ? effect::stays
+          : mark == "!" ? effect::loses_device
+                        : effect::once);
   }
   return true;
 }
 
-int injection::next(std::string_view call) {
-  const auto found = planted_.find(call);
-  if (found == planted_.end()) {
-    return 0;
-  }
-  int answer = 0;
-  std::vector<one>& faults = found->second;
+injection::strike injection::count_down(std::vector<one>& faults) {
+  strike answer;
   for (auto it = faults.begin(); it != faults.end();) {
     if (--it->left != 0) {
       ++it;
       continue;
     }
-    answer = it->error;
-    if (it->stays) {
+    answer = {it->error, answer.loses_device || it->how == effect::loses_device};
+    if (it->how == effect::stays) {
       it->left = 1;
       ++it;
     } else {
       it = faults.erase(it);
     }
+  }
+  return answer;
+}
+
+injection::strike injection::next(std::string_view call) {
+  strike answer;
+  for (const std::string_view name : {std::string_view(), call}) {
+    if (const auto found = planted_.find(name); found != planted_.end()) {
+      const strike made = count_down(found->second);
+      answer = made.error != 0 ? made : answer;
+    }
+  }
+  if (answer.error != 0) {
+    ++struck_;
+    latest_ = call;
   }
   return answer;
 }

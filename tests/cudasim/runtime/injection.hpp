@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Planted faults: the n-th call of a named API function answers an error and does nothing else.
-// Guarded by the runtime's lock.
+// Planted faults: the n-th call of a named API function, or of any, answers an error and does
+// nothing else. Guarded by the runtime's lock.
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,37 @@ namespace cudasim {
 
 class injection {
  public:
-  /// The nth call from now on (1 is the next) answers `error`; every later one too if `stays`.
-  void plant(std::string_view call, std::uint64_t nth, int error, bool stays);
-  /// Plants from text: call:n:error or call:n+:error, separated by commas; false if unreadable.
+  enum class effect : std::uint8_t { once, stays, loses_device };
+  struct strike {
+    int error = 0;  // 0: none
+    bool loses_device = false;
+  };
+
+  /// The nth call from now on (1 is the next) answers `error`; every later one too if it stays. An
+  /// empty name: calls of all functions together.
+  void plant(std::string_view call, std::uint64_t nth, int error, effect);
+  /// Plants from text: call:n:error, call:n+:error (stays) or call:n!:error (loses the device),
+  /// separated by commas; the call * is any. False if unreadable.
   [[nodiscard]] bool plant(std::string_view text);
   void clear() { planted_.clear(); }
-  /// Counts the call; answers its planted error, or 0.
-  int next(std::string_view call);
+  /// Counts the call; answers what was planted for it.
+  strike next(std::string_view call);
+
+  /// How many faults have struck, and the call that the latest one struck.
+  [[nodiscard]] std::uint64_t struck() const { return struck_; }
+  [[nodiscard]] const std::string& latest() const { return latest_; }
 
  private:
   struct one {
     std::uint64_t left;  // calls until it strikes
     int error;
-    bool stays;
+    effect how;
   };
+  static strike count_down(std::vector<one>& faults);
+
   std::map<std::string, std::vector<one>, std::less<>> planted_;
+  std::uint64_t struck_ = 0;
+  std::string latest_;
 };
 
 }  // namespace cudasim

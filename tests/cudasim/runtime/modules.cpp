@@ -61,12 +61,14 @@ device_module& runtime::module_of(fat_binary& binary, int device) {
     findings.add(finding::unsupported, damage.what());
     refuse(cudaErrorInvalidPtx);
   }
-  initialise(*made, device);
+  place_variables(*made, device);
+  initialise(*made);
   slot = std::move(made);
+  binaries.insert(&binary);
   return *slot;
 }
 
-void runtime::initialise(device_module& made, int device) {
+void runtime::place_variables(device_module& made, int device) {
   for (const ptx::variable& placed : made.program.variables) {
     if (placed.space != "global" && placed.space != "const") {
       continue;
@@ -79,9 +81,12 @@ void runtime::initialise(device_module& made, int device) {
     const allocation_ptr variable = add_allocation(base, bytes, kind, device);
     variable->is_program = true;
     variable->allocated_by = "the program's variable " + placed.name;
-    std::memset(reinterpret_cast<void*>(base + variable->delta), 0, bytes);
     made.symbols[placed.name] = base;
   }
+}
+
+// Gives variables their first values.
+void runtime::initialise(device_module& made) {
   for (const ptx::variable& placed : made.program.variables) {
     const auto found = made.symbols.find(placed.name);
     if (found == made.symbols.end()) {
@@ -89,6 +94,7 @@ void runtime::initialise(device_module& made, int device) {
     }
     const std::uint64_t delta = placed.managed ? host_space.delta() : device_space.delta();
     char* at = reinterpret_cast<char*>(found->second + delta);
+    std::memset(at, 0, std::max<std::uint64_t>(1, placed.bytes()));
     const auto size = static_cast<std::size_t>(ptx::size_of(placed.element));
     for (const ptx::operand& value : placed.initial) {
       std::uint64_t bits = value.bits;
@@ -158,6 +164,7 @@ void runtime::check_launch(const kernel& code, const launch_request& wanted) con
 }
 
 void runtime::start(stream& in, const launch_request& wanted) {
+  require(in.device == current_device, cudaErrorInvalidResourceHandle);
   const kernel& code = kernel_of(*wanted.what, in.device);
   check_launch(code, wanted);
   launch prepared;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace cudasim {
 namespace {
@@ -29,7 +30,7 @@ bool pool::is_ordered(const free_block& block, const stream& to, const vector_cl
          (opportunistic && block.freed->done);
 }
 
-pool::taken pool::cut(free_map::iterator from, std::uint64_t bytes, const operation_ptr& wait_for) {
+pool::taken pool::cut(free_map::iterator from, std::uint64_t bytes, operation_ptr wait_for) {
   const std::uint64_t address = from->first;
   const free_block block = from->second;
   free_.erase(from);
@@ -39,7 +40,7 @@ pool::taken pool::cut(free_map::iterator from, std::uint64_t bytes, const operat
   used_[address] = bytes;
   used += bytes;
   used_high = std::max(used_high, used);
-  return {address, wait_for};
+  return {address, std::move(wait_for)};
 }
 
 pool::taken pool::take(std::uint64_t bytes, const stream& to, const vector_clock& clock,

@@ -53,6 +53,14 @@ class pool {
   /// Segments that are free but for executed frees.
   [[nodiscard]] bool is_unused() const { return used_.empty(); }
 
+  /// As a new pool has them.
+  void set_usual_attributes() {
+    release_threshold = 0;
+    follows_events = opportunistic = internal_dependencies = true;
+    used_high = used;
+    reserved_high = reserved;
+  }
+
   static constexpr std::uint64_t granule = 512;
   std::uint64_t release_threshold = 0;
   bool follows_events = true;
@@ -76,7 +84,7 @@ class pool {
   };
   using free_map = std::map<std::uint64_t, free_block>;
   [[nodiscard]] bool is_ordered(const free_block&, const stream&, const vector_clock&) const;
-  taken cut(free_map::iterator, std::uint64_t bytes, const operation_ptr& wait_for);
+  taken cut(free_map::iterator, std::uint64_t bytes, operation_ptr wait_for);
   void merge_around(free_map::iterator);
   void merge_all();
   [[nodiscard]] bool is_free(std::uint64_t begin, std::uint64_t end) const;

@@ -70,7 +70,6 @@ void runtime::set_up_devices() {
     made.legacy = &make_stream(i, 0, 0);
     made.legacy->legacy = true;
     std::erase(made.blocking, made.legacy);
-    made.per_thread = &make_stream(i, 0, 0);
   }
 }
 

@@ -58,7 +58,6 @@ struct device {
   pool* current_pool = nullptr;
   pool* graph_pool = nullptr;  // of graphs' allocation nodes
   stream* legacy = nullptr;
-  stream* per_thread = nullptr;
   vector_clock retired;           // of destroyed blocking streams, which legacy work follows
   std::vector<stream*> blocking;  // streams that the legacy stream waits for
   unsigned flags = 0;
@@ -80,6 +79,8 @@ class runtime {
   static runtime& get();
 
   // Scheduler.
+  stream& find_stream(cudaStream_t);
+  /// The same, for what the legacy stream may not do while blocking streams capture.
   stream& stream_of(cudaStream_t);
   stream& make_stream(int device, unsigned flags, int priority);
   void destroy_stream(stream&);
@@ -124,11 +125,22 @@ class runtime {
   void begin_allocation(stream& to, const allocation&, const operation_ptr& wait_for);
   graph_node& add_node(graph&, const std::string& name, cudaGraphNodeType,
                        std::function<void(stream&)> issue, std::vector<graph_node*> after);
-  /// The same as the last node of a stream that captures.
+  void begin_capture(stream&, capture wanted);
+  graph* end_capture(stream&);
+  /// Refuses what may not be called while streams capture, by the modes of their captures and of
+  /// this thread. Like all that follow, it spoils the captures that are in the way.
+  void require_safe_in_capture();
+  void require_no_capture_on(int device);
+  static void require_not_captured(const stream&);
+  void require_no_implicit_wait(const stream&, bool spoils);
+  /// The stream takes part in the capture that the event was recorded in.
+  static void capture_wait(stream&, const event&);
+  /// Adds the last node of a stream that captures.
   graph_node& capture_node(stream&, const std::string& name, cudaGraphNodeType,
                            std::function<void(stream&)> issue);
   void launch_graph(const node_list&, stream& in);
   void trim_pools_after_wait();
+  void reset_device(int device);
   pool& make_pool(const pool::properties&);
   /// The default or current pool of a location, for one type of memory.
   pool& located_pool(const cudaMemLocation&, cudaMemAllocationType, bool is_default);
@@ -210,6 +222,7 @@ class runtime {
   std::unordered_map<const void*, std::unique_ptr<function>> functions;  // by host function
   std::set<const function*> function_handles;
   std::unordered_map<const void*, symbol> symbols;
+  std::set<fat_binary*> binaries;  // that have modules
 
  private:
   runtime();
@@ -223,7 +236,10 @@ class runtime {
   char* where(std::uint64_t address, std::size_t bytes, bool write, operation& by);
   void copy_now(operation& by, const pitched& to, const pitched& from, const rectangle&,
                 const char* staged);
-  void initialise(device_module&, int device);
+  void place_variables(device_module&, int device);
+  void initialise(device_module&);
+  void reset_memory(int device);
+  void reset_handles(int device);
   void check_launch(const kernel&, const launch_request&) const;
   const std::shared_ptr<export_table>& exports();
   std::shared_ptr<shared_entry> find_shared(const ticket&, export_table::kind,
@@ -232,8 +248,11 @@ class runtime {
   void unmap_shared(const allocation_ptr&);
   void add_leak(bool& is_reported, const std::string& text);
 
-  std::map<int, stream*> busy_;  // streams with a queue, by index
-  std::set<const void*> stale_;  // destroyed handles
+  std::map<int, stream*> busy_;                                  // streams with a queue, by index
+  std::set<const void*> stale_;                                  // destroyed handles
+  std::map<std::pair<std::uint64_t, int>, stream*> per_thread_;  // by thread and device
+  unsigned captures_ = 0;                                        // that have not ended
+  std::uint64_t latest_capture_ = 0;
   std::uint64_t host_tick_ = 0;  // operations that the host has enqueued
   // Of accesses since then, in the race log: by code and host function.
   std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint32_t> host_ids_;
@@ -245,8 +264,13 @@ class runtime {
   bool stopping_ = false;
 };
 
+/// Of this thread; never given twice.
+[[nodiscard]] std::uint64_t thread_number();
+
 inline thread_local int current_device = 0;
 inline thread_local cudaError_t last_error = cudaSuccess;
 inline thread_local bool null_is_per_thread = false;  // in ..._ptsz and ..._ptds
+inline thread_local bool is_host_function = false;    // it may call nothing of CUDA
+inline thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
 
 }  // namespace cudasim

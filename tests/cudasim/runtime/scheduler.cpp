@@ -22,6 +22,12 @@ double seconds_now() {
 }  // namespace
 
 stream& runtime::stream_of(cudaStream_t handle) {
+  stream& found = find_stream(handle);
+  require_no_implicit_wait(found, true);
+  return found;
+}
+
+stream& runtime::find_stream(cudaStream_t handle) {
   if (handle == nullptr && null_is_per_thread) {
     handle = cudaStreamPerThread;
   }
@@ -29,7 +35,11 @@ stream& runtime::stream_of(cudaStream_t handle) {
     return *devices.at(static_cast<std::size_t>(current_device)).legacy;
   }
   if (handle == cudaStreamPerThread) {
-    return *devices.at(static_cast<std::size_t>(current_device)).per_thread;
+    stream*& own = per_thread_[{thread_number(), current_device}];
+    if (own == nullptr) {
+      own = &make_stream(current_device, cudaStreamDefault, 0);
+    }
+    return *own;
   }
   for (const auto& known : streams) {
     if (reinterpret_cast<cudaStream_t>(known.get()) == handle && !known->destroyed) {
@@ -148,7 +158,9 @@ void runtime::run_host_function(operation& now) {
   begin_again();
   lock.unlock();
   host_guard::set_acting(&now.who);
+  is_host_function = true;
   now.run(now);
+  is_host_function = false;
   host_guard::set_acting(nullptr);
   lock.lock();
   begin_again();
@@ -213,7 +225,7 @@ void runtime::wait(const operation_ptr& until) {
 }
 
 void runtime::synchronize(stream& all_of) {
-  require(!all_of.is_capturing(), cudaErrorStreamCaptureUnsupported);
+  require_not_captured(all_of);
   if (all_of.legacy) {
     // By index: while the lock is open, streams may come.
     auto& blocking = devices.at(static_cast<std::size_t>(all_of.device)).blocking;
@@ -227,9 +239,6 @@ void runtime::synchronize(stream& all_of) {
 
 void runtime::synchronize_device(int device) {
   for (std::size_t i = 0; i < streams.size(); ++i) {
-    require(streams[i]->device != device || !streams[i]->is_capturing() ||
-                streams[i]->capturing.mode != cudaStreamCaptureModeGlobal,
-            cudaErrorStreamCaptureUnsupported);
     if (streams[i]->device == device) {
       wait(streams[i]->last);
     }

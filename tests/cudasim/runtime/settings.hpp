@@ -25,7 +25,7 @@ struct settings {
   bool sectors = false;
   bool reuse = true;  // pools reuse memory
   int driver_version = 13000;
-  std::string without;  // of pools, vmm, peers, managed, ipc: what the devices lack
+  std::string without;  // of pools, vmm, peers, managed, ipc, readonly: what the devices lack
   std::string faults;   // call:n:error, ...
 
   [[nodiscard]] bool lacks(const char* feature) const;

@@ -245,6 +245,7 @@ ticket runtime::export_event(event& of) {
 event& runtime::open_event(const ticket& named) {
   int unused = -1;
   auto made = std::make_unique<event>();
+  made->device = current_device;
   made->shared = find_shared(named, export_table::kind::event, cudaErrorInvalidValue, unused);
   made->flags = cudaEventDisableTiming | cudaEventInterprocess;
   made->created_by = call_name;

@@ -35,12 +35,17 @@ struct operation {
 };
 using operation_ptr = std::shared_ptr<operation>;
 
-// What a stream captures: which graph, begun by which stream, and the last nodes of this stream.
+// What a stream captures: which graph, begun by which stream and thread, and the last nodes of this
+// stream.
 struct capture {
   graph* into = nullptr;
   stream* origin = nullptr;
   std::vector<graph_node*> last;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  bool owns_graph = true;  // made for it; else the program's
+  bool ended = false;
+  std::uint64_t thread = 0;
+  std::uint64_t id = 0;  // 0: none
 };
 
 struct stream {
@@ -76,6 +81,7 @@ struct record_point {
 };
 
 struct event {
+  int device = 0;
   operation_ptr recorded;
   unsigned flags = 0;
   capture captured;  // of the recording, if that was captured
