@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // device_memory: requests checked and rounded, sent to spans or extents, blocks taken back, sums.
-// Where memory is found is in device_memory_obtain.cpp, slabs are in device_memory_slabs.cpp.
+// Where memory is found is in device_memory_obtain.cpp, spans are filled in device_memory_spans.cpp,
+// slabs are in device_memory_slabs.cpp.
 #include "device_memory.hpp"
 
 #include "cookie.hpp"
@@ -167,73 +168,6 @@ backend::refill_result device_memory::refill(const block_request& request,
   }
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
   return made;
-}
-
-// What costs nothing first, then what is known to be paid, then new spans, and waiting last.
-backend::refill_result device_memory::refill_spans(const asker& who, std::size_t bytes,
-                                                   std::span<block> blocks,
-                                                   lock_type& lock) noexcept {
-  std::size_t done = 0;
-  const effort cheap = who.may_grow ? effort::grow : effort::held;
-  while (who.for_capture && done != blocks.size()) {
-    // Spans of their own: none of their memory was in any stream's order.
-    const result<std::uint32_t> fresh = add_span(who, bytes, blocks.size() - done, cheap, lock);
-    if (!fresh) {
-      return {done, fresh.error()};
-    }
-    done += spans_.take_from(*fresh, blocks.subspan(done));
-  }
-  for (;;) {
-    done += spans_.take(who.stream, bytes, blocks.subspan(done));
-    if (done == blocks.size()) {
-      return {done, {}};
-    }
-    const auto rest = blocks.subspan(done);
-    if (spans_.settle(who.stream, bytes, settlement::known)) {
-      continue;
-    }
-    result<std::uint32_t> fresh = add_span(who, bytes, 0, cheap, lock);
-    if (!fresh && who.may_grow) {
-      if (who.may_wait && spans_.settle(who.stream, bytes, settlement::by_wait)) {
-        continue;
-      }
-      fresh = add_span(who, bytes, 0, effort::everything, lock);
-      if (!fresh && who.may_wait && spans_.adopt(who.stream, bytes)) {
-        continue;
-      }
-    }
-    if (!fresh) {
-      return {done, fresh.error()};
-    }
-    done += spans_.take_from(*fresh, rest);
-  }
-}
-
-// A span of the usual length, or a shorter one where a limit leaves no more; for `blocks` blocks
-// exactly if that is not 0.
-result<std::uint32_t> device_memory::add_span(const asker& who, std::size_t bytes,
-                                              std::size_t blocks, effort most,
-                                              lock_type& lock) noexcept {
-  const auto fewest = static_cast<std::uint32_t>(pages_of(bytes));
-  std::uint32_t pages = span_pages(bytes);
-  if (blocks != 0) {
-    pages = std::min(pages, static_cast<std::uint32_t>(pages_of(bytes * blocks)));
-  }
-  for (;;) {
-    const result<std::uint32_t> made =
-        obtain(who, {.pages = pages}, extent_state::span, most, lock);
-    if (made) {
-      if (const status why = spans_.reserve(); !why.ok()) {
-        extents_.release(*made, who.stream, order_.stamp(who.stream));
-        return why;
-      }
-      return spans_.add(who.stream, bytes, *made);
-    }
-    if (pages == fewest) {
-      return made.error();
-    }
-    pages = std::max(pages / 2, fewest);
-  }
 }
 
 result<block> device_memory::allocate_large(const block_request& request) noexcept {

@@ -70,7 +70,8 @@ class device_memory {
 
  private:
   using lock_type = std::unique_lock<std::mutex>;
-  enum class effort : std::uint8_t { held, grow, everything };
+  /// How far a search goes: steps 1 to 3; with 4; with 5 and 6 instead; all.
+  enum class effort : std::uint8_t { held, grow, wait, everything };
   /// Who asks, and what it may do.
   struct asker {
     stream_index stream = legacy_stream;
@@ -101,6 +102,8 @@ class device_memory {
                                            extent_state state) noexcept;
   [[nodiscard]] std::uint32_t take_run(const asker& who, const extent_shape& shape,
                                        extent_state state) noexcept;
+  [[nodiscard]] std::uint32_t take_by_wait(const asker& who, const extent_shape& shape,
+                                           extent_state state) noexcept;
   [[nodiscard]] result<std::uint32_t> take_new(const extent_shape& shape,
                                                extent_state state) noexcept;
   // device_memory_slabs.cpp

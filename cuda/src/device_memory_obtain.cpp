@@ -146,6 +146,12 @@ std::uint32_t device_memory::take_run(const asker& who, const extent_shape& shap
   return made.extent == 0 ? 0 : extents_.take(made, shape.pages, state);
 }
 
+std::uint32_t device_memory::take_by_wait(const asker& who, const extent_shape& shape,
+                                          extent_state state) noexcept {
+  const std::uint32_t made = take_pending(who, shape, state);
+  return made != 0 ? made : take_run(who, shape, state);
+}
+
 // Pre: grow succeeded, and the mutex was held since.
 result<std::uint32_t> device_memory::take_new(const extent_shape& shape,
                                               extent_state state) noexcept {
@@ -165,7 +171,12 @@ result<std::uint32_t> device_memory::obtain(const asker& who, const extent_shape
   if (const std::uint32_t made = take_held(who, shape, state); made != 0) {
     return made;
   }
-  if (most == effort::held) {
+  if (most == effort::wait && who.may_wait) {
+    if (const std::uint32_t made = take_by_wait(who, shape, state); made != 0) {
+      return made;
+    }
+  }
+  if (most == effort::held || most == effort::wait) {
     return status{.code = errc::out_of_memory, .text = "not without taking more from the system"};
   }
   lock.unlock();
@@ -189,8 +200,7 @@ result<std::uint32_t> device_memory::obtain(const asker& who, const extent_shape
   }
   std::uint32_t made = take_held(who, shape, state);
   if (made == 0 && who.may_wait) {
-    made = take_pending(who, shape, state);
-    made = made == 0 ? take_run(who, shape, state) : made;
+    made = take_by_wait(who, shape, state);
   }
   if (made != 0) {
     return made;

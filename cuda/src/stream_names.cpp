@@ -6,11 +6,18 @@
 #include "stream_order.hpp"
 #include <tidepool/assert.hpp>
 
+#include <atomic>
 #include <exception>
 
 namespace tidepool {
 inline namespace v0 {
 namespace cuda {
+
+std::uint64_t this_thread() noexcept {
+  static constinit std::atomic<std::uint64_t> threads{0};
+  thread_local const std::uint64_t mine = threads.fetch_add(1, std::memory_order_relaxed) + 1;
+  return mine;
+}
 
 stream_order::~stream_order() {
   for (const one& of : streams_) {
@@ -98,7 +105,7 @@ result<stream_index> stream_order::add(const stream_ref& stream, std::uint64_t i
   made.is_in_use = true;
   made.id = id;
   if (made.kind == stream_kind::per_thread) {
-    made.owner = std::this_thread::get_id();
+    made.owner = this_thread();
   }
   if (!note_number(stream, s)) {
     forget(s);
@@ -109,7 +116,7 @@ result<stream_index> stream_order::add(const stream_ref& stream, std::uint64_t i
 
 result<capture_state> stream_order::state_of(stream_index s) noexcept {
   const one& of = streams_[s];
-  if (of.kind == stream_kind::per_thread && of.owner != std::this_thread::get_id()) {
+  if (of.kind == stream_kind::per_thread && of.owner != this_thread()) {
     return capture_state::blocked;  // it cannot be named here
   }
   return driver_.state_of(of.handle);

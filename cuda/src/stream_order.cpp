@@ -78,7 +78,7 @@ void stream_order::remember(stream_index later, stream_index s) noexcept {
 
 // Its handle means it on this thread.
 bool stream_order::is_named_here(const one& of) const noexcept {
-  return of.kind != stream_kind::per_thread || of.owner == std::this_thread::get_id();
+  return of.kind != stream_kind::per_thread || of.owner == this_thread();
 }
 
 // Where an event covers the stream now, null: nowhere. A thread's own default stream has no handle
@@ -155,7 +155,7 @@ bool stream_order::catch_up(stream_index s, std::uint64_t stamp) noexcept {
       return true;
     }
   }
-  if (record(s, in)) {
+  if (record(s, in) && in == cudaStreamLegacy) {
     ask_event(s);
   }
   return is_done(s, stamp);
@@ -209,6 +209,10 @@ status stream_order::order(stream_index earlier, stream_index later) noexcept {
     return {};
   }
   for (const stream_index s : {earlier, later}) {
+    if (!is_named_here(streams_[s])) {
+      return {.code = errc::unsupported,
+              .text = "another thread's default stream has no name here"};
+    }
     const result<capture_state> now = state_of(s);
     if (!now) {
       return now.error();

@@ -19,7 +19,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -49,6 +48,10 @@ struct stream_set {
   void add(stream_index s, std::uint64_t up_to) noexcept;
   void add(const stream_set& others) noexcept;
 };
+
+/// A number of the calling thread that no other thread has or had: ids of threads, and what their
+/// default streams are called, are given again after a thread ends.
+[[nodiscard]] std::uint64_t this_thread() noexcept;
 
 class stream_order {
  public:
@@ -143,7 +146,7 @@ class stream_order {
     std::uint8_t next_wait = 0;
     std::uint32_t number = 0;  // of stream_ref, 0: none
     std::uint64_t id = 0;
-    std::thread::id owner;        // of a per-thread default stream
+    std::uint64_t owner = 0;      // thread of a per-thread default stream, see this_thread
     std::uint64_t freed = 0;      // the latest free
     std::uint64_t recorded = 0;   // `event` covers it up to here
     std::uint64_t done = 0;       // known to be complete up to here

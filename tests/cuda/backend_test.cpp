@@ -132,6 +132,31 @@ TEST_F(CudaBackend, NeighboursOfSeveralStreamsServeTogether) {
   give_back(both, c.ref());
 }
 
+// What is left of neighbours that one stream has waited for is its own; others wait for it in turn.
+TEST_F(CudaBackend, WhatIsLeftOfNeighboursIsInOrderToo) {
+  const test_stream a(*tested, 1);
+  const test_stream b(*tested, 2);
+  const test_stream c(*tested, 3);
+  const test_stream d(*tested, 4);
+  host.limit = 8 * mib;
+  give_back(make_large(8 * mib, a.ref()), a.ref());
+  const block low = make_large(4 * mib, a.ref());
+  const block high = make_large(4 * mib, a.ref());
+  ASSERT_TRUE(tested->order(where, a.ref(), b.ref()).ok());
+  keep_busy(low, a.get());
+  keep_busy(high, b.get());
+  give_back(low, a.ref());
+  give_back(high, b.ref());
+  const block more = make_large(5 * mib, c.ref());
+  EXPECT_EQ(more.data, low.data);
+  const block rest = make_large(8 * mib - more.bytes, d.ref());
+  EXPECT_EQ(rest.data, static_cast<std::byte*>(more.data) + more.bytes);
+  fill(rest, 2, d.get());
+  fill(more, 1, c.get());
+  give_back(more, c.ref());
+  give_back(rest, d.ref());
+}
+
 TEST_F(CudaBackend, ABlockOfSeveralStreamsWaitsForAll) {
   const test_stream a(*tested, 1);
   const test_stream b(*tested, 2);
@@ -240,7 +265,10 @@ TEST_F(CudaBackend, SpansOfAnotherStreamServeWhenNothingElseIsLeft) {
     }
   }
   std::array<block, 8> more = {};
+  const handover_calls calls;
   ASSERT_EQ(tested->refill(ask(4 * kib, b.ref()), more).count, more.size());
+  EXPECT_LE(calls.records(), 1U);
+  EXPECT_LE(calls.waits(), 1U);
   for (const block& what : more) {
     fill(what, 2, b.get());
   }
@@ -252,6 +280,7 @@ TEST_F(CudaBackend, ARetiredStreamsMemoryServesOthers) {
   const test_stream b(*tested, 2);
   const wrong_words wrong;
   host.limit = 8 * mib;
+  const std::uint64_t before = calls_of("cudaDeviceSynchronize");
   for (unsigned round = 0; round != 12; ++round) {
     block held = {};
     {
@@ -267,6 +296,7 @@ TEST_F(CudaBackend, ARetiredStreamsMemoryServesOthers) {
     check(again, round, wrong, b.get());
     give_back(again, b.ref());
   }
+  EXPECT_EQ(calls_of("cudaDeviceSynchronize"), before);
   EXPECT_EQ(wrong.count(), 0U);
 }
 

@@ -138,6 +138,7 @@ TEST_F(CudaBackend, ACapturedStreamGetsMemoryForCapturesOnly) {
   request.for_capture = true;
   const result<block> large = tested->allocate_large(request);
   ASSERT_TRUE(large.has_value()) << to_string(large.error());
+  EXPECT_NE(large->data, pending.data);
   request.bytes = 4 * kib;
   ASSERT_EQ(tested->refill(request, small).count, small.size());
   // Others go on meanwhile; what the captured stream freed cannot be recorded now.
