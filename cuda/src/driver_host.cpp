@@ -11,18 +11,22 @@ namespace cuda {
 
 namespace {
 
-// What prefetch and advice call a place; invalid for what is none.
-cudaMemLocation location_of(device where) noexcept {
-  cudaMemLocation location{};
-  location.type = cudaMemLocationTypeInvalid;
+/// A place of managed memory.
+struct place {
+  enum class kind : std::uint8_t { none, host, node, gpu };
+  kind is = kind::none;
+  int number = 0;
+};
+
+place place_of(device where) noexcept {
   if (where.kind() == device_kind::cuda) {
-    location = {cudaMemLocationTypeDevice, where.ordinal()};
-  } else if (where.kind() == device_kind::cpu && where.node() == device::any_node) {
-    location = {cudaMemLocationTypeHost, 0};
-  } else if (where.kind() == device_kind::cpu) {
-    location = {cudaMemLocationTypeHostNuma, where.node()};
+    return {place::kind::gpu, where.ordinal()};
   }
-  return location;
+  if (where.kind() != device_kind::cpu) {
+    return {};
+  }
+  return where.node() == device::any_node ? place{place::kind::host, 0}
+                                          : place{place::kind::node, where.node()};
 }
 
 cudaMemoryAdvise advice_of(const advice_request& request) noexcept {
@@ -40,24 +44,34 @@ cudaMemoryAdvise advice_of(const advice_request& request) noexcept {
 
 // CUDA 13 has locations where CUDA 12 had numbers of devices, and of nodes only "the host".
 #if CUDART_VERSION >= 13000
-cudaError_t call_prefetch(std::span<const std::byte> range, cudaMemLocation to,
+cudaMemLocation location_of(const place& of) noexcept {
+  switch (of.is) {
+  case place::kind::gpu:
+    return {cudaMemLocationTypeDevice, of.number};
+  case place::kind::node:
+    return {cudaMemLocationTypeHostNuma, of.number};
+  default:
+    return {cudaMemLocationTypeHost, 0};
+  }
+}
+cudaError_t call_prefetch(std::span<const std::byte> range, const place& to,
                           cudaStream_t in) noexcept {
-  return cudaMemPrefetchAsync(range.data(), range.size(), to, 0, in);
+  return cudaMemPrefetchAsync(range.data(), range.size(), location_of(to), 0, in);
 }
 cudaError_t call_advise(std::span<const std::byte> range, cudaMemoryAdvise what,
-                        cudaMemLocation of) noexcept {
-  return cudaMemAdvise(range.data(), range.size(), what, of);
+                        const place& of) noexcept {
+  return cudaMemAdvise(range.data(), range.size(), what, location_of(of));
 }
 #else
-int number_of(cudaMemLocation location) noexcept {
-  return location.type == cudaMemLocationTypeDevice ? location.id : cudaCpuDeviceId;
+int number_of(const place& of) noexcept {
+  return of.is == place::kind::gpu ? of.number : cudaCpuDeviceId;
 }
-cudaError_t call_prefetch(std::span<const std::byte> range, cudaMemLocation to,
+cudaError_t call_prefetch(std::span<const std::byte> range, const place& to,
                           cudaStream_t in) noexcept {
   return cudaMemPrefetchAsync(range.data(), range.size(), number_of(to), in);
 }
 cudaError_t call_advise(std::span<const std::byte> range, cudaMemoryAdvise what,
-                        cudaMemLocation of) noexcept {
+                        const place& of) noexcept {
   return cudaMemAdvise(range.data(), range.size(), what, number_of(of));
 }
 #endif
@@ -114,22 +128,21 @@ result<void*> allocate_managed(driver& of, std::size_t bytes) noexcept {
 
 status prefetch_managed(driver& of, std::span<const std::byte> range, device to,
                         cudaStream_t in) noexcept {
-  const cudaMemLocation location = location_of(to);
-  if (location.type == cudaMemLocationTypeInvalid) {
+  const place target = place_of(to);
+  if (target.is == place::kind::none) {
     return no_such_place(to);
   }
-  return of.in_stream(in, "cudaMemPrefetchAsync",
-                      [&] { return call_prefetch(range, location, in); });
+  return of.in_stream(in, "cudaMemPrefetchAsync", [&] { return call_prefetch(range, target, in); });
 }
 
 status advise_managed(driver& of, std::span<const std::byte> range,
                       const advice_request& request) noexcept {
-  const cudaMemLocation location = location_of(request.of);
-  if (location.type == cudaMemLocationTypeInvalid) {
+  const place concerned = place_of(request.of);
+  if (concerned.is == place::kind::none) {
     return no_such_place(request.of);
   }
   return of.anywhere("cudaMemAdvise",
-                     [&] { return call_advise(range, advice_of(request), location); });
+                     [&] { return call_advise(range, advice_of(request), concerned); });
 }
 
 int host_node(driver& of, const host_system& system) noexcept {

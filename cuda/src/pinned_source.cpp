@@ -75,7 +75,12 @@ class pinned_source final : public slab_source {
       pages.forget();
     }
   }
+  [[nodiscard]] bool is_child() const noexcept { return system_.process() != process_; }
+  // Not in a forked child, where other memory may lie at those addresses.
   void retry() noexcept {
+    if (is_child()) {
+      return;
+    }
     leftovers_.retry([&](const leftover& one) {
       return system_.unmap(reinterpret_cast<void*>(one.what), one.bytes) == 0;
     });
@@ -134,7 +139,7 @@ void pinned_source::describe(bool bound) noexcept {
       name_.data(), name_.size(), "pinned memory beside %.*s, %s%s",
       static_cast<int>(std::min<std::size_t>(driver_.name().size(), 96)), driver_.name().data(),
       place.data(), registers_ ? "" : ", from cudaHostAlloc as pages cannot be registered");
-  description_.name = {name_.data(), static_cast<std::size_t>(length)};
+  description_.name = {name_.data(), std::min(static_cast<std::size_t>(length), name_.size() - 1)};
 }
 
 result<slab> pinned_source::lock_pages(std::size_t bytes) noexcept {
@@ -178,8 +183,8 @@ result<slab> pinned_source::take_from_driver(std::size_t bytes) noexcept {
 }
 
 status pinned_source::release(const slab& what) noexcept {
-  if (system_.process() != process_) {
-    return {};  // a forked child: the pages and the driver's state are the parent's
+  if (is_child()) {
+    return {};  // the pages and the driver's state are the parent's
   }
   retry();
   leftovers::room room(leftovers_, 1);
