@@ -96,8 +96,9 @@ void add_replay_options(CLI::App& self, replay_words& words) {
 void add_replay(CLI::App& program, command& run) {
   CLI::App* const self = program.add_subcommand(
       "replay", "Replays a recorded trace through tidepool, malloc and a naive pool");
-  self->footer("Touches and marks of the trace are not replayed, only its allocations and frees.\n"
-               "An operation is one allocation or one free.");
+  self->footer(
+      "Allocations and frees are replayed, an operation is one of them; then, in a pass of\n"
+      "their own, the trace's reads through record_access.");
   const auto words = std::make_shared<replay_words>();
   add_replay_options(*self, *words);
   self->callback(
@@ -152,6 +153,24 @@ void add_prewarm_plan(CLI::App& program, command& run) {
   self->callback([path, &run] { run = [path] { return print_prewarm_plan(*path); }; });
 }
 
+void add_compare(CLI::App& program, command& run) {
+  CLI::App* const self =
+      program.add_subcommand("compare", "Measures batches of accesses beside their rivals");
+  self->footer("Cases: D1, D2 small tables; D3 1e5 and D4 1e7 entries; D5 two threads; D6 keys; "
+               "D7 tensor ids.\nThe method: bench/README.md.");
+  const auto request = std::make_shared<compare_request>();
+  self->add_option("--case", request->cases, "Cases to run, e.g. D1,D5. Default: all")
+      ->delimiter(',')
+      ->check(CLI::IsMember(comparison_names()));
+  self->add_flag("--quick", request->quick, "Small tables and few repetitions: does it run?");
+  self->add_option("--json", request->json,
+                   "Writes the rows to this file too; - writes only them, to standard output");
+  self->callback([request, &run] {
+    request->progress = isatty(STDERR_FILENO) != 0;
+    run = [request] { return compare_cases(*request); };
+  });
+}
+
 }  // namespace
 
 std::variant<command, exit_code> parse_arguments(int argc, char** argv) {
@@ -165,6 +184,7 @@ std::variant<command, exit_code> parse_arguments(int argc, char** argv) {
                  "Traces: bench/trace/README.md; the method of replay: bench/README.md.");
   command run;
   add_replay(program, run);
+  add_compare(program, run);
   add_info(program, run);
   add_validate(program, run);
   add_dump(program, run);

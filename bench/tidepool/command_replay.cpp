@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <utility>
 
 namespace tidepool::bench {
 namespace {
@@ -55,10 +56,18 @@ exit_code replay_trace(const replay_request& request) {
   if (!outcome.figures) {
     return report_failure(outcome.failure.reason);
   }
+  replay_figures figures = *outcome.figures;
+  if (request.trace != "-") {
+    trace::result<access_figures> reads = replay_accesses(request.trace, settings.warm_passes);
+    if (!reads) {
+      return report_bad_trace(request.trace, reads.error());
+    }
+    figures.accesses = std::move(*reads);
+  }
   const replay_report report{.trace = request.trace,
                              .plan = *plan,
                              .settings = settings,
-                             .figures = *outcome.figures,
+                             .figures = std::move(figures),
                              .machine = this_machine()};
   if (request.json != "-") {
     std::printf("%s", replay_table(report).c_str());

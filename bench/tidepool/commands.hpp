@@ -7,6 +7,7 @@
 #include "replay_run.hpp"
 
 #include <string>
+#include <vector>
 
 namespace tidepool::bench::trace {
 struct error;
@@ -29,6 +30,16 @@ struct replay_request {
   replay_settings settings;
 };
 exit_code replay_trace(const replay_request& request);
+
+struct compare_request {
+  std::vector<std::string> cases;  ///< empty: all
+  std::string json;                ///< as above
+  bool quick = false;
+  bool progress = false;
+};
+exit_code compare_cases(const compare_request& request);
+/// The names of all cases.
+std::vector<std::string> comparison_names();
 
 /// info without a trace, and with one.
 exit_code print_machine();

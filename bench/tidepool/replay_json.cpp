@@ -67,6 +67,28 @@ json contestant_json(const contestant_figures& of, std::uint64_t live) {
           {"failed_allocations", of.failures}};
 }
 
+json ranking_json(const std::vector<access_figures::ranked>& ranking) {
+  json all = json::array();
+  for (const access_figures::ranked& each : ranking) {
+    all.push_back({{"name", each.name},
+                   {"part", each.part == UINT32_MAX ? json(nullptr) : json(each.part)},
+                   {"reads", each.count}});
+  }
+  return all;
+}
+
+json accesses_json(const std::optional<access_figures>& of) {
+  if (!of) {
+    return nullptr;
+  }
+  return {{"reads", of->reads},
+          {"batches", of->batches},
+          {"left_out", of->left_out},
+          {"ns_per_read_median", of->reads == 0 ? json(nullptr) : json(of->ns_per_read)},
+          {"hottest", ranking_json(of->hottest)},
+          {"coldest", ranking_json(of->coldest)}};
+}
+
 }  // namespace
 
 std::string replay_json(const replay_report& report) {
@@ -108,6 +130,7 @@ std::string replay_json(const replay_report& report) {
   for (const contestant_figures& each : figures.contestants) {
     out["contestants"].push_back(contestant_json(each, figures.peak_live_bytes));
   }
+  out["accesses"] = accesses_json(figures.accesses);
   // A path may hold any bytes; JSON may not.
   return out.dump(2, ' ', false, json::error_handler_t::replace);
 }

@@ -7,6 +7,7 @@
 // hits all of them. Times of warm rounds only go into the medians.
 #pragma once
 
+#include "replay_accesses.hpp"
 #include "replay_pass.hpp"
 #include "replay_plan.hpp"
 #include <tidepool/device.hpp>
@@ -60,6 +61,8 @@ struct replay_figures {
   std::uint64_t misuses = 0;                    ///< that the pool reported: a defect if not 0
   std::uint64_t leaked = 0;                     ///< tensors alive afterwards: a defect if not 0
   std::uint64_t prewarmed_bytes = 0;
+  /// Of the trace's reads; none where the trace could not be read twice (standard input).
+  std::optional<access_figures> accesses;
 };
 
 /// Why a replay did not run, in one sentence.

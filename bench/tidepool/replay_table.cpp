@@ -107,6 +107,26 @@ void add_rows(table& out, const replay_report& report) {
   out.row("failed allocations", [](const auto& of) { return count_text(of.failures); });
 }
 
+std::string ranking_text(const std::vector<access_figures::ranked>& ranking) {
+  std::string text;
+  for (const access_figures::ranked& each : ranking) {
+    text += (text.empty() ? "" : ", ") + (each.name.empty() ? "(unnamed)" : each.name);
+    text += each.part == UINT32_MAX ? "" : " part " + std::to_string(each.part);
+    text += " (" + count_text(each.count) + ")";
+  }
+  return text;
+}
+
+void add_accesses(table& out, const access_figures& of) {
+  out.line("");
+  out.line("  Recorded reads, through record_access: " + count_text(of.reads) + " in " +
+           count_text(of.batches) + " batches, " + figure_text(of.ns_per_read) +
+           " ns per read (median of the passes)" +
+           (of.left_out == 0 ? "." : "; " + count_text(of.left_out) + " of untracked tensors."));
+  out.line("  Hottest at the end: " + ranking_text(of.hottest));
+  out.line("  Coldest at the end: " + ranking_text(of.coldest));
+}
+
 }  // namespace
 
 const char* touch_text(touch_mode touch) noexcept {
@@ -153,6 +173,9 @@ std::string replay_table(const replay_report& report) {
   }
   if (report.figures.prewarmed_bytes != 0) {
     out.line("  Prewarmed: " + bytes_text(report.figures.prewarmed_bytes) + ".");
+  }
+  if (report.figures.accesses && report.figures.accesses->reads != 0) {
+    add_accesses(out, *report.figures.accesses);
   }
   return out.take();
 }

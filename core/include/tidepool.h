@@ -22,6 +22,7 @@
 // lock.
 #pragma once
 
+#include <tidepool/access.h>
 #include <tidepool/c_types.h>
 
 #ifdef __cplusplus
@@ -52,6 +53,9 @@ TIDEPOOL_EXPORT tidepool_device tidepool_device_cuda(int ordinal);
 TIDEPOOL_EXPORT tidepool_device tidepool_device_pinned(int gpu);
 TIDEPOOL_EXPORT tidepool_device tidepool_device_pinned_node(int numa_node);
 TIDEPOOL_EXPORT tidepool_device tidepool_device_managed(int gpu);
+// The same device by memory of another kind, TIDEPOOL_MEMORY_...: a place of its own.
+TIDEPOOL_EXPORT tidepool_device tidepool_device_with_memory(tidepool_device where,
+                                                            uint32_t memory_kind);
 // A place served by the application's own backend.
 TIDEPOOL_EXPORT tidepool_device tidepool_device_user(int ordinal);
 // Instead of a device: the pool's placement policy chooses.
@@ -146,8 +150,9 @@ TIDEPOOL_EXPORT tidepool_status tidepool_resize(tidepool_pool* pool, tidepool_te
 // A consistent copy of the record, without a lock. Pre: out->size is set. Errors: stale_id.
 TIDEPOOL_EXPORT tidepool_status tidepool_info(const tidepool_pool* pool, tidepool_tensor_id id,
                                               tidepool_tensor_info* out);
-// The tensor whose data begins at `data`, or that has the key. Errors: not_found.
-// Cost: the first look-up by address builds an index of all blocks.
+// The tensor whose data begins at `data`, in a block of the pool or adopted, or that has the key.
+// Slices are not looked for by address. Errors: not_found.
+// Cost: the first look-up by address builds an index of all addresses.
 TIDEPOOL_EXPORT tidepool_status tidepool_find(const tidepool_pool* pool, const void* data,
                                               tidepool_tensor_id* out);
 TIDEPOOL_EXPORT tidepool_status tidepool_find_key(const tidepool_pool* pool, uint64_t key,
@@ -175,16 +180,65 @@ TIDEPOOL_EXPORT const char* tidepool_category_name(const tidepool_pool* pool,
 TIDEPOOL_EXPORT uint8_t tidepool_eviction_priority(const tidepool_pool* pool,
                                                    tidepool_category what);
 
-// --- Streams
+// --- Streams, of devices that are stream-ordered; elsewhere they are accepted and mean nothing. No
+// stream, and the legacy one, are the device's default stream.
 
-// Gives a stream of `where` its dense number: *stream with it makes later calls cheapest. On
-// devices that are not stream-ordered: accepted, number 0. Errors: unknown_device,
-// invalid_argument, too_many.
+// Gives a stream of `where` its dense number: *stream with it makes later calls cheapest. Streams
+// that were not attached are, at their first use. Errors: unknown_device, invalid_argument,
+// too_many.
 TIDEPOOL_EXPORT tidepool_status tidepool_attach(tidepool_pool* pool, tidepool_device where,
                                                 tidepool_stream* stream);
-// To be called before the stream is destroyed. Errors: unknown_device, not_found, invalid_argument.
+// To be called before the stream is destroyed; no other thread works on it meanwhile. Its live
+// tensors end in the order of the default stream unless another is named. Errors: unknown_device,
+// not_found, invalid_argument.
 TIDEPOOL_EXPORT tidepool_status tidepool_retire(tidepool_pool* pool, tidepool_device where,
                                                 tidepool_stream stream);
+// The tensor is used by work on `stream`, too: when it ends, its memory serves others only after
+// what that stream has been given until then. Errors: stale_id, unsupported (adopted memory),
+// out_of_memory, too_many, invalid_argument.
+TIDEPOOL_EXPORT tidepool_status tidepool_record_use(tidepool_pool* pool, tidepool_tensor_id id,
+                                                    tidepool_stream stream);
+// Waits until all that was enqueued on the stream is done. Errors: unknown_device, device_lost,
+// invalid_argument.
+TIDEPOOL_EXPORT tidepool_status tidepool_synchronise(tidepool_pool* pool, tidepool_device where,
+                                                     tidepool_stream stream);
+
+// --- Graphs. Memory of work that is captured must serve nobody else while the graph is replayed:
+// between capture_begin and capture_end, what is allocated on the stream comes from the arena.
+
+// Pre: the pool is destroyed after the arena. Errors: unknown_device, unsupported (the device orders
+// no streams), too_many, out_of_memory. *out is NULL then.
+TIDEPOOL_EXPORT tidepool_status tidepool_graph_arena_create(tidepool_pool* pool,
+                                                            tidepool_device where,
+                                                            tidepool_graph_arena** out);
+// Gives the memory back in the order of `last`, the stream of the last replay. NULL is ignored. Pre:
+// nothing is captured with it, and no graph that uses it is replayed afterwards. Errors:
+// invalid_argument: nothing has changed.
+TIDEPOOL_EXPORT tidepool_status tidepool_graph_arena_destroy(tidepool_graph_arena* arena,
+                                                             tidepool_stream last);
+// One stream for an arena at a time. Pre: the arena is destroyed after capture_end. Errors:
+// invalid_argument, as tidepool_attach. *out is NULL then.
+TIDEPOOL_EXPORT tidepool_status tidepool_capture_begin(tidepool_graph_arena* arena,
+                                                       tidepool_stream stream,
+                                                       tidepool_capture** out);
+// NULL is ignored.
+TIDEPOOL_EXPORT void tidepool_capture_end(tidepool_capture* capture);
+
+// --- Data. Enqueued on the stream; between tensors of host memory done when the call returns.
+// Errors: stale_id, invalid_argument (a range beyond the end), unsupported, driver_error,
+// device_lost; then nothing was enqueued.
+
+TIDEPOOL_EXPORT tidepool_status tidepool_copy(tidepool_pool* pool,
+                                              const tidepool_copy_request* request);
+// Every byte of the tensor becomes `value`.
+TIDEPOOL_EXPORT tidepool_status tidepool_fill(tidepool_pool* pool, tidepool_tensor_id id,
+                                              uint8_t value, tidepool_stream stream);
+// Moves managed memory to a device, tidepool_device_cpu() for the host. unsupported elsewhere.
+TIDEPOOL_EXPORT tidepool_status tidepool_prefetch_to(tidepool_pool* pool, tidepool_tensor_id id,
+                                                     tidepool_device to, tidepool_stream stream);
+// How managed memory will be used. unsupported elsewhere.
+TIDEPOOL_EXPORT tidepool_status tidepool_advise(tidepool_pool* pool, tidepool_tensor_id id,
+                                                const tidepool_advice* advice);
 
 // --- Memory. report may be NULL; if not, report->size is set.
 
@@ -209,6 +263,14 @@ TIDEPOOL_EXPORT tidepool_status tidepool_reset_peaks(tidepool_pool* pool);
 // Gives back what stayed free for long, the caches of threads that did nothing since the last tick
 // included. For an idle moment.
 TIDEPOOL_EXPORT tidepool_status tidepool_tick(tidepool_pool* pool);
+// Calls tidepool_tick from a thread of its own, every so many milliseconds (0: 1000), the first
+// time after that long. No pool starts a thread by itself. Pre: the pool is not destroyed before
+// the ticker. After a fork the child has no such thread: make another one there.
+// Errors: invalid_argument, out_of_memory (no thread can be had). *out is NULL then.
+TIDEPOOL_EXPORT tidepool_status tidepool_ticker_create(tidepool_pool* pool, uint32_t milliseconds,
+                                                       tidepool_ticker** out);
+// Waits for a tick under way. NULL is ignored. Not while another thread does the same.
+TIDEPOOL_EXPORT void tidepool_ticker_destroy(tidepool_ticker* ticker);
 // Gives the calling thread's ready blocks to the others.
 TIDEPOOL_EXPORT tidepool_status tidepool_thread_idle(tidepool_pool* pool);
 // Makes blocks ready. Errors: as tidepool_allocate; blocks made before a failure stay ready.

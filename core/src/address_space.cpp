@@ -43,6 +43,17 @@ address_space::~address_space() {
   }
 }
 
+void address_space::advise_huge() const noexcept {
+  constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+  const auto begin = reinterpret_cast<std::uintptr_t>(data_);
+  const std::uintptr_t first = (begin / huge_page_bytes + 1) * huge_page_bytes;
+  if (data_ != nullptr && first - begin < bytes_) {
+    // A refusal costs speed only.
+    (void)::madvise(static_cast<std::byte*>(data_) + (first - begin), bytes_ - (first - begin),
+                    MADV_HUGEPAGE);
+  }
+}
+
 void address_space::release(void* data, std::size_t bytes) noexcept {
   ::munmap(data, whole_pages(bytes));
 }

@@ -3,6 +3,7 @@
 // Allocation in general: what is asked for is checked, a lane and a block are found, and the record
 // is filled and published. The plain warm case never comes here.
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/pool.hpp>
@@ -25,31 +26,6 @@ namespace {
 
 }  // namespace
 
-// The lane of a device and stream. Devices that are not stream-ordered have one lane.
-lane* pool_core::find_lane(device where, const stream_ref& stream) noexcept {
-  device_entry* const entry = find_device(where);
-  if (entry == nullptr) {
-    return nullptr;
-  }
-  if (!entry->description.stream_ordered || stream.is_none()) {
-    return lanes_[entry->first_lane].load(std::memory_order_acquire);
-  }
-  const std::size_t count = lane_count_.load(std::memory_order_acquire);
-  if (stream.number != 0 && stream.number < count) {
-    lane* const known = lanes_[stream.number].load(std::memory_order_acquire);
-    if (known->is(*entry, stream)) {
-      return known;
-    }
-  }
-  for (std::size_t i = entry->first_lane; i < count; ++i) {
-    lane* const known = lanes_[i].load(std::memory_order_acquire);
-    if (known->is(*entry, stream)) {
-      return known;
-    }
-  }
-  return nullptr;
-}
-
 status pool_core::check_request(allocation_request& request, lane*& where) noexcept {
   const auto invalid = [&](const char* text) {
     return status{.code = errc::invalid_argument,
@@ -61,7 +37,7 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
     (void)report(misuse_kind::after_close, {});
     return {.code = errc::closed, .requested = request.bytes, .where = request.where};
   }
-  if (request.where.kind() == device_kind::automatic) {
+  if (request.where.is_automatic()) {
     const allocation_options seen{.stream = request.stream,
                                   .category = request.category,
                                   .lifecycle = request.lifecycle,
@@ -96,16 +72,24 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
   if (request.key != 0) {
     request.flags = request.flags | tensor_flags::keyed;
   }
-  if (find_device(request.where) == nullptr) {
+  if (is_evictable(request.category)) {
+    request.flags = request.flags | tensor_flags::tracked;
+  }
+  device_entry* const device = find_device(request.where);
+  if (device == nullptr) {
     return {.code = errc::unknown_device,
             .requested = request.bytes,
             .where = request.where,
             .text = "no backend of this pool serves the device"};
   }
-  where = find_lane(request.where, request.stream);
-  if (where == nullptr) {
-    return invalid("unknown stream: attach it first");
+  const result<lane*> found = lane_for(*device, request.stream);
+  if (!found) {
+    status why = found.error();
+    why.requested = request.bytes;
+    return why;
   }
+  lane* const arena = (*found)->captured_by.load(std::memory_order_acquire);
+  where = arena == nullptr ? *found : arena;
   if (request.bytes > largest_request) {
     return {.code = errc::out_of_memory,
             .requested = request.bytes,
@@ -150,16 +134,17 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
     give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
     return fail(why);
   }
-  const bool plain =
-      request.lifecycle == lifecycle::temporary && request.flags == tensor_flags::none;
   const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
   if (debug_ != nullptr) [[unlikely]] {
     begin_checked(slot, tensor_id::from_value(id), asked);
   }
   slot.bytes.store(request.bytes, std::memory_order_release);
-  slot.tag.store(make_tag(request.name, request.category, where->stream.number),
+  slot.tag.store(make_tag(request.name, request.category, where->tag_number()),
                  std::memory_order_release);
-  slot.header.store(plain ? id : full_header(id, 1, request.lifecycle, request.flags),
+  const tensor_flags flags =
+      begin_entry(*this, slot, tensor_id::from_value(id), request.lifecycle, request.flags);
+  const bool plain = request.lifecycle == lifecycle::temporary && flags == tensor_flags::none;
+  slot.header.store(plain ? id : full_header(id, 1, request.lifecycle, flags),
                     std::memory_order_release);
   count_pop(*where, slot.size_class.load(std::memory_order_relaxed), request.bytes, got.from,
             cache);
@@ -173,9 +158,9 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
     count_failure(slot.error());
     return failed(slot.error().code);
   }
-  return publish_loose(**slot, nullptr, 0,
-                       make_tag(request.name, request.category, where.stream.number),
-                       request.lifecycle, request.flags);
+  return publish_loose(**slot, {.tag = make_tag(request.name, request.category, where.tag_number()),
+                                .state = request.lifecycle,
+                                .flags = request.flags});
 }
 
 // Enters the key for the slot, if there is one. A key is taken from here on: from before its tensor
@@ -186,7 +171,8 @@ status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
   }
   slots.cold(slot).key.store(key, std::memory_order_relaxed);
   const flat_index::insertion entered =
-      keys_.insert(key, static_cast<std::uint32_t>(slots.index_of(slot)));
+      keys_.insert(key, static_cast<std::uint32_t>(slots.index_of(slot)),
+                   generation_of(next_id(slot.header.load(std::memory_order_relaxed))));
   if (!entered.stored) {
     return {.code = errc::out_of_memory, .text = "no memory for the key index"};
   }
@@ -247,8 +233,8 @@ void throw_failure(pool_core* core, raw_tensor failed, std::size_t bytes, device
   if (why.code == errc::out_of_memory || why.code == errc::over_budget) {
     std::shared_ptr<const pool_report> report;
     try {
-      report = std::make_shared<const pool_report>(
-          core->report(where.kind() == device_kind::automatic ? status{} : why));
+      report =
+          std::make_shared<const pool_report>(core->report(where.is_automatic() ? status{} : why));
     } catch (const std::bad_alloc&) {
       // Then without: the numbers below need no memory.
     }

@@ -34,6 +34,29 @@ std::size_t backend::populate(device, std::span<const block>, unsigned) noexcept
   return 0;
 }
 
+void backend::take_back_after(device where, const block& what,
+                              std::span<const stream_ref> streams) noexcept {
+  take_back(where, std::span(&what, 1), streams.front());
+}
+
+result<std::uint64_t> backend::stream_id(device, const stream_ref& stream) noexcept {
+  return std::uint64_t{reinterpret_cast<std::uintptr_t>(stream.handle)};
+}
+
+void backend::retire(device, const stream_ref&) noexcept {}
+
+status backend::order(device, const stream_ref&, const stream_ref&) noexcept {
+  return {};
+}
+
+status backend::prefetch(device where, std::span<const std::byte>, device, stream_ref) noexcept {
+  return {.code = errc::unsupported, .where = where};
+}
+
+status backend::advise(device where, std::span<const std::byte>, const advice_request&) noexcept {
+  return {.code = errc::unsupported, .where = where};
+}
+
 status backend::copy(device where, void* dst, const void* src, std::size_t bytes,
                      stream_ref) noexcept {
   if (!host_accessible(*this, where)) {
@@ -58,6 +81,10 @@ status backend::fill(device where, void* dst, std::uint8_t value, std::size_t by
 
 status backend::synchronise(device, stream_ref) noexcept {
   return {};
+}
+
+const access_kernels* backend::kernels_for_access() const noexcept {
+  return nullptr;
 }
 
 const char* backend::verify() const noexcept {

@@ -47,30 +47,22 @@ bool pool_core::bind(lane& where, const block& what, record& slot) noexcept {
   const bool cached = where.number < options_.max_cached_lanes;
   slots.cold(slot).cookie = what.cookie;
   slot.fit = what.bytes;
-  slot.pins.store(0, std::memory_order_relaxed);
   slot.data.store(what.data, std::memory_order_release);
   slot.capacity.store(what.bytes, std::memory_order_release);
   slot.lane.store(where.number, std::memory_order_release);
-  slot.size_class.store(static_cast<std::uint16_t>(size_class), std::memory_order_release);
+  slot.size_class.store(static_cast<std::uint16_t>(size_class), std::memory_order_seq_cst);
   slot.magazine.store(cached ? front_cache::offset_of(where.number, size_class)
                              : front_cache::offset_of_none(),
                       std::memory_order_release);
   if (debug_ != nullptr) [[unlikely]] {
     debug_->on_bind(slot);
   }
-  if (pointers_kept_.load(std::memory_order_acquire)) {
-    return pointers_.set(reinterpret_cast<std::uint64_t>(what.data),
-                         static_cast<std::uint32_t>(slots.index_of(slot)));
-  }
-  return true;
+  return pointers_.enter_block(slot);
 }
 
 // Pre: the slot is free or retired. Post: it may be bound to another block or released.
 void pool_core::unbind(record& slot) noexcept {
-  if (pointers_kept_.load(std::memory_order_acquire)) {
-    pointers_.erase(reinterpret_cast<std::uint64_t>(slot.data.load(std::memory_order_relaxed)),
-                    static_cast<std::uint32_t>(slots.index_of(slot)));
-  }
+  pointers_.forget_block(slot, slot.data.load(std::memory_order_relaxed));
   slots.release(slot);
 }
 
@@ -85,7 +77,7 @@ std::size_t pool_core::give_to_backend(lane& where, record* list) noexcept {
       record& r = *list;
       list = next_of(r);
       const block held = slots.block_of(r);
-      where.device->ready_bytes.fetch_sub(held.bytes, std::memory_order_relaxed);
+      where.ready_bytes().fetch_sub(held.bytes, std::memory_order_relaxed);
       // In use through a second free of the same tensor: not ours to give away.
       if (const std::uint64_t header = r.header.load(std::memory_order_acquire);
           slots.is_taken(r, header)) {
@@ -99,7 +91,7 @@ std::size_t pool_core::give_to_backend(lane& where, record* list) noexcept {
     for (std::size_t i = 0; i < n; ++i) {
       unbind(*taken[i]);
     }
-    where.device->source->take_back(where.device->where, std::span(batch).first(n), where.stream);
+    where.device->source->take_back(where.device->where, std::span(batch).first(n), where.stream());
   }
   return bytes;
 }
@@ -117,11 +109,13 @@ void pool_core::give_back(lane& where, unsigned size_class,
     bytes += r->capacity.load(std::memory_order_relaxed);
   }
   ready_list& list = where.ready_of(size_class);
-  device_entry& device = *where.device;
   // ready_bytes counts what passes through the lists too: give_to_backend takes it off again.
-  const std::size_t ready = device.ready_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  const std::size_t ready = where.ready_bytes().fetch_add(bytes, std::memory_order_relaxed) + bytes;
   for (std::size_t refused = list.put(records); refused != 0; --refused) {
     count_misuse(misuse_kind::racing_free);
+  }
+  if (where.is_arena && !is_closed()) {
+    return;  // replays of the graph use these addresses
   }
   std::size_t keep = ready > options_.ready_bytes ? 0 : ready_limit(size_class);
   keep = std::max(keep, list.reserve_count());
@@ -169,9 +163,11 @@ void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes,
   sum.requested += bytes;
 }
 
-// Raises how many blocks of a class the thread may keep. A class that may keep none takes capacity
-// from the thread's richest class of its kind. Sum over classes of limit * size <= budget, or one
-// block alone above 1 MiB.
+// Raises how many blocks of a class the thread may keep. Where the budget is used up it takes
+// capacity from the thread's richest class of its kind: a class that may keep none from any, others
+// from one that has more than they want, which then cannot take it back. What an earlier phase of
+// the program needed does not stay with its sizes. Sum over classes of limit * size <= budget, or
+// one block alone above 1 MiB.
 void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept {
   if (where.number >= options_.max_cached_lanes || climbing_.load(std::memory_order_relaxed) != 0) {
     return;
@@ -203,8 +199,9 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
         } else {
           front_capacity_.fetch_sub(added, std::memory_order_relaxed);
         }
-      } else if (added != 0 && m.limit == 0) {
-        const std::optional<std::size_t> taken = halve_richest(cache, large, evicted);
+      } else if (added != 0) {
+        const std::optional<std::size_t> taken =
+            halve_richest(cache, large, m.limit == 0 ? 0 : wanted * size, evicted);
         again = taken.has_value();
         evicted_count = taken.value_or(0);
       }
@@ -219,12 +216,13 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
 }
 
 // Halves the limit of the small or large magazine with the most capacity; its oldest blocks beyond
-// the new limit go to `out`, and their number is returned. None: no magazine of this kind has any
-// capacity. Pre: the caller has the cache.
+// the new limit go to `out`, and their number is returned. None: no magazine of this kind has more
+// than `above`. Pre: the caller has the cache.
 std::optional<std::size_t> pool_core::halve_richest(front_cache& cache, bool large,
+                                                    std::size_t above,
                                                     std::span<record*> out) noexcept {
   magazine* richest = nullptr;
-  std::size_t most = 0;
+  std::size_t most = above;
   std::size_t block_bytes = 0;
   for (std::size_t i = 0; i < cache.lanes && i < lane_count_.load(std::memory_order_acquire); ++i) {
     cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
@@ -339,8 +337,8 @@ void pool_core::keep_centrally(lane& where, record& slot) noexcept {
   record* const self = &slot;
   if (is_closed()) {
     set_next(slot, nullptr);
-    where.device->ready_bytes.fetch_add(slot.capacity.load(std::memory_order_relaxed),
-                                        std::memory_order_relaxed);
+    where.ready_bytes().fetch_add(slot.capacity.load(std::memory_order_relaxed),
+                                  std::memory_order_relaxed);
     (void)give_to_backend(where, self);
   } else {
     give_back(where, slot.size_class.load(std::memory_order_relaxed), std::span(&self, 1));

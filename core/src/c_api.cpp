@@ -139,6 +139,7 @@ std::size_t call_reclaim_handler(const reclaim_request& request, void* context) 
       .misuse_context = &handle,
       .placement = from.placement == nullptr ? nullptr : call_placement,
       .placement_context = &handle,
+      .access_half_life = from.access_half_life,
       .debug = debug_options_of(handle),
   };
 }
@@ -161,7 +162,7 @@ std::size_t call_reclaim_handler(const reclaim_request& request, void* context) 
 }
 
 // A device whose number does not fit: no pool has it.
-constexpr tidepool_device no_device = 0xffffffff;
+constexpr tidepool_device no_device = 0x0effffff;
 
 [[nodiscard]] tidepool_device numbered(device_kind kind, int ordinal) noexcept {
   return ordinal < 0 || ordinal > 0xffff
@@ -223,6 +224,13 @@ tidepool_device tidepool_device_pinned_node(int numa_node) {
 }
 tidepool_device tidepool_device_managed(int gpu) {
   return numbered(device_kind::managed, gpu);
+}
+tidepool_device tidepool_device_with_memory(tidepool_device where, std::uint32_t memory_kind) {
+  return memory_kind > TIDEPOOL_MEMORY_GROWABLE
+             ? no_device
+             : device::from_bits(where)
+                   .with(static_cast<tidepool::memory_kind>(memory_kind))
+                   .bits();
 }
 tidepool_device tidepool_device_user(int ordinal) {
   return numbered(device_kind::user, ordinal);

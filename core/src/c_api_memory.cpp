@@ -50,35 +50,6 @@ void add(tidepool_statistics& sum, const device_statistics& of) noexcept {
 using namespace tidepool;          // NOLINT: the functions below are outside of all namespaces
 using namespace tidepool::detail;  // NOLINT
 
-tidepool_status tidepool_attach(tidepool_pool* pool, tidepool_device where,
-                                tidepool_stream* stream) {
-  if (pool == nullptr || stream == nullptr) {
-    return null_argument();
-  }
-  stream_ref wanted;
-  if (!read_stream(*stream, wanted)) {
-    return fail(errc::invalid_argument, "no such kind of stream");
-  }
-  const result<stream_ref> attached = pool->core->attach(device::from_bits(where), wanted);
-  if (!attached) {
-    return record_error(attached.error());
-  }
-  *stream = to_c(*attached);
-  return TIDEPOOL_OK;
-}
-
-tidepool_status tidepool_retire(tidepool_pool* pool, tidepool_device where,
-                                tidepool_stream stream) {
-  if (pool == nullptr) {
-    return null_argument();
-  }
-  stream_ref ending;
-  if (!read_stream(stream, ending)) {
-    return fail(errc::invalid_argument, "no such kind of stream");
-  }
-  return answer(pool->core->retire(device::from_bits(where), ending));
-}
-
 std::size_t tidepool_device_count(const tidepool_pool* pool) {
   return pool == nullptr ? 0 : pool->core->descriptions().size();
 }
@@ -180,7 +151,8 @@ tidepool_status tidepool_memory(const tidepool_pool* pool, tidepool_device where
                                       .largest_free_bytes = now.largest_free_bytes,
                                       .address_space_bytes = now.address_space_bytes,
                                       .system_calls = now.system_calls,
-                                      .pending_bytes = now.pending_bytes},
+                                      .pending_bytes = now.pending_bytes,
+                                      .foreign_bytes = now.foreign_bytes},
                  out);
   return TIDEPOOL_OK;
 }
@@ -214,6 +186,7 @@ tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device wh
     sum.allocate_mean_ns = now.allocate.mean_ns;
     sum.free_mean_ns = now.free.mean_ns;
     sum.has_fences = now.has_fences ? 1 : 0;
+    sum.live_without_block = now.live_without_block;
     write_c_struct(sum, out);
     return TIDEPOOL_OK;
   } catch (const std::exception&) {

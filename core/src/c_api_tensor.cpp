@@ -125,9 +125,7 @@ tidepool_status tidepool_deallocate_on(tidepool_pool* pool, tidepool_tensor_id i
   if (!read_stream(stream, order)) {
     return fail(errc::invalid_argument, "no such kind of stream");
   }
-  const tensor_id ending = tensor_id::from_value(id);
-  return answer(order.is_none() ? deallocate_id(pool->core, ending)
-                                : pool->core->deallocate(ending, order));
+  return answer(deallocate_on(pool->core, tensor_id::from_value(id), order));
 }
 
 tidepool_status tidepool_deallocate_n(tidepool_pool* pool, const tidepool_tensor_id* ids,

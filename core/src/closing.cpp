@@ -3,6 +3,7 @@
 // Closing a pool, gently or by force, and the end of its handle. Closing has two parts: no cache is
 // used any more, at once; then what is alive is counted or ended and free memory goes back, by
 // whoever ends the last operation that began before (see leave).
+#include "access_store.hpp"
 #include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "process.hpp"
@@ -110,41 +111,41 @@ record* pool_core::end_all() noexcept {
   std::size_t count = 0;
   slots.for_each_taken([&](record& r, std::uint64_t header) {
     const std::uint64_t references = references_of(header);
-    const std::uint64_t pins = r.pins.load(std::memory_order_relaxed);
     cold_record& cold = slots.cold(r);
+    const std::uint64_t holds = cold.holds.load(std::memory_order_relaxed);
+    const std::uint64_t held = std::uint64_t{pins_of(holds)} + parts_of(holds);  // by no handle
     cold.ended.store(slots.id_of(r, header).value(), std::memory_order_relaxed);
     cold.handles.store(
-        has_handles_ && references > pins ? static_cast<std::uint32_t>(references - pins) : 0,
+        has_handles_ && references > held ? static_cast<std::uint32_t>(references - held) : 0,
         std::memory_order_relaxed);
     notify(false, slots.id_of(r, header));
     ++count;
   });
-  // A slice is a reference to its parent that no handle stands for.
-  slots.for_each_taken([&](const record& r, std::uint64_t header) {
-    if (has_handles_ && any(flags_of(header) & tensor_flags::slice)) {
-      const std::uint64_t parent = slots.cold(r).parent.load(std::memory_order_relaxed);
-      slots.cold(slots.at(parent)).handles.fetch_sub(1, std::memory_order_relaxed);
-    }
-  });
   record* adopted = nullptr;
   slots.for_each_taken([&](record& r, std::uint64_t header) {
     const tensor_flags flags = flags_of(header);
-    const cold_record& cold = slots.cold(r);
+    cold_record& cold = slots.cold(r);
     if (any(flags & tensor_flags::keyed)) {
       keys_.erase(cold.key.load(std::memory_order_relaxed),
                   static_cast<std::uint32_t>(slots.index_of(r)));
     }
-    r.pins.store(0, std::memory_order_relaxed);
+    forget_holds(cold);
+    if (any(flags & tensor_flags::tracked)) {
+      accesses->end(slots.id_of(r, header));
+    }
     r.header.store(freed_header(slots.id_of(r, header).value()), std::memory_order_release);
     const std::uint64_t bytes = r.bytes.load(std::memory_order_relaxed);
     if (r.size_class.load(std::memory_order_relaxed) != 0) {
-      debug_ != nullptr ? end_checked(r, bytes) : free_block(r, bytes, nullptr);
+      end_block(r, bytes, nullptr, any(flags & tensor_flags::used_elsewhere), nullptr);
       return;
     }
     if (debug_ != nullptr) {
       debug_->end_loose(r);
     }
     loose_live_.fetch_sub(1, std::memory_order_relaxed);
+    if (any(flags & tensor_flags::adopted)) {
+      pointers_.forget_adopted(r);
+    }
     if (any(flags & tensor_flags::adopted) && cold.release != nullptr) {
       set_next(r, adopted);
       adopted = &r;

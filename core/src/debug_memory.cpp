@@ -51,7 +51,7 @@ bool fill_bytes(const lane& where, void* dst, std::byte value, std::size_t bytes
     return true;
   }
   return device.source
-      ->fill(device.where, dst, static_cast<std::uint8_t>(value), bytes, where.stream)
+      ->fill(device.where, dst, static_cast<std::uint8_t>(value), bytes, where.stream())
       .ok();
 }
 
@@ -67,8 +67,8 @@ comparison compare_bytes(const lane& where, const void* src, std::byte value,
   std::array<unsigned char, 4096> part;
   for (std::size_t done = 0; done < bytes; done += part.size()) {
     const std::size_t n = std::min(part.size(), bytes - done);
-    if (!device.source->copy(device.where, part.data(), begin + done, n, where.stream).ok() ||
-        !device.source->synchronise(device.where, where.stream).ok()) {
+    if (!device.source->copy(device.where, part.data(), begin + done, n, where.stream()).ok() ||
+        !device.source->synchronise(device.where, where.stream()).ok()) {
       answer.readable = false;
       return answer;
     }

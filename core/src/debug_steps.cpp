@@ -36,11 +36,9 @@ class uncancellable {
 
 // Guards move a tensor inside its block: the index of addresses follows.
 void pool_core::move_pointer(const record& slot, void* from) noexcept {
-  void* const to = slot.data.load(std::memory_order_acquire);
-  if (from != to && pointers_kept_.load(std::memory_order_acquire)) {
-    const auto index = static_cast<std::uint32_t>(slots.index_of(slot));
-    pointers_.erase(reinterpret_cast<std::uint64_t>(from), index);
-    (void)pointers_.set(reinterpret_cast<std::uint64_t>(to), index);
+  if (slot.data.load(std::memory_order_acquire) != from) {
+    pointers_.forget_block(slot, from);
+    (void)pointers_.enter_block(slot);
   }
 }
 

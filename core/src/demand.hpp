@@ -26,6 +26,15 @@ inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
 inline constexpr std::size_t largest_request = std::size_t{1} << 47;
 inline constexpr std::size_t largest_batch = magazine_slots / 2;
 
+/// A tensor that owns no block: a slice, adopted memory, zero bytes.
+struct loose_tensor {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+  std::uint64_t tag = 0;
+  lifecycle state = lifecycle::temporary;
+  tensor_flags flags = tensor_flags::none;
+};
+
 /// One allocation, validated bit by bit on the way down.
 struct allocation_request {
   std::size_t bytes = 0;

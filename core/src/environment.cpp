@@ -30,6 +30,7 @@ constexpr std::array known_options{
     known_option{"leaks", value_kind::flag},
     known_option{"no_huge_pages", value_kind::flag},
     known_option{"no_membarrier", value_kind::flag},
+    known_option{"nvtx", value_kind::flag},
     known_option{"poison", value_kind::flag},
     known_option{"quarantine", value_kind::bytes},
     known_option{"sites", value_kind::count},

@@ -144,6 +144,46 @@ void failing_backend::take_back(device where, std::span<const block> blocks,
   inner_->take_back(where, blocks, stream);
 }
 
+void failing_backend::take_back_after(device where, const block& what,
+                                      std::span<const stream_ref> streams) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    handed_out_ -= what.bytes;
+  }
+  inner_->take_back_after(where, what, streams);
+}
+
+result<std::uint64_t> failing_backend::stream_id(device where, const stream_ref& stream) noexcept {
+  const verdict is = judge(backend_call::stream_id, 0);
+  if (is.fails) {
+    return failure(is.code, where, 0);
+  }
+  return inner_->stream_id(where, stream);
+}
+
+void failing_backend::retire(device where, const stream_ref& stream) noexcept {
+  inner_->retire(where, stream);
+}
+
+status failing_backend::order(device where, const stream_ref& earlier,
+                              const stream_ref& later) noexcept {
+  const verdict is = judge(backend_call::order, 0);
+  return is.fails ? failure(is.code, where, 0) : inner_->order(where, earlier, later);
+}
+
+status failing_backend::prefetch(device where, std::span<const std::byte> range, device to,
+                                 stream_ref stream) noexcept {
+  const verdict is = judge(backend_call::prefetch, 0);
+  return is.fails ? failure(is.code, where, range.size())
+                  : inner_->prefetch(where, range, to, stream);
+}
+
+status failing_backend::advise(device where, std::span<const std::byte> range,
+                               const advice_request& request) noexcept {
+  const verdict is = judge(backend_call::advise, 0);
+  return is.fails ? failure(is.code, where, range.size()) : inner_->advise(where, range, request);
+}
+
 std::size_t failing_backend::trim(device where, std::size_t keep_bytes) noexcept {
   return judge(backend_call::trim, 0).fails ? 0 : inner_->trim(where, keep_bytes);
 }

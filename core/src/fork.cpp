@@ -2,6 +2,7 @@
 //
 // What fork does to one pool: it stands still while the process is copied, and the child takes over
 // what the threads that it does not have kept ready. Called by process.cpp only.
+#include "access_store.hpp"
 #include "address_space.hpp"
 #include "pool_core.hpp"
 #include "recall.hpp"
@@ -25,6 +26,7 @@ void pool_core::wait_until_idle() const noexcept {
 // This thread's own cache stays open: it is inside only if it forks in a signal handler, and then
 // it goes on in both processes.
 void pool_core::pause_caches() noexcept {
+  accesses->lock_for_fork();  // batches are no operations that wait_until_idle waits for
   const std::lock_guard lock(registry_mutex_);
   const front_cache* const own = find_this_thread(*this);
   for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
@@ -43,6 +45,7 @@ void pool_core::pause_caches() noexcept {
 }
 
 void pool_core::resume_caches() noexcept {
+  accesses->unlock_after_fork();
   const std::lock_guard lock(registry_mutex_);
   if (front_open()) {
     for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
@@ -115,7 +118,7 @@ void pool_core::inherit(front_cache& cache) noexcept {
       for (unsigned d = 0; d < depth; ++d) {
         bytes += taken[d]->capacity.load(std::memory_order_relaxed);
       }
-      where->device->ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
+      where->ready_bytes().fetch_add(bytes, std::memory_order_relaxed);
       (void)where->ready_of(size_class).put(std::span(taken).first(depth));
       where->counts_of(size_class) += m.counts();
     });

@@ -65,7 +65,7 @@ std::string human_bytes(std::uint64_t bytes) {
 std::string device_name(device where) {
   static constexpr std::array<const char*, 8> names{"cpu", "cuda",  "pinned", "managed",
                                                     "hip", "metal", "remote", "user"};
-  if (where.kind() == device_kind::automatic) {
+  if (where.is_automatic()) {
     return "automatic";
   }
   const auto kind = static_cast<std::size_t>(where.kind());
@@ -85,6 +85,12 @@ std::string device_name(device where) {
   }
   if (has_node) {
     append(out, ":node%u", unsigned{where.node()});
+  }
+  static constexpr std::array<const char*, 3> memory_names{"", "/plain", "/growable"};
+  if (const auto how = static_cast<std::size_t>(where.memory()); how < memory_names.size()) {
+    out += memory_names[how];
+  } else {
+    append(out, "/memory%zu", how);
   }
   return out;
 }

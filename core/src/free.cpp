@@ -2,6 +2,7 @@
 //
 // Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes
 // nothing, is counted and goes to one handler.
+#include "access_store.hpp"
 #include "debug_layer.hpp"
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
@@ -11,8 +12,31 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+namespace {
+
+// Is there a reference that an owner may end? Else all are those of pins and slices, and this free
+// is one too many. Exact unless owners race: that no hold changed around the load of the header
+// makes both of one moment.
+[[nodiscard]] bool has_owner(const record& slot, const cold_record& cold,
+                             std::uint64_t header) noexcept {
+  if (!any(flags_of(header) & tensor_flags::shared)) {
+    return true;  // holds are references, and the first one beside the owner's sets this flag
+  }
+  for (;;) {
+    const std::uint64_t holds = cold.holds.load(std::memory_order_acquire);
+    const std::uint64_t now = slot.header.load(std::memory_order_acquire);
+    if (now != header) {
+      return true;  // not this header's question any more: the caller's exchange fails
+    }
+    if (cold.holds.load(std::memory_order_acquire) == holds) {
+      return references_of(now) > std::uint64_t{pins_of(holds)} + parts_of(holds);
+    }
+  }
+}
+
+}  // namespace
+
 errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
-  (void)stream;  // plain memory is free at once; stream-ordered lanes take the tensor's own stream
   if (!id) {
     return errc::ok;
   }
@@ -24,11 +48,24 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     std::uint64_t header = slot.header.load(std::memory_order_acquire);
     bool last = false;
     bool told = false;
+    // Before this reference ends: the last one may end at once in another thread.
+    if (!stream.is_none() && slots.is_live(slot, header, ending.value()) &&
+        references_of(header) > 1) {
+      if (record_use(ending, stream) == errc::out_of_memory) {
+        // Nothing remembers it: the tensor's own stream waits for what was done so far.
+        const lane& own = lane_of(slot);
+        (void)own.device->source->order(own.device->where, stream, own.stream());
+      }
+      header = slot.header.load(std::memory_order_acquire);
+    }
     do {
       if (!slots.is_live(slot, header, ending.value())) {
         return report(forget_handle(slot, ending.value()) ? misuse_kind::after_close
                                                           : misuse_kind::stale_free,
                       ending);
+      }
+      if (!has_owner(slot, slots.cold(slot), header)) {
+        return report(misuse_kind::stale_free, ending);
       }
       last = references_of(header) == 1;
       if (last && !told) {
@@ -41,13 +78,17 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     if (!last) {
       return errc::ok;
     }
-    ending = finish_free(slot, flags_of(header));
+    if (any(flags_of(header) & tensor_flags::tracked)) {
+      accesses->end(ending);
+    }
+    ending = finish_free(slot, flags_of(header), order_of_free(slot, stream));
   }
   return errc::ok;
 }
 
 // The header says free; what belonged to the tensor goes. Returns the parent to end next, or none.
-tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
+// last: the lane in whose order it ended, null: its own.
+tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) noexcept {
   const std::uint64_t bytes = slot.bytes.load(std::memory_order_relaxed);
   cold_record& cold = slots.cold(slot);
   tensor_id parent;
@@ -57,21 +98,27 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags) noexcept {
   }
   if (any(flags & tensor_flags::slice)) {
     parent = tensor_id::from_value(cold.parent.load(std::memory_order_relaxed));
+    slots.cold(slots.at(parent.value()))
+        .holds.fetch_add(one_hold_change - one_part, std::memory_order_acq_rel);
   }
-  slot.pins.store(0, std::memory_order_relaxed);
+  if (any(flags & tensor_flags::shared)) {
+    forget_holds(cold);  // none are left, unless threads raced to free
+  }
   const bool has_block = slot.size_class.load(std::memory_order_relaxed) != 0;
   if (debug_ != nullptr && !has_block) [[unlikely]] {
     debug_->end_loose(slot);
   }
-  if (debug_ != nullptr && has_block) [[unlikely]] {
-    end_checked(slot, bytes);
-  } else if (has_block) {
-    free_block(slot, bytes, find_this_thread(*this));
+  if (has_block) {
+    end_block(slot, bytes, last, any(flags & tensor_flags::used_elsewhere),
+              find_this_thread(*this));
   } else {
     void* const data = slot.data.load(std::memory_order_relaxed);
     const auto release = any(flags & tensor_flags::adopted) ? cold.release : nullptr;
     void* const context = cold.context;
     loose_live_.fetch_sub(1, std::memory_order_relaxed);
+    if (any(flags & tensor_flags::adopted)) {
+      pointers_.forget_adopted(slot);
+    }
     slots.release(slot);
     if (release != nullptr) {
       const callback outside;
@@ -101,6 +148,7 @@ const char* pool_core::describe_misuse(misuse_kind kind) noexcept {
       "bytes behind a tensor were written",
       "bytes before a tensor were written",
       "bytes of a tensor were written after its end",
+      "a stream was destroyed without pool::retire, and its handle was given to another",
   };
   return sentences[static_cast<unsigned>(kind)];
 }

@@ -175,6 +175,14 @@ struct lane_front {
 };
 static_assert(sizeof(lane_front) % 64 == 0 && offsetof(lane_front, magazines) % 64 == 0);
 
+/// Which lane a stream without a number was found to be, so that a thread that goes on with one
+/// stream asks nobody. It is the thread's own, so the per-thread default stream has its lane here.
+struct lane_memo {
+  const void* handle = nullptr;    // the stream's; null: no memo
+  const void* expected = nullptr;  // what the lane's key then has
+  std::uint32_t lane = 0;
+};
+
 struct alignas(64) front_cache {
   std::atomic<pool_core*> owner{nullptr};  // the pool that has this cache registered
   way_entry* home = nullptr;               // in its thread's table; null: the pool has no way there
@@ -188,6 +196,7 @@ struct alignas(64) front_cache {
   std::uint32_t slow_count = 0;    // owner thread; slow operations, for sampling them
   std::uint64_t thread = 0;        // the system's number of the owner
   std::uint64_t operations = 0;    // at the last tick; guarded by the pool's registry mutex
+  lane_memo memo;                  // owner
 
   alignas(64) magazine none;  // limit 0, never filled: for slots that no magazine takes
   // `lanes` times lane_front follows.
@@ -202,6 +211,11 @@ struct alignas(64) front_cache {
   }
   [[nodiscard]] lane_front& lane(std::size_t number) noexcept;
   [[nodiscard]] magazine& lane0_small(unsigned size_class) noexcept;
+  /// The magazine of a class up to 1 MiB; empty for others. Pre: number < lanes.
+  [[nodiscard]] magazine& small_in(std::size_t number, unsigned size_class) noexcept {
+    return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(&lane0_small(size_class)) +
+                                        number * sizeof(lane_front));
+  }
 
   /// The owner's entry from slow paths: true when the biased lock is held. leave() ends it either
   /// way.
@@ -250,7 +264,7 @@ inline lane_front& front_cache::lane(std::size_t number) noexcept {
 }
 
 /// The cache that always misses. Read by every thread, written by none.
-inline constexpr std::size_t most_cached_lanes = 16;
+inline constexpr std::size_t most_cached_lanes = 32;
 struct sentinel_cache {
   front_cache cache;
   lane_front lanes[most_cached_lanes];

@@ -3,6 +3,7 @@
 // Walks the pool's structures and names the first broken invariant. For tests and debugging. Exact
 // only while no other thread works on the pool.
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include "recall.hpp"
 
@@ -90,9 +91,9 @@ const char* pool_core::verify() noexcept {
       });
     }
     std::int64_t loose = 0;
-    std::size_t bound_slots = 0;
+    std::size_t entered = 0;  // in the index of addresses
     std::size_t keyed = 0;
-    const bool has_pointers = pointers_kept_.load(std::memory_order_acquire);
+    const bool has_pointers = pointers_.is_kept();
     for (std::size_t i = 0; i < slots.made(); ++i) {
       const record& r = slots.by_index(i);
       const std::uint64_t header = r.header.load(std::memory_order_acquire);
@@ -101,10 +102,16 @@ const char* pool_core::verify() noexcept {
       require(!live || !seen.seen(i), "a live slot is in no list");
       require(!bound || live || seen.seen(i), "a bound slot is live or in a list");
       loose += live && !bound ? 1 : 0;
-      bound_slots += bound ? 1 : 0;
-      if (bound && has_pointers) {
-        const auto data = reinterpret_cast<std::uint64_t>(r.data.load(std::memory_order_relaxed));
-        require(pointers_.find(data) == i, "the index of addresses knows every block");
+      const bool adopted = live && any(flags_of(header) & tensor_flags::adopted) &&
+                           r.data.load(std::memory_order_relaxed) != nullptr;
+      if ((bound || adopted) && has_pointers) {
+        const void* const data = r.data.load(std::memory_order_relaxed);
+        const std::optional<std::uint32_t> known = pointers_.entry_of(data);
+        // Of tensors that adopted the same memory it knows one.
+        require(known && (known == i || (adopted && slots.by_index(*known).data.load(
+                                                        std::memory_order_relaxed) == data)),
+                "the index of addresses knows every block and what is adopted");
+        entered += known == i ? 1 : 0;
       }
       if (!live) {
         continue;
@@ -112,9 +119,10 @@ const char* pool_core::verify() noexcept {
       require(!bound || r.bytes.load(std::memory_order_relaxed) <=
                             r.capacity.load(std::memory_order_relaxed),
               "a tensor's bytes <= its block's");
-      require(r.pins.load(std::memory_order_relaxed) <= references_of(header),
-              "a tensor's pins <= its references");
       const cold_record& cold = slots.cold(r);
+      const std::uint64_t holds = cold.holds.load(std::memory_order_relaxed);
+      require(std::uint64_t{pins_of(holds)} + parts_of(holds) <= references_of(header),
+              "a tensor's pins and slices <= its references");
       if (any(flags_of(header) & tensor_flags::keyed)) {
         ++keyed;
         require(keys_.find(cold.key.load(std::memory_order_relaxed)) == i,
@@ -130,7 +138,8 @@ const char* pool_core::verify() noexcept {
     require(loose == loose_live_.load(std::memory_order_relaxed),
             "tensors without a block == live slots without a block");
     require(keyed == keys_.size(), "keys == tensors that have one");
-    require(!has_pointers || bound_slots == pointers_.size(), "addresses in the index == blocks");
+    require(!has_pointers || entered == pointers_.size(),
+            "addresses in the index == blocks and adopted memory");
   } catch (const std::exception&) {
     return "no memory to check invariants";
   }
@@ -144,6 +153,9 @@ const char* pool_core::verify() noexcept {
     }
   }
   require(claimed == reserved_.claimed(), "the pool's claimed == sum of the devices'");
+  if (const char* const theirs = verify_entries(*this)) {
+    require(false, theirs);
+  }
   return broken;
 }
 

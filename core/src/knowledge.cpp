@@ -3,6 +3,7 @@
 // What the pool answers about a tensor, and changes of what it knows. Records are read without a
 // lock.
 #include "change_header.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -27,12 +28,14 @@ bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
   info.category = category_of(tag);
   info.name = name_of(tag);
   info.stream = stream_of(tag);
-  info.pins = r.pins.load(std::memory_order_acquire);
   info.lifecycle = lifecycle_of(header);
   info.flags = flags_of(header);
   info.references = static_cast<std::uint32_t>(references_of(header));
   info.where = lane_of(r).device->where;
   const cold_record& cold = slots.cold(r);
+  info.pins = any(info.flags & tensor_flags::shared)
+                  ? pins_of(cold.holds.load(std::memory_order_acquire))
+                  : 0;
   info.key = any(info.flags & tensor_flags::keyed) ? cold.key.load(std::memory_order_relaxed) : 0;
   info.parent = any(info.flags & tensor_flags::slice)
                     ? tensor_id::from_value(cold.parent.load(std::memory_order_relaxed))
@@ -58,33 +61,7 @@ result<tensor_id> pool_core::find(std::uint64_t key) noexcept {
 
 result<tensor_id> pool_core::find(const void* data) noexcept {
   const use guard(*this);
-  if (data == nullptr) {
-    return errc::not_found;
-  }
-  if (!pointers_kept_.load(std::memory_order_acquire)) {
-    const std::lock_guard lock(pointers_mutex_);
-    if (!pointers_kept_.load(std::memory_order_relaxed)) {
-      // From now on bind and unbind keep the index; then what is bound already is entered.
-      pointers_kept_.store(true, std::memory_order_seq_cst);
-      for (std::size_t i = 0; i < slots.made(); ++i) {
-        record& r = slots.by_index(i);
-        if (r.size_class.load(std::memory_order_acquire) != 0 &&
-            !pointers_.set(reinterpret_cast<std::uint64_t>(r.data.load(std::memory_order_acquire)),
-                           static_cast<std::uint32_t>(i))) {
-          pointers_kept_.store(false, std::memory_order_seq_cst);
-          return status{.code = errc::out_of_memory, .text = "no memory for the pointer index"};
-        }
-      }
-    }
-  }
-  if (const auto index = pointers_.find(reinterpret_cast<std::uint64_t>(data))) {
-    const record& r = slots.by_index(*index);
-    const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    if (slots.is_taken(r, header) && r.data.load(std::memory_order_acquire) == data) {
-      return slots.id_of(r, header);
-    }
-  }
-  return errc::not_found;
+  return pointers_.find(data);
 }
 
 result<name_id> pool_core::intern(std::string_view text) noexcept {
@@ -107,10 +84,14 @@ errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
   if (static_cast<unsigned>(state) >= lifecycle_count) {
     return errc::invalid_argument;
   }
-  return change_header(id, [&](std::uint64_t& header) {
+  const errc why = change_header(id, [&](std::uint64_t& header) {
     header = (header & ~lifecycle_mask) | bits_of(state);
     return errc::ok;
   });
+  if (why == errc::ok) {
+    refresh_entry(*this, id);
+  }
+  return why;
 }
 
 errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept {
@@ -123,6 +104,9 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
     }
   } while (!r.tag.compare_exchange_weak(tag, (tag & ~mask) | value, std::memory_order_acq_rel,
                                         std::memory_order_acquire));
+  if (category_of(mask) != category::temporary) {
+    refresh_entry(*this, id);
+  }
   return errc::ok;
 }
 

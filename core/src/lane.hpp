@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lanes and devices of a pool. A lane is what blocks may be reused within: a device, or a device
-// and a stream. Lane 0 is the pool's first device.
+// Lanes and devices of a pool. A lane is what blocks may be reused within without waiting: a device,
+// a device and a stream, or a graph_arena. Lane i is the i-th device of the pool; then come the
+// others. A lane whose stream is retired is used again for another one.
 #pragma once
 
 #include "budget.hpp"
@@ -20,16 +21,20 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+inline constexpr std::size_t most_devices = 255;
+
 /// A device of the pool: its backend, its limits and what is counted against them.
 struct device_entry {
   device where = {};
   backend* source = nullptr;
   device_description description = {};
   std::size_t alignment = cache_line;  // of every allocation
+  std::uint8_t number = 0;             // among the pool's devices
   std::size_t first_lane = 0;
   budget reserved;                                // claimed == bytes that the backend has backed
   std::atomic<std::size_t> ready_bytes{0};        // in ready lists
   std::atomic<std::size_t> quarantined_bytes{0};  // freed, kept back by a debug mode
+  std::atomic<std::size_t> arena_bytes{0};        // free, in graph arenas: no one else's
   std::atomic<std::uint64_t> live_bytes{0};       // requested, as published by threads
   std::atomic<std::uint64_t> peak_live{0};
 
@@ -44,10 +49,35 @@ struct device_entry {
   }
 };
 
+/// What the warm path compares before it takes from a lane: {stream handle, device}. Written under
+/// the pool's registry mutex. A closed key, of a lane that the warm path must not take from, has a
+/// device that is none and its own address, which is no stream.
+struct lane_key {
+  std::atomic<const void*> handle{this};
+  std::atomic<std::uint32_t> device{closed_device};
+  std::atomic<std::uint32_t> alignment_mask{0};  // alignment - 1
+
+  static constexpr std::uint32_t closed_device = 0xffffffffU;
+};
+
+enum class lane_state : std::uint8_t {
+  open,      // of a device, a stream or an arena
+  retiring,  // its blocks are on their way back
+  retired,   // has neither stream nor free blocks; without live tensors it is used again
+};
+
 struct lane {
-  device_entry* device = nullptr;
-  stream_ref stream = {};
-  std::uint16_t number = 0;
+  lane(device_entry& of, std::size_t n) noexcept
+      : device(&of), number(static_cast<std::uint16_t>(n)) {}
+
+  device_entry* const device;
+  const std::uint16_t number;
+  std::atomic<bool> is_arena{false};  // its blocks stay until the arena ends
+  std::uint64_t stream_id = 0;  // the backend's number of the stream; guarded by the registry mutex
+  std::atomic<lane_state> state{lane_state::open};
+  std::atomic<std::uint64_t> thread{0};     // whose per-thread default stream it is, 0: of none
+  std::atomic<lane*> captured_by{nullptr};  // the arena that serves the stream while it captures
+  std::atomic<std::int64_t> left{0};        // of a retired lane: tensors alive since then
   std::array<ready_list, size_class_count> ready;
 
   std::mutex mutex;
@@ -55,16 +85,44 @@ struct lane {
   // gone.
   std::array<class_counts, size_class_count> counts;  // guarded by mutex
 
+  /// The stream in whose order blocks come and go; of an arena, and of a device, none.
+  [[nodiscard]] stream_ref stream() const noexcept {
+    void* const handle = handle_.load(std::memory_order_acquire);
+    const auto kind = kind_.load(std::memory_order_acquire);
+    return kind == stream_kind::none
+               ? stream_ref{}
+               : stream_ref{handle, kind, stream_number_.load(std::memory_order_acquire)};
+  }
+  void set_stream(const stream_ref& to) noexcept {
+    handle_.store(to.handle, std::memory_order_release);
+    stream_number_.store(to.number, std::memory_order_release);
+    kind_.store(to.kind, std::memory_order_release);
+  }
+  /// As tensors' records have it: 0 for the device's own lane.
+  [[nodiscard]] std::uint32_t tag_number() const noexcept { return stream().number; }
+
   [[nodiscard]] ready_list& ready_of(unsigned size_class) noexcept {
     return ready[size_class - first_size_class];
+  }
+  /// Where the bytes of its ready lists are counted.
+  [[nodiscard]] std::atomic<std::size_t>& ready_bytes() noexcept {
+    return is_arena ? device->arena_bytes : device->ready_bytes;
   }
   /// Pre: mutex is held.
   [[nodiscard]] class_counts& counts_of(unsigned size_class) noexcept {
     return counts[size_class - first_size_class];
   }
+  /// Has it this stream? Per-thread default streams all look alike.
   [[nodiscard]] bool is(const device_entry& of, const stream_ref& queue) const noexcept {
-    return device == &of && stream.handle == queue.handle && stream.kind == queue.kind;
+    const stream_ref own = stream();
+    return device == &of && own.handle == queue.handle && own.kind == queue.kind &&
+           state.load(std::memory_order_acquire) == lane_state::open;
   }
+
+ private:
+  std::atomic<void*> handle_{nullptr};
+  std::atomic<std::uint32_t> stream_number_{0};
+  std::atomic<stream_kind> kind_{stream_kind::none};
 };
 
 }  // namespace detail

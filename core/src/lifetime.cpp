@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Making and destroying a pool; caches that come and go.
+#include "access_store.hpp"
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include "process.hpp"
 #include "thread_caches.hpp"
@@ -48,7 +50,7 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     return invalid("max_tensors must be 1..2^25");
   }
   if (options.max_cached_lanes > most_cached_lanes) {
-    return invalid("max_cached_lanes must be at most 16");
+    return invalid("max_cached_lanes must be at most 32");
   }
   if (options.debug.call_site_frames > debug_options::most_call_site_frames) {
     return invalid("call_site_frames must be at most 16");
@@ -85,36 +87,43 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         return invalid("a backend is null or serves no device");
       }
       for (const device_description& description : source->devices()) {
-        if (core->find_device(description.where) != nullptr ||
-            description.where.kind() == device_kind::automatic) {
+        if (core->find_device(description.where) != nullptr || description.where.is_automatic()) {
           return invalid("two backends serve the same device");
         }
         if (!std::has_single_bit(description.alignment) ||
             description.alignment > highest_alignment) {
           return invalid("a backend describes an alignment that is no power of two");
         }
+        if (core->devices_.size() == most_devices) {
+          return status{.code = errc::too_many, .text = "a pool has at most 255 devices"};
+        }
         auto entry = std::make_unique<device_entry>();
+        entry->number = static_cast<std::uint8_t>(core->devices_.size());
         entry->where = description.where;
         entry->source = source.get();
         entry->description = description;
         entry->alignment = std::max({cache_line, description.alignment, options.minimum_alignment});
         entry->reserved.set({.hard = options.limit_bytes, .soft = options.soft_limit_bytes});
         entry->first_lane = core->lane_count_.load(std::memory_order_relaxed);
-        auto first = std::make_unique<lane>();
-        first->device = entry.get();
-        first->number = static_cast<std::uint16_t>(entry->first_lane);
+        auto first = std::make_unique<lane>(*entry, entry->first_lane);
         core->devices_.push_back(std::move(entry));
         core->descriptions_.push_back(description);
+        core->open_key(*first);
         core->lanes_[first->number].store(first.release(), std::memory_order_release);
         core->lane_count_.fetch_add(1, std::memory_order_release);
       }
     }
-    // The warm path gives no more than a cache line's alignment.
+    core->device_lanes =
+        static_cast<std::uint32_t>(core->lane_count_.load(std::memory_order_relaxed));
+    // The path of lane 0 gives no more than a cache line's alignment.
     const device_entry& first = *core->devices_.front();
     core->lane0_bits =
         first.alignment == cache_line || first.description.alignment >= first.alignment
             ? first.where.bits()
             : device{device_kind::automatic, 0xffff, 0}.bits();
+    core->accesses = make_access_store(*core, {.half_life = core->options_.access_half_life,
+                                               .backends = core->backends_,
+                                               .keys = core->keys_});
     for (const std::unique_ptr<backend>& source : core->backends_) {
       source->attach(core->host_);
     }

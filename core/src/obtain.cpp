@@ -64,7 +64,7 @@ record* pool_core::screen(record& slot) noexcept {
     }
     unbind(*fresh);
   }
-  where.device->source->take_back(where.device->where, std::span(&held, 1), where.stream);
+  where.device->source->take_back(where.device->where, std::span(&held, 1), where.stream());
   return nullptr;
 }
 
@@ -85,9 +85,10 @@ backend::refill_result pool_core::refill(const block_demand& demand, std::span<r
   block_request request{.where = device.where,
                         .bytes = large ? demand.bytes : size_of_class(demand.size_class),
                         .alignment = demand.alignment,
-                        .stream = demand.where->stream,
+                        .stream = demand.where->stream(),
                         .may_grow = may_grow,
-                        .long_lived = demand.long_lived};
+                        .long_lived = demand.long_lived,
+                        .for_capture = demand.where->is_arena};
   backend::refill_result made;
   if (!single) {
     made = device.source->refill(request, std::span(blocks).first(wanted));
@@ -103,7 +104,7 @@ backend::refill_result pool_core::refill(const block_demand& demand, std::span<r
   if (count < made.count) {
     // Keep what is bound, return the rest.
     device.source->take_back(device.where, std::span(blocks).subspan(count, made.count - count),
-                             demand.where->stream);
+                             demand.where->stream());
     made.why = {.code = errc::out_of_memory, .text = "no memory for the pointer index"};
   }
   for (std::size_t i = count; i < wanted; ++i) {
@@ -119,7 +120,7 @@ backend::refill_result pool_core::refill(const block_demand& demand, std::span<r
 
 // Gives the thread's large free blocks to the backend, where they join their neighbours.
 std::size_t pool_core::flush_large(lane& where, front_cache* cache) noexcept {
-  if (cache == nullptr || where.number >= options_.max_cached_lanes) {
+  if (cache == nullptr || where.number >= options_.max_cached_lanes || where.is_arena) {
     return 0;
   }
   record* flushed = nullptr;
@@ -176,7 +177,7 @@ obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexc
     for (std::size_t i = 0; i < taken; ++i) {
       bytes += batch[i]->capacity.load(std::memory_order_relaxed);
     }
-    demand.where->device->ready_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+    demand.where->ready_bytes().fetch_sub(bytes, std::memory_order_relaxed);
     stow(*demand.where, std::span(batch).subspan(1, taken - 1), cache);
     if (record* const usable = screen(*batch[0])) {
       return {.slot = usable, .from = block_source::ready};

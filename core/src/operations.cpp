@@ -83,11 +83,8 @@ pool_core::callback::~callback() {
     return;
   }
   const auto count = [this](std::uint64_t change) {
-    for (use* u = innermost_;; u = u->outer_) {
+    for (use* u = innermost_; u != nullptr; u = u == last_ ? nullptr : u->outer_) {
       u->pool_.uses_.fetch_add(change, std::memory_order_seq_cst);
-      if (u == last_) {
-        break;
-      }
     }
   };
   for (;;) {

@@ -3,6 +3,7 @@
 // References and parts: retain, slices, adopted memory, pins, resizing in place.
 #include "change_header.hpp"
 #include "debug_layer.hpp"
+#include "entries.hpp"
 #include "pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -38,25 +39,38 @@ result<record*> pool_core::open_loose(lane& where, std::uint64_t key) noexcept {
   slot->size_class.store(0, std::memory_order_release);
   slot->lane.store(where.number, std::memory_order_release);
   slot->magazine.store(front_cache::offset_of_none(), std::memory_order_release);
-  slot->pins.store(0, std::memory_order_relaxed);
   return slot;
 }
 
-// Makes the tensor of an open loose slot.
-raw_tensor pool_core::publish_loose(record& slot, void* data, std::size_t bytes, std::uint64_t tag,
-                                    lifecycle state, tensor_flags flags) noexcept {
+// The opposite, for a slot that became no tensor.
+void pool_core::close_loose(record& slot, std::uint64_t key) noexcept {
+  if (key != 0) {
+    keys_.erase(key, static_cast<std::uint32_t>(slots.index_of(slot)));
+  }
+  slots.release(slot);
+}
+
+// Makes the tensor of an open loose slot. Nobody is told yet.
+raw_tensor pool_core::make_loose(record& slot, const loose_tensor& what) noexcept {
   const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
   if (debug_ != nullptr) [[unlikely]] {
     debug_->begin_loose(slot, tensor_id::from_value(id));
   }
-  slot.data.store(data, std::memory_order_release);
-  slot.capacity.store(bytes, std::memory_order_release);
-  slot.bytes.store(bytes, std::memory_order_release);
-  slot.tag.store(tag, std::memory_order_release);
-  slot.header.store(full_header(id, 1, state, flags), std::memory_order_release);
+  slot.data.store(what.data, std::memory_order_release);
+  slot.capacity.store(what.bytes, std::memory_order_release);
+  slot.bytes.store(what.bytes, std::memory_order_release);
+  slot.tag.store(what.tag, std::memory_order_release);
+  const tensor_flags flags =
+      begin_entry(*this, slot, tensor_id::from_value(id), what.state, what.flags);
+  slot.header.store(full_header(id, 1, what.state, flags), std::memory_order_release);
   loose_live_.fetch_add(1, std::memory_order_relaxed);
-  notify(true, tensor_id::from_value(id));
-  return raw_tensor{data, tensor_id::from_value(id)};
+  return raw_tensor{what.data, tensor_id::from_value(id)};
+}
+
+raw_tensor pool_core::publish_loose(record& slot, const loose_tensor& what) noexcept {
+  const raw_tensor made = make_loose(slot, what);
+  notify(true, made.id);
+  return made;
 }
 
 result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
@@ -81,14 +95,28 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
   }
   if (why.ok()) {
     const result<record*> slot = open_loose(*home, options.key);
+    why = slot.error();
     if (slot) {
       cold_record& cold = slots.cold(**slot);
       cold.release = options.release;
       cold.context = options.context;
-      return publish_loose(**slot, data, bytes, make_tag(options.name, options.category, 0),
-                           request.lifecycle, request.flags);
+      raw_tensor made;
+      if (pointers_.adopt(**slot, data, [&] {
+            made = make_loose(**slot, {.data = data,
+                                       .bytes = bytes,
+                                       .tag = make_tag(options.name, options.category, 0),
+                                       .state = request.lifecycle,
+                                       .flags = request.flags});
+          })) {
+        notify(true, made.id);
+        return made;
+      }
+      close_loose(**slot, options.key);
+      why = {.code = errc::out_of_memory,
+             .requested = bytes,
+             .where = where,
+             .text = "no memory for the pointer index"};
     }
-    why = slot.error();
   }
   count_failure(why);
   return why;
@@ -118,12 +146,15 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
     count_failure(slot.error());
     return slot.error();
   }
+  slots.cold(parent).holds.fetch_add(one_hold_change + one_part, std::memory_order_acq_rel);
   auto* const begin = static_cast<std::byte*>(parent.data.load(std::memory_order_acquire));
   slots.cold(**slot).parent.store(of.value(), std::memory_order_relaxed);
-  return publish_loose(**slot, begin == nullptr ? nullptr : begin + offset, bytes,
-                       parent.tag.load(std::memory_order_acquire),
-                       lifecycle_of(parent.header.load(std::memory_order_acquire)),
-                       tensor_flags::slice);
+  return publish_loose(**slot,
+                       {.data = begin == nullptr ? nullptr : begin + offset,
+                        .bytes = bytes,
+                        .tag = parent.tag.load(std::memory_order_acquire),
+                        .state = lifecycle_of(parent.header.load(std::memory_order_acquire)),
+                        .flags = tensor_flags::slice});
 }
 
 // A pin is a reference as well: what is pinned cannot end under its user.
@@ -133,7 +164,7 @@ result<void*> pool_core::pin(tensor_id id) noexcept {
     return code;
   }
   record& slot = slots.at(id.value());
-  slot.pins.fetch_add(1, std::memory_order_acq_rel);
+  slots.cold(slot).holds.fetch_add(one_hold_change + one_pin, std::memory_order_acq_rel);
   (void)change_header(id, [](std::uint64_t& header) {
     header |= bits_of(tensor_flags::pinned_in_place);
     return errc::ok;
@@ -147,17 +178,18 @@ errc pool_core::unpin(tensor_id id) noexcept {
   if (!id || !slots.is_live(slot, slot.header.load(std::memory_order_acquire), id.value())) {
     return report(misuse_kind::stale_use, id);
   }
-  std::uint16_t pins = slot.pins.load(std::memory_order_acquire);
+  std::atomic<std::uint64_t>& holds = slots.cold(slot).holds;
+  std::uint64_t seen = holds.load(std::memory_order_acquire);
   do {
-    if (pins == 0) {
+    if (pins_of(seen) == 0) {
       (void)report(misuse_kind::unbalanced, id);
       return errc::invalid_argument;
     }
-  } while (!slot.pins.compare_exchange_weak(pins, static_cast<std::uint16_t>(pins - 1),
-                                            std::memory_order_acq_rel));
-  if (pins == 1) {
+  } while (!holds.compare_exchange_weak(seen, seen + one_hold_change - one_pin,
+                                        std::memory_order_acq_rel, std::memory_order_acquire));
+  if (pins_of(seen) == 1) {
     (void)change_header(id, [&](std::uint64_t& header) {
-      if (slot.pins.load(std::memory_order_acquire) == 0) {
+      if (pins_of(holds.load(std::memory_order_acquire)) == 0) {
         header &= ~bits_of(tensor_flags::pinned_in_place);
       }
       return errc::ok;

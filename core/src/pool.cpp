@@ -81,7 +81,7 @@ errc pool::allocate_n(std::size_t bytes, std::span<raw_tensor> made, device wher
 }
 
 errc pool::deallocate(tensor_id id, const stream_ref& stream) noexcept {
-  return stream.is_none() ? detail::deallocate_id(core_, id) : core_->deallocate(id, stream);
+  return detail::deallocate_on(core_, id, stream);
 }
 
 errc pool::deallocate_n(std::span<const tensor_id> ids) noexcept {
@@ -229,6 +229,30 @@ result<stream_ref> pool::attach(device where, stream_ref stream) noexcept {
 
 errc pool::retire(device where, const stream_ref& stream) noexcept {
   return core_->retire(where, stream);
+}
+
+errc pool::record_use(tensor_id id, const stream_ref& stream) noexcept {
+  return core_->record_use(id, stream);
+}
+
+status pool::copy(const copy_request& request) noexcept {
+  return core_->copy(request);
+}
+
+status pool::fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept {
+  return core_->fill(id, value, stream);
+}
+
+status pool::prefetch(tensor_id id, device to, const stream_ref& stream) noexcept {
+  return core_->prefetch(id, to, stream);
+}
+
+status pool::advise(tensor_id id, const advice_request& request) noexcept {
+  return core_->advise(id, request);
+}
+
+status pool::synchronise(device where, const stream_ref& stream) noexcept {
+  return core_->synchronise(where, stream);
 }
 
 trim_report pool::trim(std::size_t keep_bytes) noexcept {

@@ -17,6 +17,11 @@
 //   closing.cpp       closing, by force too
 //   fork.cpp          standing still for fork, and going on in the child
 //   parts.cpp         adopt, share, slice, pin, resize
+//   streams.cpp       lanes of streams
+//   stream_order.cpp  tensors that more than one stream uses
+//   capture.cpp       arenas for graphs
+//   transfer.cpp      copies and fills
+//   entries.cpp       access entries: where the pool meets its access_store
 //   debug_steps.cpp   debug modes, where any is on
 //
 // Lock order: observer_mutex_ -> process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes
@@ -30,8 +35,10 @@
 #include "front_cache.hpp"
 #include "lane.hpp"
 #include "latency_sampler.hpp"
+#include "pointer_index.hpp"
 #include "registry.hpp"
 #include "slot_table.hpp"
+#include "stream_uses.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/debug.hpp>
 #include <tidepool/observer.hpp>
@@ -39,6 +46,7 @@
 #include <tidepool/prewarm.hpp>
 #include <tidepool/statistics.hpp>
 #include <tidepool/tensor.hpp>
+#include <tidepool/transfer.hpp>
 
 #include <array>
 #include <atomic>
@@ -56,6 +64,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+class access_store;
 class debug_layer;
 struct findings;
 
@@ -65,6 +74,19 @@ class alignas(cache_line) pool_core {
   std::ptrdiff_t way = 0;        // offset_of_way: this pool's entry in each thread's table
   std::uint32_t lane0_bits = 0;  // device of lane 0; never equal to a device when not plain enough
   slot_table slots;
+  std::array<lane_key, most_cached_lanes> keys;  // of lanes that threads cache for
+  /// The lane of a device and its default stream, most_cached_lanes: not warm.
+  [[nodiscard]] std::uint32_t warm_lane_of(std::uint32_t device_bits) const noexcept {
+    std::uint32_t n = 0;
+    while (n < device_lanes && keys[n].device.load(std::memory_order_relaxed) != device_bits) {
+      ++n;
+    }
+    // A closed key has a handle.
+    return n < device_lanes && keys[n].handle.load(std::memory_order_relaxed) == nullptr
+               ? n
+               : std::uint32_t{most_cached_lanes};
+  }
+  std::uint32_t device_lanes = 0;  // lanes [0, device_lanes) are those of devices; written once
 
   // Making and ending (lifetime.cpp).
   [[nodiscard]] static result<pool_core*> make(std::vector<std::unique_ptr<backend>> backends,
@@ -137,7 +159,9 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] raw_tensor allocate_empty(const allocation_request& request, lane& where) noexcept;
   [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
   void count_failure(const status& why) noexcept;
-  [[nodiscard]] lane* find_lane(device where, const stream_ref& stream) noexcept;
+  [[nodiscard]] lane& lane_of_device(const device_entry& device) const noexcept {
+    return *lanes_[device.first_lane].load(std::memory_order_acquire);
+  }
   [[nodiscard]] lane& lane_of(const record& r) const noexcept {
     return *lanes_[r.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
   }
@@ -184,17 +208,37 @@ class alignas(cache_line) pool_core {
   errc set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept;
   name_table names;
   category_table categories;
+  std::unique_ptr<access_store> accesses;  // never null; see entries.hpp
 
   // Streams (streams.cpp).
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
   errc retire(device where, const stream_ref& stream) noexcept;
+  /// The lane in whose order the stream works; made on first use.
+  [[nodiscard]] result<lane*> lane_for(device_entry& device, const stream_ref& stream) noexcept;
+  /// Those of per-thread default streams of a thread that ends, which calls this.
+  void retire_lanes_of(std::uint64_t thread) noexcept;
+  errc record_use(tensor_id id, const stream_ref& stream) noexcept;
+
+  // Graphs (capture.cpp).
+  [[nodiscard]] result<lane*> open_arena(device where) noexcept;
+  /// Pre: arena is open; its blocks are free in the order of the stream.
+  void close_arena(lane& arena, const stream_ref& stream) noexcept;
+  [[nodiscard]] result<lane*> begin_capture(lane& arena, const stream_ref& stream) noexcept;
+  void end_capture(lane& stream) noexcept;
+  [[nodiscard]] static std::size_t free_bytes_in(const lane& arena) noexcept;
+
+  // Data (transfer.cpp).
+  [[nodiscard]] status read_live(tensor_id id, tensor_info& info) noexcept;
+  [[nodiscard]] status copy(const copy_request& request) noexcept;
+  [[nodiscard]] status fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept;
+  [[nodiscard]] status prefetch(tensor_id id, device to, const stream_ref& stream) noexcept;
+  [[nodiscard]] status advise(tensor_id id, const advice_request& request) noexcept;
+  [[nodiscard]] status synchronise(device where, const stream_ref& stream) noexcept;
 
   // Memory (recall.cpp, memory.cpp).
-  /// All free blocks of all threads and ready lists go back to the backends.
-  /// Answers their bytes.
+  /// All free blocks of all threads and ready lists go back to the backends; answers their bytes.
   std::size_t recall(bool reserves_too) noexcept;
   [[nodiscard]] trim_report trim(device_entry& where, std::size_t keep_bytes) noexcept;
-  /// Of one device, nothing trimmed.
   [[nodiscard]] static trim_report measure(const device_entry& where) noexcept;
   [[nodiscard]] trim_report trim(std::size_t keep_bytes) noexcept;
   void tick() noexcept;
@@ -224,8 +268,7 @@ class alignas(cache_line) pool_core {
   // Debug modes (debug_steps.cpp).
   /// Looks at all guards and the quarantine, reports damages and returns their number.
   std::size_t check_memory() noexcept;
-  /// What is alive. Throws std::bad_alloc.
-  [[nodiscard]] leak_report leaks();
+  [[nodiscard]] leak_report leaks();  // throws std::bad_alloc
   [[nodiscard]] tidepool::debug_counts debug_counts() noexcept;
 
   // Sampling (warm_path.cpp).
@@ -263,6 +306,7 @@ class alignas(cache_line) pool_core {
   void stow(lane& where, std::span<record* const> records, front_cache* cache) noexcept;
   void grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept;
   [[nodiscard]] std::optional<std::size_t> halve_richest(front_cache& cache, bool large,
+                                                         std::size_t above,
                                                          std::span<record*> out) noexcept;
   void free_block(record& slot, std::uint64_t bytes, front_cache* cache) noexcept;
   void count_push(lane& where, unsigned size_class, std::uint64_t bytes) noexcept;
@@ -275,8 +319,25 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] record* pop_fitting(const block_demand& demand, front_cache& cache) noexcept;
   [[nodiscard]] std::size_t flush_large(lane& where, front_cache* cache) noexcept;
   void drain(front_cache& cache) noexcept;
+  void drain(lane& where, front_cache& cache) noexcept;
   std::size_t drain_ready(bool reserves_too) noexcept;
+  std::size_t drain_ready(lane& where, bool reserves_too) noexcept;
   void publish(lane& where, front_cache& cache) noexcept;
+
+  // streams.cpp
+  [[nodiscard]] result<lane*> open_lane(device_entry& device, const stream_ref& stream,
+                                        std::uint64_t stream_id) noexcept;
+  [[nodiscard]] lane* make_lane(device_entry& device) noexcept;
+  void open_key(lane& of) noexcept;
+  void close_key(const lane& of) noexcept;
+  void retire_lane(lane& gone, const stream_ref& order) noexcept;
+  void move_to_lane(record& slot, lane& to) noexcept;
+
+  // stream_order.cpp
+  [[nodiscard]] static status order(const lane& earlier, const lane& later) noexcept;
+  [[nodiscard]] lane* order_of_free(record& slot, const stream_ref& stream) noexcept;
+  void end_block(record& slot, std::uint64_t bytes, lane* last, bool used_elsewhere,
+                 front_cache* cache) noexcept;
 
   // obtain.cpp
   [[nodiscard]] backend::refill_result refill(const block_demand& demand, std::span<record*> out,
@@ -292,8 +353,12 @@ class alignas(cache_line) pool_core {
                                             std::span<tensor_info> best) const noexcept;
 
   // recall.cpp; pre: registry_mutex_ held
+  template <class F, class After>
+  void with_closed_gates(F&& f, After&& after) noexcept;
   template <class F>
-  void with_closed_gates(F&& f) noexcept;
+  void with_closed_gates(F&& f) noexcept {
+    with_closed_gates(f, [] {});
+  }
   void open_gate(front_cache& cache) noexcept;
   void close_gate(front_cache& cache) noexcept;
   static void wait_for_owner(front_cache& cache) noexcept;
@@ -327,13 +392,13 @@ class alignas(cache_line) pool_core {
   void tell(const misuse_report& report) noexcept;
   void tell_on_stderr(const misuse_report& report) noexcept;
 
-  [[nodiscard]] tensor_id finish_free(record& slot, tensor_flags flags) noexcept;
+  [[nodiscard]] tensor_id finish_free(record& slot, tensor_flags flags, lane* last) noexcept;
   void rebin(lane& where, record& slot, std::uint64_t bytes) noexcept;
   [[nodiscard]] status check_request(allocation_request& request, lane*& where) noexcept;
   [[nodiscard]] result<record*> open_loose(lane& where, std::uint64_t key) noexcept;
-  [[nodiscard]] raw_tensor publish_loose(record& slot, void* data, std::size_t bytes,
-                                         std::uint64_t tag, lifecycle state,
-                                         tensor_flags flags) noexcept;
+  void close_loose(record& slot, std::uint64_t key) noexcept;
+  [[nodiscard]] raw_tensor make_loose(record& slot, const loose_tensor& what) noexcept;
+  [[nodiscard]] raw_tensor publish_loose(record& slot, const loose_tensor& what) noexcept;
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   void notify(bool allocated, tensor_id id) noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
@@ -360,10 +425,9 @@ class alignas(cache_line) pool_core {
   allocation_observer* observer_ = nullptr;  // guarded by observer_mutex_ and registry_mutex_
   std::atomic<bool> observed_{false};
 
+  stream_uses uses_elsewhere_;
   flat_index keys_;
-  flat_index pointers_;
-  std::atomic<bool> pointers_kept_{false};
-  std::mutex pointers_mutex_;  // building the index
+  pointer_index pointers_{slots};
 
   // uses_: what keeps this alive. After closing, tensors that are alive or whose handles are; is
   // closing wanted; slow operations, and of these those not in a callback; the pool's handle.

@@ -63,32 +63,48 @@ void pool_core::drain(front_cache& cache) noexcept {
     if (where == nullptr) {
       break;
     }
-    publish(*where, cache);
-    cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
-      front_capacity_.fetch_sub(m.limit * size_of_class(size_class), std::memory_order_relaxed);
-      m.limit = 0;
-      if (const unsigned depth = m.depth(); depth != 0) {
-        std::array<record*, magazine_slots> taken;
-        m.take_oldest(depth, taken.data());
-        give_back(*where, size_class, std::span(taken).first(depth));
-      }
-    });
+    drain(*where, cache);
   }
-  cache.small_capacity = 0;
-  cache.large_capacity = 0;
+}
+
+// Of one lane. Pre: the same.
+void pool_core::drain(lane& where, front_cache& cache) noexcept {
+  if (where.number >= cache.lanes) {
+    return;
+  }
+  publish(where, cache);
+  cache.lane(where.number).for_each_used([&](unsigned size_class, magazine& m) {
+    const std::size_t capacity = m.limit * size_of_class(size_class);
+    (size_class > last_small_class ? cache.large_capacity : cache.small_capacity) -= capacity;
+    front_capacity_.fetch_sub(capacity, std::memory_order_relaxed);
+    m.limit = 0;
+    if (const unsigned depth = m.depth(); depth != 0) {
+      std::array<record*, magazine_slots> taken;
+      m.take_oldest(depth, taken.data());
+      give_back(where, size_class, std::span(taken).first(depth));
+    }
+  });
 }
 
 std::size_t pool_core::drain_ready(bool reserves_too) noexcept {
   std::size_t taken = 0;
   for (std::size_t i = 0; i < lane_count_.load(std::memory_order_acquire); ++i) {
     lane& where = *lanes_[i].load(std::memory_order_acquire);
-    for (ready_list& list : where.ready) {
-      if (reserves_too) {
-        list.clear_reserve();
-      }
-      if (record* const above = list.take_above(list.reserve_count())) {
-        taken += give_to_backend(where, above);
-      }
+    if (!where.is_arena || is_closed()) {
+      taken += drain_ready(where, reserves_too);
+    }
+  }
+  return taken;
+}
+
+std::size_t pool_core::drain_ready(lane& where, bool reserves_too) noexcept {
+  std::size_t taken = 0;
+  for (ready_list& list : where.ready) {
+    if (reserves_too) {
+      list.clear_reserve();
+    }
+    if (record* const above = list.take_above(list.reserve_count())) {
+      taken += give_to_backend(where, above);
     }
   }
   return taken;

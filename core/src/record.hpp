@@ -60,7 +60,7 @@ struct alignas(64) record {
   std::atomic<std::uint32_t> magazine;    // byte offset of its magazine in every front cache
   std::atomic<std::uint16_t> lane;        // which lane it belongs to
   std::atomic<std::uint16_t> size_class;  // of the bound block, 0: no block
-  std::atomic<std::uint16_t> pins;
+  std::uint16_t unused;
   std::uint16_t listed;            // in a ready list; guarded by that list's mutex
   std::atomic<std::int32_t> next;  // in a list: distance to the next record, 0: the last
 };
@@ -87,8 +87,27 @@ struct alignas(64) cold_record {
   void* context;
   std::atomic<std::uint64_t> ended;    // id of the tensor that a close by force ended, 0: none
   std::atomic<std::uint32_t> handles;  // to it, not yet dropped
+  std::atomic<std::uint64_t> holds;    // see below
 };
 static_assert(sizeof(cold_record) == 64);
+
+// Holds: references that no owner may end, as a pin or a slice stands for each. One word: pins 16,
+// slices 16, changes 32. A hold is counted after its reference and forgotten before it, so
+// pins + slices <= references at any time; `changes` tells a reader that none came or went.
+inline constexpr std::uint64_t one_hold_change = std::uint64_t{1} << 32;
+inline constexpr std::uint64_t one_pin = 1;
+inline constexpr std::uint64_t one_part = std::uint64_t{1} << 16;
+[[nodiscard]] constexpr std::uint16_t pins_of(std::uint64_t holds) noexcept {
+  return static_cast<std::uint16_t>(holds);
+}
+[[nodiscard]] constexpr std::uint16_t parts_of(std::uint64_t holds) noexcept {
+  return static_cast<std::uint16_t>(holds >> 16);
+}
+/// Pre: the slot's tensor has ended.
+inline void forget_holds(cold_record& cold) noexcept {
+  const std::uint64_t before = cold.holds.load(std::memory_order_relaxed);
+  cold.holds.store((before & ~(one_hold_change - 1)) + one_hold_change, std::memory_order_relaxed);
+}
 
 /// The header after the tensor with this id ended.
 [[nodiscard]] constexpr std::uint64_t freed_header(std::uint64_t id) noexcept {

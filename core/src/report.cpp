@@ -116,6 +116,9 @@ pool_report pool_core::report(const status& failure) {
     d.inactive_bytes = live[i].inactive;
     d.ready_bytes = entry.kept_bytes();
     d.free_bytes = memory.free_bytes;
+    d.pending_bytes = std::min(memory.pending_bytes, memory.free_bytes);
+    d.arena_bytes = entry.arena_bytes.load(std::memory_order_relaxed);
+    d.foreign_bytes = memory.foreign_bytes;
     d.largest_free_bytes = std::min(memory.largest_free_bytes, memory.free_bytes);
     const std::size_t outside = d.in_threads_bytes + d.ready_bytes + d.free_bytes;
     d.live_bytes = d.reserved_bytes - std::min(d.reserved_bytes, outside);

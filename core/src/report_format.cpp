@@ -51,6 +51,16 @@ void device_text(std::string& out, const device_report& d) {
   row("free in threads", d.in_threads_bytes);
   row("free in ready lists", d.ready_bytes);
   row("free in the backend", d.free_bytes);
+  if (d.pending_bytes != 0) {
+    row("  pending in streams", d.pending_bytes);
+  }
+  if (d.arena_bytes != 0) {
+    row("free in graph arenas", d.arena_bytes);
+  }
+  if (d.foreign_bytes != 0) {
+    append(out, "  %-22s %12s  of %s on the device\n", "used by others",
+           human_bytes(d.foreign_bytes).c_str(), human_bytes(d.total_bytes).c_str());
+  }
   append(out, "  %-22s %12s  fragmentation %.2f\n", "  largest piece",
          human_bytes(d.largest_free_bytes).c_str(), d.fragmentation);
   const auto holders = [&](const char* title, const std::vector<memory_holder>& list) {
@@ -96,6 +106,8 @@ void device_json(std::string& out, const device_report& d) {
       ",\"ready_bytes\":%zu,\"free_bytes\":%zu,\"largest_free_bytes\":%zu,\"fragmentation\":%.6f",
       d.reserved_bytes, d.peak_reserved_bytes, d.live_bytes, d.requested_bytes, d.inactive_bytes,
       d.in_threads_bytes, d.ready_bytes, d.free_bytes, d.largest_free_bytes, d.fragmentation);
+  append(out, ",\"pending_bytes\":%zu,\"arena_bytes\":%zu,\"foreign_bytes\":%zu", d.pending_bytes,
+         d.arena_bytes, d.foreign_bytes);
   holders_json(out, "by_category", d.by_category);
   holders_json(out, "by_name", d.by_name);
   out += ",\"threads\":[";

@@ -93,7 +93,9 @@ tidepool::statistics pool_core::statistics() {
     add(answer.total, d.total);
     answer.devices.push_back(d);
   }
-  answer.total.live += static_cast<std::uint64_t>(loose_live_.load(std::memory_order_relaxed));
+  answer.live_without_block =
+      static_cast<std::uint64_t>(loose_live_.load(std::memory_order_relaxed));
+  answer.total.live += answer.live_without_block;
   answer.reserved_bytes = reserved_.claimed();
   answer.peak_reserved_bytes = reserved_.peak();
   answer.limit_bytes = reserved_.limits().hard;

@@ -18,8 +18,8 @@ constexpr std::array<const char*, size_category_count> category_names{
 constexpr std::array<const char*, size_category_count> category_keys{"tiny", "small", "medium",
                                                                      "large", "huge"};
 constexpr std::array<const char*, misuse_kind_count> misuse_keys{
-    "stale_free",  "foreign_id", "stale_use", "racing_free",     "unbalanced",
-    "after_close", "overflow",   "underflow", "write_after_free"};
+    "stale_free",  "foreign_id", "stale_use", "racing_free",      "unbalanced",
+    "after_close", "overflow",   "underflow", "write_after_free", "unretired_stream"};
 
 using detail::append;
 using detail::device_name;
@@ -61,10 +61,10 @@ std::string to_text(const statistics& s) {
   }
   append(out,
          "allocate %.1f ns (%" PRIu64 " samples), free %.1f ns (%" PRIu64
-         " samples), threads %" PRIu64 "\nmisuses %" PRIu64 ", failures %" PRIu64
-         ", recalls %" PRIu64 ", retired slots %" PRIu64 "%s\n",
+         " samples), threads %" PRIu64 ", live without a block %" PRIu64 "\nmisuses %" PRIu64
+         ", failures %" PRIu64 ", recalls %" PRIu64 ", retired slots %" PRIu64 "%s\n",
          s.allocate.mean_ns, s.allocate.samples, s.free.mean_ns, s.free.samples, s.threads,
-         s.misuses, s.failures, s.recalls, s.retired_slots,
+         s.live_without_block, s.misuses, s.failures, s.recalls, s.retired_slots,
          s.has_fences ? ", every operation fences (no membarrier, or too many pools)" : "");
   return out;
 }
@@ -106,8 +106,9 @@ std::string to_json(const statistics& s) {
   }
   append(out,
          "},\"failures\":%" PRIu64 ",\"recalls\":%" PRIu64 ",\"threads\":%" PRIu64
-         ",\"retired_slots\":%" PRIu64 ",\"has_fences\":%s}",
-         s.failures, s.recalls, s.threads, s.retired_slots, s.has_fences ? "true" : "false");
+         ",\"retired_slots\":%" PRIu64 ",\"has_fences\":%s,\"live_without_block\":%" PRIu64 "}",
+         s.failures, s.recalls, s.threads, s.retired_slots, s.has_fences ? "true" : "false",
+         s.live_without_block);
   return out;
 }
 

@@ -49,6 +49,8 @@ const char* describe(errc code) noexcept {
     return "the pool is closed";
   case errc::too_many:
     return "a table is full";
+  case errc::stream_captures:
+    return "the stream is being captured";
   }
   return "unknown error code";
 }

@@ -81,8 +81,10 @@ struct bound {
   }
   if (d.where.kind() == device_kind::cpu) {
     out += ": look at ulimit -v, the cgroup's memory.max and other processes";
+  } else if (d.foreign_bytes != 0) {
+    append(out, ": other libraries or processes hold %s", human_bytes(d.foreign_bytes).c_str());
   } else {
-    out += ": other processes or libraries hold the rest";
+    out += ": other libraries or processes hold the rest";
   }
   out += ", and set limit_bytes below what is there to fail early";
   if (d.inactive_bytes != 0) {

@@ -74,6 +74,7 @@ void thread_state::end() noexcept {
   for (const owned_cache& owned : caches) {
     const std::lock_guard lock(process_mutex());
     if (pool_core* const pool = owned.cache->owner.load(std::memory_order_relaxed)) {
+      pool->retire_lanes_of(owned.cache->thread);
       pool->unregister_cache(*owned.cache);
     }
   }
@@ -84,6 +85,10 @@ void thread_state::end() noexcept {
 
 constinit sentinel_cache sentinel;
 constinit thread_local way_table this_thread_ways;
+
+std::uint64_t this_thread_number() noexcept {
+  return static_cast<std::uint64_t>(::gettid());
+}
 
 front_cache* find_this_thread(pool_core& pool) noexcept {
   if (this_thread_ended) {
@@ -129,7 +134,7 @@ front_cache* attach_this_thread(pool_core& pool) noexcept {
     this_thread.watch_thread();
     front_cache& cache = *spare->cache;
     cache.lanes = pool.cached_lanes();
-    cache.thread = static_cast<std::uint64_t>(::gettid());
+    cache.thread = this_thread_number();
     cache.home = pool.has_way() ? &way_at(pool.way) : nullptr;
     return pool.register_cache(cache) ? &cache : nullptr;
   } catch (const std::exception&) {

@@ -17,6 +17,8 @@ namespace detail {
 /// This thread's cache of the pool, made and registered on first use. Null: the thread is ending,
 /// the pool is closed or keeps nothing in threads, or there is no memory: work without a cache.
 [[nodiscard]] front_cache* attach_this_thread(pool_core& pool) noexcept;
+/// The system's number of the calling thread. Cost: a system call.
+[[nodiscard]] std::uint64_t this_thread_number() noexcept;
 /// This thread's cache of the pool if it has one.
 [[nodiscard]] front_cache* find_this_thread(pool_core& pool) noexcept;
 

@@ -14,13 +14,17 @@ namespace detail {
 
 namespace {
 
-[[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
-                                                            way_ref way) noexcept {
+// The warm path found nothing, perhaps because this operation is to be timed: then the gate was
+// closed for it, and `again` finds it open. Else `slow` does the work.
+template <class Again, class Slow>
+[[nodiscard, gnu::always_inline]] inline raw_tensor allocate_after_miss(pool_core* core,
+                                                                        way_ref way, Again&& again,
+                                                                        Slow&& slow) noexcept {
   way.leave();
   front_cache* const cache = find_this_thread(*core);
   if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
     const std::uint64_t begin = cycle_clock::now();
-    const raw_tensor made = allocate_plain(core, bytes, core->lane0_bits);
+    const raw_tensor made = again();
     if (sample == pool_core::sample::time) {
       core->sampler.allocate.warm.add(core->sampler.elapsed(begin));
     } else {
@@ -30,22 +34,36 @@ namespace {
   }
   const bool timed = core->take_slow_sample(cache);
   const std::uint64_t begin = timed ? cycle_clock::now() : 0;
-  const raw_tensor made =
-      core->allocate({.bytes = bytes, .where = device::from_bits(core->lane0_bits)});
+  const raw_tensor made = slow();
   if (timed) {
     core->sampler.allocate.slow.add(core->sampler.elapsed(begin));
   }
   return made;
 }
 
-// Another device than lane 0's, a pool whose lane 0 asks for more alignment, or an unknown name.
-[[gnu::noinline]] raw_tensor allocate_elsewhere(pool_core* core, std::size_t bytes,
-                                                std::uint32_t device_bits,
-                                                std::uint64_t tag) noexcept {
-  return core->allocate({.bytes = bytes,
-                         .where = device::from_bits(device_bits),
-                         .name = name_of(tag),
-                         .category = category_of(tag)});
+[[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
+                                                            way_ref way) noexcept {
+  return allocate_after_miss(
+      core, way, [&] { return allocate_plain(core, bytes, core->lane0_bits); },
+      [&] {
+        return core->allocate({.bytes = bytes, .where = device::from_bits(core->lane0_bits)});
+      });
+}
+
+[[gnu::noinline, gnu::cold]] raw_tensor allocate_on_slow(pool_core* core, std::size_t bytes,
+                                                         std::uint32_t device_bits,
+                                                         std::uint64_t tag,
+                                                         const stream_ref& stream,
+                                                         way_ref way) noexcept {
+  return allocate_after_miss(
+      core, way, [&] { return allocate_on(core, bytes, device_bits, tag, stream); },
+      [&] {
+        return core->allocate({.bytes = bytes,
+                               .where = device::from_bits(device_bits),
+                               .stream = stream,
+                               .name = name_of(tag),
+                               .category = category_of(tag)});
+      });
 }
 
 [[gnu::noinline, gnu::cold]] errc deallocate_slow(pool_core* core, tensor_id id,
@@ -90,11 +108,11 @@ namespace {
 
 // Turns the free top of a magazine into a tensor. Pre: the cache is entered, the slot fits.
 [[gnu::always_inline]] inline raw_tensor pop(pool_core* core, std::size_t bytes, way_ref way,
-                                             magazine& from, record& slot,
-                                             std::uint64_t id) noexcept {
+                                             magazine& from, record& slot, std::uint64_t id,
+                                             std::uint64_t tag = 0) noexcept {
   from.top = from.slots[std::size_t{from.depth()} - 1];
   slot.bytes.store(bytes, std::memory_order_release);
-  slot.tag.store(0, std::memory_order_release);
+  slot.tag.store(tag, std::memory_order_release);
   slot.header.store(id, std::memory_order_release);
   from.requested += bytes;
   from.word += pop_step;
@@ -127,7 +145,69 @@ namespace {
   return allocate_plain_slow(core, bytes, way);
 }
 
+// In a lane whose alignment is its device's own. Pre: the cache is entered, the lane is cached.
+[[gnu::always_inline]] inline raw_tensor pop_in_lane(pool_core* core, std::size_t bytes,
+                                                     std::uint32_t device_bits, std::uint64_t tag,
+                                                     const stream_ref& stream, way_ref way,
+                                                     std::uint32_t n) noexcept {
+  front_cache& cache = *way.cache();
+  // Rounded up to the alignment, less one: 0 bytes and what cannot be rounded have a class too,
+  // whose magazine stays empty.
+  const std::size_t last =
+      (bytes - 1) | core->keys[n].alignment_mask.load(std::memory_order_relaxed);
+  magazine* ready = &cache.small_in(n, size_class_of(last + 1));
+  record* slot = ready->top;
+  if (slot == nullptr && last >= largest_small_block && last < largest_request) {
+    ready = &cache.lane(n).magazine_of(size_class_of(last + 1));
+    slot = ready->top;
+    slot = slot != nullptr && slot->fit > last ? slot : nullptr;
+  }
+  if (slot == nullptr) [[unlikely]] {
+    return allocate_on_slow(core, bytes, device_bits, tag, stream, way);
+  }
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+  if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
+    return allocate_on_slow(core, bytes, device_bits, tag, stream, way);
+  }
+  return pop(core, bytes, way, *ready, *slot, id, tag);
+}
+
+// Another device than lane 0's, in the order of its default stream, a pool whose lane 0 asks for
+// more alignment, or an unknown name.
+[[gnu::noinline]] raw_tensor allocate_elsewhere(pool_core* core, std::size_t bytes,
+                                                std::uint32_t device_bits,
+                                                std::uint64_t tag) noexcept {
+  const way_ref way(core->way);
+  (void)way.enter();
+  const std::uint32_t n = core->warm_lane_of(device_bits);
+  if (n == most_cached_lanes || static_cast<std::uint32_t>(tag) > core->names.last()) {
+    return allocate_on_slow(core, bytes, device_bits, tag, {}, way);
+  }
+  return pop_in_lane(core, bytes, device_bits, tag, {}, way, n);
+}
+
 }  // namespace
+
+raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_bits,
+                       std::uint64_t tag, const stream_ref& stream) noexcept {
+  const way_ref way(core->way);
+  const front_cache& cache = way.enter();
+  std::uint32_t n = stream.number;
+  const void* expected = stream.handle;
+  if (n == 0) {
+    if (cache.memo.handle != stream.handle) [[unlikely]] {
+      return allocate_on_slow(core, bytes, device_bits, tag, stream, way);
+    }
+    n = cache.memo.lane;
+    expected = cache.memo.expected;
+  }
+  if (n >= most_cached_lanes || core->keys[n].handle.load(std::memory_order_relaxed) != expected ||
+      core->keys[n].device.load(std::memory_order_relaxed) != device_bits ||
+      static_cast<std::uint32_t>(tag) > core->names.last()) [[unlikely]] {
+    return allocate_on_slow(core, bytes, device_bits, tag, stream, way);
+  }
+  return pop_in_lane(core, bytes, device_bits, tag | std::uint64_t{n} << 40, stream, way, n);
+}
 
 raw_tensor allocate_plain(pool_core* core, std::size_t bytes, std::uint32_t device_bits) noexcept {
   if (device_bits != core->lane0_bits) [[unlikely]] {
@@ -196,12 +276,17 @@ errc deallocate_id(pool_core* core, tensor_id id) noexcept {
   return errc::ok;
 }
 
-void deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noexcept {
-  if (stream.is_none()) {
-    (void)deallocate_id(core, id);
-  } else {
-    (void)core->deallocate(id, stream);
+errc deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noexcept {
+  if (!stream.is_none()) {
+    // In the order of the lane that it is from: the same as without a stream. A lane's key never
+    // has the handle of the per-thread stream, which names another lane in each thread.
+    const unsigned n = core->slots.at(id.value()).lane.load(std::memory_order_relaxed);
+    if (n >= most_cached_lanes || stream.kind == stream_kind::legacy ||
+        core->keys[n].handle.load(std::memory_order_relaxed) != stream.handle) {
+      return core->deallocate(id, stream);
+    }
   }
+  return deallocate_id(core, id);
 }
 
 void pool_core::arm_sample(front_cache& cache, std::uint32_t operations) noexcept {

@@ -49,6 +49,11 @@ tidepool_status tidepool_cpu_backend_create(const tidepool_cpu_backend_options* 
   if (read.decay_ticks != 0) {
     wanted.decay_ticks = read.decay_ticks == TIDEPOOL_CPU_NO_DECAY ? 0 : read.decay_ticks;
   }
+  wanted.faults.fail_call = read.fail_call;
+  wanted.faults.fail_every = read.fail_every;
+  if (read.exhaust_at != 0) {
+    wanted.faults.exhaust_at = read.exhaust_at;
+  }
   wanted.huge_pages = static_cast<cpu::huge_pages>(read.huge_pages);
   result<std::unique_ptr<backend>> made = cpu::try_make_backend(wanted);
   if (!made) {

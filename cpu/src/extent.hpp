@@ -4,7 +4,7 @@
 // Extents tile an arena from page 0 to its frontier; two free ones are never neighbours.
 #pragma once
 
-#include "ordered_tree.hpp"
+#include "descriptors.hpp"
 #include "os_memory.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/result.hpp>

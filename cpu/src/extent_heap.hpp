@@ -8,8 +8,7 @@
 #pragma once
 
 #include "arena.hpp"
-#include "binned_tree.hpp"
-#include "descriptor_pool.hpp"
+#include "descriptors.hpp"
 #include "extent.hpp"
 #include "os_memory.hpp"
 #include <tidepool/result.hpp>

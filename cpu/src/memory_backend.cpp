@@ -5,6 +5,7 @@
 // make_backend.cpp. Thread-safe: one mutex guards heaps and sums; populate needs no lock.
 #include "memory_backend.hpp"
 
+#include "access_kernels.hpp"
 #include "populate.hpp"
 #include <tidepool/assert.hpp>
 #include <tidepool/size_class.hpp>
@@ -298,6 +299,11 @@ result<std::size_t> memory_backend::extend(device where, const block& what,
 std::size_t memory_backend::populate(device where, std::span<const block> blocks,
                                      unsigned threads) noexcept {
   return where == options_.device ? populate_blocks(os_, blocks, threads) : 0;
+}
+
+const access_kernels* memory_backend::kernels_for_access() const noexcept {
+  const auto usable = usable_access_kernels();
+  return usable.empty() ? nullptr : usable.front();
 }
 
 const char* memory_backend::verify() const noexcept {

@@ -45,6 +45,7 @@ class memory_backend : public backend {
                                            std::size_t bytes) noexcept override;
   std::size_t populate(device where, std::span<const block> blocks,
                        unsigned threads) noexcept override;
+  [[nodiscard]] const access_kernels* kernels_for_access() const noexcept override;
   [[nodiscard]] const char* verify() const noexcept override;
 
  private:

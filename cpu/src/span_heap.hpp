@@ -6,9 +6,8 @@
 // the next refill. Not thread-safe: the backend's mutex.
 #pragma once
 
-#include "descriptor_pool.hpp"
+#include "descriptors.hpp"
 #include "extent_heap.hpp"
-#include "ordered_tree.hpp"
 #include "os_memory.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/size_class.hpp>

@@ -91,6 +91,43 @@ class Replay(Folder):
         with open(path, encoding="utf-8") as file:
             self.assertEqual(list(json.load(file))[: len(KEYS)], KEYS)
 
+    def test_recorded_reads_are_replayed(self):
+        text = os.path.join(self.folder, "reads.jsonl")
+        with open(text, "w", encoding="utf-8") as file:
+            file.write('{"trace":"tidepool trace 1","clock":"logical","metadata":{}}\n')
+            lines = ['{"op":"alloc","t":1,"id":1,"bytes":10,"device":"cpu","category":"weight",'
+                     '"name":"hot"}',
+                     '{"op":"alloc","t":2,"id":2,"bytes":10,"device":"cpu","category":"weight",'
+                     '"name":"cold"}',
+                     '{"op":"alloc","t":3,"id":3,"bytes":10,"device":"cpu","category":"expert",'
+                     '"name":"parts"}',
+                     '{"op":"alloc","t":4,"id":4,"bytes":10,"device":"cpu"}',
+                     '{"op":"read","t":5,"id":1}',
+                     '{"op":"read","t":6,"ids":[1,2,4]}',
+                     '{"op":"write","t":7,"id":1}',
+                     '{"op":"read","t":8,"id":3,"parts":[0,2,2]}']
+            file.write("\n".join(lines) + "\n")
+        trace = os.path.join(self.folder, "reads.tpt")
+        self.expect(0, "pack", text, trace)
+        reads = self.replay_json(trace)["accesses"]
+        self.assertEqual((reads["reads"], reads["left_out"]), (6, 1))
+        self.assertEqual(reads["hottest"][:2],
+                         [{"name": "hot", "part": None, "reads": 2},
+                          {"name": "parts", "part": 2, "reads": 2}])
+        self.assertEqual(reads["coldest"][0], {"name": "parts", "part": 1, "reads": 0})
+        self.assertIn(b"Recorded reads", self.expect(0, "replay", trace).stdout)
+
+    def test_compare_prints_rows_beside_their_rivals(self):
+        keys = ["case", "pattern", "size", "threads", "touch", "unit", "ours", "ours_min",
+                "best_peer", "best", "best_min", "ratio"]
+        rows = json.loads(self.expect(0, "compare", "--case", "D1,D5", "--quick", "--json",
+                                      "-").stdout)
+        self.assertEqual({row["case"] for row in rows}, {"D1", "D5"})
+        for row in rows:
+            self.assertEqual(list(row)[:len(keys)], keys)
+            self.assertGreater(min(row["ours_min"], row["best_min"], row["ratio"]), 0)
+        self.expect(2, "compare", "--case", "D9")
+
     def test_without_peers(self):
         figures = self.replay_json(self.trace, "--passes", "1", "--no-peers")
         self.assertIsNone(figures["malloc_ns_per_op_median"])

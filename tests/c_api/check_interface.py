@@ -13,7 +13,8 @@ import re
 import subprocess
 import sys
 
-HEADERS = ["core/include/tidepool.h", "cpu/include/tidepool/cpu.h"]
+HEADERS = ["core/include/tidepool.h", "core/include/tidepool/access.h",
+           "cpu/include/tidepool/cpu.h"]
 
 
 def without_comments(text):

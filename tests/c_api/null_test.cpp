@@ -121,6 +121,11 @@ TEST_F(CApiNull, StreamsMemoryAndObservation) {
   refused(tidepool_trim_all(nullptr, 0, nullptr));
   refused(tidepool_tick(nullptr));
   refused(tidepool_thread_idle(nullptr));
+  refused(tidepool_ticker_create(pool, 1, nullptr));
+  auto* ticker = reinterpret_cast<tidepool_ticker*>(pool);
+  refused(tidepool_ticker_create(nullptr, 1, &ticker));
+  EXPECT_EQ(ticker, nullptr) << "the output is cleared";
+  tidepool_ticker_destroy(nullptr);
   refused(tidepool_prewarm(nullptr, cpu, &plan, nullptr));
   refused(tidepool_prewarm(pool, cpu, nullptr, nullptr));
   plan.item_count = 1;  // and no items

@@ -134,6 +134,59 @@ TEST_F(CApiPool, OptionsOfTheCpuBackendAreChecked) {
             TIDEPOOL_UNKNOWN_DEVICE);
 }
 
+TEST_F(CApiPool, FaultsOfTheCpuBackendAreOrdered) {
+  const auto make_with = [](auto change) {
+    auto options = sized<tidepool_cpu_backend_options>();
+    options.huge_pages = TIDEPOOL_CPU_HUGE_PAGES_NEVER;
+    change(options);
+    tidepool_backend* backend = nullptr;
+    EXPECT_EQ(tidepool_cpu_backend_create(&options, &backend), TIDEPOOL_OK) << last_error();
+    tidepool_pool* made = nullptr;
+    EXPECT_EQ(tidepool_pool_create(&backend, 1, nullptr, &made), TIDEPOOL_OK) << last_error();
+    return made;
+  };
+  tidepool_tensor out{};
+  tidepool_pool* small = make_with([](auto& o) { o.exhaust_at = std::size_t{1} << 20; });
+  EXPECT_EQ(tidepool_allocate(small, std::size_t{4} << 20, cpu, nullptr, &out),
+            TIDEPOOL_OUT_OF_MEMORY);
+  EXPECT_EQ(tidepool_allocate(small, 1000, cpu, nullptr, &out), TIDEPOOL_OK);
+  EXPECT_EQ(tidepool_deallocate(small, out.id), TIDEPOOL_OK);
+  tidepool_pool_destroy(small);
+
+  // The first call, alone or with all others, is one that the making cannot do without.
+  for (const bool every : {false, true}) {
+    auto options = sized<tidepool_cpu_backend_options>();
+    (every ? options.fail_every : options.fail_call) = 1;
+    auto* backend = reinterpret_cast<tidepool_backend*>(&options);
+    EXPECT_EQ(tidepool_cpu_backend_create(&options, &backend), TIDEPOOL_OUT_OF_MEMORY) << every;
+    EXPECT_EQ(backend, nullptr);
+  }
+}
+
+// Memory that stayed free goes back after some ticks, and by nothing else.
+TEST_F(CApiPool, ATickerTicks) {
+  auto options = sized<tidepool_pool_options>();
+  options.thread_cache_bytes = TIDEPOOL_NOTHING;
+  tidepool_pool* const made = make(&options);
+  tidepool_ticker* slow = nullptr;
+  ASSERT_EQ(tidepool_ticker_create(made, UINT32_MAX, &slow), TIDEPOOL_OK);
+  tidepool_ticker_destroy(slow);  // at once
+  tidepool_ticker* usual = nullptr;
+  ASSERT_EQ(tidepool_ticker_create(made, 0, &usual), TIDEPOOL_OK);
+  tidepool_ticker_destroy(usual);
+  tidepool_ticker* ticker = nullptr;
+  ASSERT_EQ(tidepool_ticker_create(made, 1, &ticker), TIDEPOOL_OK);
+  tidepool_tensor out{};
+  ASSERT_EQ(tidepool_allocate(made, std::size_t{4} << 20, cpu, nullptr, &out), TIDEPOOL_OK);
+  ASSERT_EQ(tidepool_deallocate(made, out.id), TIDEPOOL_OK);
+  auto memory = sized<tidepool_memory_info>();
+  do {
+    ASSERT_EQ(tidepool_memory(made, cpu, &memory), TIDEPOOL_OK);
+  } while (memory.reserved_bytes != 0);
+  tidepool_ticker_destroy(ticker);
+  tidepool_pool_destroy(made);
+}
+
 TEST_F(CApiPool, ABackendOfOneNodeServesThatNode) {
   auto options = sized<tidepool_cpu_backend_options>();
   options.on_one_node = 1;
@@ -174,7 +227,7 @@ TEST_F(CApiPool, PoolOptionsAreReadZeroMeansTheDefault) {
   refused([](auto& o) { o.minimum_alignment = 3; });
   EXPECT_NE(last_error().find("minimum_alignment"), std::string::npos) << last_error();
   refused([](auto& o) { o.max_tensors = SIZE_MAX; });
-  refused([](auto& o) { o.max_cached_lanes = 17; });
+  refused([](auto& o) { o.max_cached_lanes = 33; });
 }
 
 TEST_F(CApiPool, StatisticsSayWhetherOperationsFence) {

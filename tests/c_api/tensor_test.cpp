@@ -181,6 +181,7 @@ TEST_F(CApiTensor, StatisticsCountTensorsWithoutABlockToo) {
   tidepool_tensor part{};
   ASSERT_EQ(tidepool_slice(pool, whole.id, 10, 10, &part), TIDEPOOL_OK);
   EXPECT_EQ(statistics().live, 3U);
+  EXPECT_EQ(statistics().live_without_block, 2U);
   free(part.id);
   free(empty.id);
   EXPECT_EQ(statistics().live, 1U);

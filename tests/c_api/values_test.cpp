@@ -42,6 +42,7 @@ static_assert(equal(TIDEPOOL_DEVICE_LOST, errc::device_lost));
 static_assert(equal(TIDEPOOL_DRIVER_ERROR, errc::driver_error));
 static_assert(equal(TIDEPOOL_CLOSED, errc::closed));
 static_assert(equal(TIDEPOOL_TOO_MANY, errc::too_many));
+static_assert(equal(TIDEPOOL_STREAM_CAPTURES, errc::stream_captures));
 
 static_assert(equal(TIDEPOOL_CATEGORY_TEMPORARY, category::temporary));
 static_assert(equal(TIDEPOOL_CATEGORY_ACTIVATION, category::activation));
@@ -76,6 +77,7 @@ static_assert(equal(TIDEPOOL_FLAG_MOVABLE, tensor_flags::movable));
 static_assert(equal(TIDEPOOL_FLAG_ADOPTED, tensor_flags::adopted));
 static_assert(equal(TIDEPOOL_FLAG_SLICE, tensor_flags::slice));
 static_assert(equal(TIDEPOOL_FLAG_KEYED, tensor_flags::keyed));
+static_assert(equal(TIDEPOOL_FLAG_USED_ELSEWHERE, tensor_flags::used_elsewhere));
 
 static_assert(equal(TIDEPOOL_STREAM_NONE, stream_kind::none));
 static_assert(equal(TIDEPOOL_STREAM_ORDINARY, stream_kind::ordinary));
@@ -91,7 +93,8 @@ static_assert(equal(TIDEPOOL_MISUSE_AFTER_CLOSE, misuse_kind::after_close));
 static_assert(equal(TIDEPOOL_MISUSE_OVERFLOW, misuse_kind::overflow));
 static_assert(equal(TIDEPOOL_MISUSE_UNDERFLOW, misuse_kind::underflow));
 static_assert(equal(TIDEPOOL_MISUSE_WRITE_AFTER_FREE, misuse_kind::write_after_free));
-static_assert(TIDEPOOL_MISUSE_WRITE_AFTER_FREE + 1 == tidepool::misuse_kind_count);
+static_assert(equal(TIDEPOOL_MISUSE_UNRETIRED_STREAM, misuse_kind::unretired_stream));
+static_assert(TIDEPOOL_MISUSE_UNRETIRED_STREAM + 1 == tidepool::misuse_kind_count);
 static_assert(equal(TIDEPOOL_GUARD_NONE, tidepool::guard_mode::none));
 static_assert(equal(TIDEPOOL_GUARD_CANARY, tidepool::guard_mode::canary));
 static_assert(equal(TIDEPOOL_GUARD_PAGES, tidepool::guard_mode::pages));
@@ -105,29 +108,34 @@ static_assert(sizeof(tidepool_allocation_options) == 48);
 static_assert(has_no_padding<tidepool_allocation_options>);
 static_assert(sizeof(tidepool_adopt_options) == 40 && has_no_padding<tidepool_adopt_options>);
 static_assert(sizeof(tidepool_misuse_report) == 88 && has_no_padding<tidepool_misuse_report>);
-static_assert(sizeof(tidepool_pool_options) == 168 && has_no_padding<tidepool_pool_options>);
+static_assert(sizeof(tidepool_pool_options) == 176 && has_no_padding<tidepool_pool_options>);
 static_assert(sizeof(tidepool_tensor_info) == 80 && has_no_padding<tidepool_tensor_info>);
 static_assert(sizeof(tidepool_failure) == 40 && has_no_padding<tidepool_failure>);
 static_assert(sizeof(tidepool_observer) == 40 && has_no_padding<tidepool_observer>);
 static_assert(sizeof(tidepool_device_description) == 96);
 static_assert(has_no_padding<tidepool_device_description>);
-static_assert(sizeof(tidepool_memory_info) == 56 && has_no_padding<tidepool_memory_info>);
+static_assert(sizeof(tidepool_memory_info) == 64 && has_no_padding<tidepool_memory_info>);
 static_assert(sizeof(tidepool_trim_report) == 64 && has_no_padding<tidepool_trim_report>);
 static_assert(sizeof(tidepool_limits) == 24 && has_no_padding<tidepool_limits>);
 static_assert(sizeof(tidepool_reclaim_request) == 48 && has_no_padding<tidepool_reclaim_request>);
 static_assert(sizeof(tidepool_prewarm_item) == 16 && has_no_padding<tidepool_prewarm_item>);
 static_assert(sizeof(tidepool_prewarm_plan) == 32 && has_no_padding<tidepool_prewarm_plan>);
 static_assert(sizeof(tidepool_prewarm_report) == 32 && has_no_padding<tidepool_prewarm_report>);
-static_assert(sizeof(tidepool_statistics) == 20 * 8);  // doubles: 8 bytes each, no padding
-static_assert(sizeof(tidepool_cpu_backend_options) == 32);
+static_assert(sizeof(tidepool_domain_options) == 32 && has_no_padding<tidepool_domain_options>);
+static_assert(sizeof(tidepool_access_batch) == 136 && has_no_padding<tidepool_access_batch>);
+static_assert(sizeof(tidepool_access_report) == 64 && has_no_padding<tidepool_access_report>);
+static_assert(sizeof(tidepool_access_info) == 72);
+static_assert(sizeof(tidepool_access_filter) == 72 && has_no_padding<tidepool_access_filter>);
+static_assert(sizeof(tidepool_statistics) == 21 * 8);  // doubles: 8 bytes each, no padding
+static_assert(sizeof(tidepool_cpu_backend_options) == 56);
 static_assert(has_no_padding<tidepool_cpu_backend_options>);
 
 TEST(CApiValues, StatusTextsAreThoseOfErrc) {
-  for (tidepool_status code = TIDEPOOL_OK; code <= TIDEPOOL_TOO_MANY; ++code) {
+  for (tidepool_status code = TIDEPOOL_OK; code <= TIDEPOOL_STREAM_CAPTURES; ++code) {
     EXPECT_STREQ(tidepool_status_text(code), tidepool::describe(static_cast<errc>(code)));
     EXPECT_STRNE(tidepool_status_text(code), "unknown error code") << code;
   }
-  EXPECT_STREQ(tidepool_status_text(TIDEPOOL_TOO_MANY + 1), "unknown error code");
+  EXPECT_STREQ(tidepool_status_text(TIDEPOOL_STREAM_CAPTURES + 1), "unknown error code");
   EXPECT_STREQ(tidepool_status_text(-1), "unknown error code");
 }
 

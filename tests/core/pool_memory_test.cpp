@@ -305,6 +305,25 @@ TEST(PoolCaches, StayWithinTheirBounds) {
   EXPECT_EQ(p.statistics().devices[0].cached_bytes, 0U);
 }
 
+// A trace found it: sizes of an earlier phase kept the capacity, and those in use had one block.
+TEST(PoolCaches, CapacityFollowsTheSizesInUse) {
+  pool p(small_cpu(), {.thread_cache_bytes = 88 * mib});  // 66 of them for blocks above 1 MiB
+  const auto come_and_go = [&](std::size_t bytes, int times) {
+    for (int i = 0; i < times; ++i) {
+      std::array<tensor, 4> together;
+      for (tensor& one : together) {
+        one = p.allocate(bytes);
+      }
+    }
+  };
+  come_and_go(16 * mib, 20);
+  come_and_go(3 * mib / 2, 20);
+  const statistics before = p.statistics();
+  come_and_go(3 * mib / 2, 50);
+  EXPECT_EQ(p.statistics().since(before).total.refills, 0U);
+  EXPECT_EQ(p.verify(), nullptr);
+}
+
 TEST(PoolTick, GivesBackWhatStayedFree) {
   pool p(small_cpu(), {.thread_cache_bytes = 0});
   {

@@ -125,6 +125,8 @@ TEST_F(PoolParts, PinsAreCountedAndKeepTheTensor) {
   EXPECT_EQ(p.unpin(id), errc::ok);
   EXPECT_TRUE(any(p.info(id)->flags & tensor_flags::pinned_in_place));
   a.reset();  // pinned: it stays until the pin is gone
+  EXPECT_EQ(p.deallocate(id), errc::stale_id) << "the pin's reference is not the owner's";
+  EXPECT_EQ(log.take().size(), 1U);
   EXPECT_EQ(p.info(id)->pins, 1U);
   EXPECT_EQ(p.unpin(id), errc::ok);
   EXPECT_FALSE(p.info(id).has_value());
@@ -174,6 +176,55 @@ TEST_F(PoolParts, AdoptedMemoryIsReleasedOnceAfterTheLastPart) {
   p.allocate(0).reset();
   p.adopt(foreign.data(), 1).reset();
   EXPECT_EQ(done.calls, 1);
+}
+
+TEST_F(PoolParts, AdoptedMemoryIsFoundByItsAddress) {
+  std::array<unsigned char, 64> foreign{};
+  const tensor before = p.adopt(foreign.data(), 8);
+  EXPECT_EQ(*p.find(foreign.data()), before.id()) << "adopted before the index was built";
+  EXPECT_EQ(p.find(foreign.data() + 8).error().code, errc::not_found);
+  tensor after = p.adopt(foreign.data() + 8, 8);
+  EXPECT_EQ(*p.find(foreign.data() + 8), after.id());
+  const tensor own = p.allocate(64);
+  EXPECT_EQ(*p.find(own.data()), own.id());
+  EXPECT_EQ(p.verify(), nullptr);
+  after.reset();
+  EXPECT_EQ(p.find(foreign.data() + 8).error().code, errc::not_found);
+  EXPECT_TRUE(p.adopt(nullptr, 0));
+  EXPECT_EQ(p.find(static_cast<void*>(nullptr)).error().code, errc::not_found);
+}
+
+TEST_F(PoolParts, OfTensorsThatAdoptedTheSameMemoryOneIsFound) {
+  std::array<unsigned char, 64> foreign{};
+  tensor first = p.adopt(foreign.data(), 64);
+  EXPECT_TRUE(p.find(foreign.data()).has_value());
+  tensor second = p.adopt(foreign.data(), 32);
+  tensor third = p.adopt(foreign.data(), 16);
+  EXPECT_EQ(*p.find(foreign.data()), first.id());
+  first.reset();
+  EXPECT_EQ(*p.find(foreign.data()), second.id());
+  EXPECT_EQ(p.verify(), nullptr);
+  third.reset();
+  EXPECT_EQ(*p.find(foreign.data()), second.id());
+  second.reset();
+  EXPECT_EQ(p.find(foreign.data()).error().code, errc::not_found);
+  // What the pool owns stays the owner's.
+  const tensor own = p.allocate(64);
+  p.adopt(own.data(), 64).reset();
+  EXPECT_EQ(*p.find(own.data()), own.id());
+}
+
+TEST_F(PoolParts, AForcedCloseForgetsAdoptedAddresses) {
+  std::array<unsigned char, 64> foreign{};
+  tensor one = p.adopt(foreign.data(), 64);
+  tensor two = p.adopt(foreign.data(), 64);
+  EXPECT_TRUE(p.find(foreign.data()).has_value());
+  EXPECT_EQ(p.close(close_mode::force), 2U);
+  EXPECT_EQ(p.find(foreign.data()).error().code, errc::not_found);
+  EXPECT_EQ(p.verify(), nullptr);
+  one.reset();
+  two.reset();
+  EXPECT_EQ(log.take().size(), 2U) << "handles of what force ended";
 }
 
 TEST_F(PoolParts, AdoptTakesNullOnlyWithoutBytes) {

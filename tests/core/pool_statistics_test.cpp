@@ -131,6 +131,28 @@ TEST(PoolStatistics, LatencySamplesAppearAndDisturbNothing) {
   EXPECT_EQ(p.verify(), nullptr);
 }
 
+TEST(PoolStatistics, SayHowManyTensorsHaveNoBlock) {
+  pool p(small_cpu());
+  int foreign = 0;
+  tensor whole = p.allocate(100);
+  const tensor empty = p.allocate(0);
+  const tensor adopted = p.adopt(&foreign, sizeof foreign);
+  tensor part = std::move(*p.slice(whole, 0, 10));
+  statistics s = p.statistics();
+  EXPECT_EQ(s.total.live, 4U);
+  EXPECT_EQ(s.live_without_block, 3U);
+  EXPECT_EQ(s.devices[0].total.live, 1U);
+  EXPECT_EQ(s.total.allocations, 1U);
+  EXPECT_EQ(s.total.requested_bytes, 100U);
+  whole.reset();
+  part.reset();
+  s = p.statistics();
+  EXPECT_EQ(s.total.live, 2U);
+  EXPECT_EQ(s.live_without_block, 2U);
+  EXPECT_EQ(s.total.frees, 1U);
+  EXPECT_NE(to_text(s).find("live without a block 2"), std::string::npos);
+}
+
 TEST(PoolStatistics, JsonHasEveryKeyAndTheNumbers) {
   misuse_log log;
   pool p(small_cpu(), log.options({.limit_bytes = 64 * mib}));
@@ -149,7 +171,8 @@ TEST(PoolStatistics, JsonHasEveryKeyAndTheNumbers) {
     EXPECT_TRUE(json.at(key).contains("samples"));
     EXPECT_TRUE(json.at(key).contains("mean_ns"));
   }
-  for (const char* const key : {"failures", "recalls", "threads", "retired_slots"}) {
+  for (const char* const key :
+       {"failures", "recalls", "threads", "retired_slots", "live_without_block"}) {
     EXPECT_TRUE(json.at(key).is_number_unsigned()) << key;
   }
   EXPECT_EQ(json.at("has_fences"), s.has_fences);

@@ -98,8 +98,8 @@ TEST_F(RetiredSlot, OnEverySlowPathToo) {
   };
   for (const path& one :
        {path{"large", 2 * mib, {}}, path{"empty", 0, {}},
-        path{"full form", 100, {.category = category::weight}}, path{"keyed", 100, {.key = 4}},
-        path{"aligned", 100, {.alignment = 512}}}) {
+        path{"full form", 100, {.lifecycle = lifecycle::persistent}},
+        path{"keyed", 100, {.key = 4}}, path{"aligned", 100, {.alignment = 512}}}) {
     SCOPED_TRACE(one.name);
     const std::size_t before = core->slots.retired();
     const raw_tensor a = allocate(one.bytes, one.options);

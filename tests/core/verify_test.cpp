@@ -81,7 +81,8 @@ TEST_P(Verify, SlotsThatAreLive) {
          detail::freed_header(live.value()));
   expect("tensors without a block == live slots without a block", slot(live).size_class, {});
   expect("a tensor's bytes <= its block's", slot(live).bytes, 1 << 20);
-  expect("a tensor's pins <= its references", slot(whole).pins, std::uint16_t{3});
+  expect("a tensor's pins and slices <= its references", cold(whole).holds, 3);
+  expect("a tensor's pins and slices <= its references", cold(whole).holds, 3 << 16);
 }
 
 TEST_P(Verify, Indexes) {
@@ -89,7 +90,18 @@ TEST_P(Verify, Indexes) {
   const std::uint64_t full = slot(live).header.load();
   expect("keys == tensors that have one", slot(live).header,
          full & ~detail::bits_of(tensor_flags::keyed));
-  expect("the index of addresses knows every block", slot(live).data, slot(whole).data.load());
+  const char* const unknown = "the index of addresses knows every block and what is adopted";
+  expect(unknown, slot(live).data, slot(whole).data.load());
+  int foreign = 0;
+  const result<raw_tensor> adopted = core->adopt(&foreign, sizeof foreign, device::cpu(), {});
+  ASSERT_TRUE(adopted.has_value());
+  EXPECT_STREQ(core->verify(), nullptr);
+  expect(unknown, slot(adopted->id).data, &foreign + 1);
+  // One that is not adopted has no entry.
+  const std::uint64_t header = slot(adopted->id).header.load();
+  expect("addresses in the index == blocks and adopted memory", slot(adopted->id).header,
+         header & ~detail::bits_of(tensor_flags::adopted));
+  EXPECT_EQ(detail::deallocate_id(core, adopted->id), errc::ok);
 }
 
 TEST_P(Verify, Slices) {

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The two trees against std::set, and the pool of descriptors below them.
-#include "ordered_tree.hpp"
-
-#include "binned_tree.hpp"
+#include "descriptors.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>

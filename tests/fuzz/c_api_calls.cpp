@@ -256,8 +256,10 @@ void c_program::references() {
       drop(id);
     }
     require(tidepool_unpin(pool_, id) == (lives ? TIDEPOOL_OK : TIDEPOOL_STALE_ID), "unpin");
-  } else if (!lives || t->second.own != 0) {
-    if (lives) {
+  } else {
+    // Pins and slices keep their references: a free ends an owner's, or is a misuse.
+    const bool owned = lives && t->second.own != 0;
+    if (owned) {
       --t->second.own;
       drop(id);
     }
@@ -265,7 +267,7 @@ void c_program::references() {
         kind == 3   ? tidepool_release(pool_, id)
         : kind == 4 ? tidepool_deallocate_on(pool_, id, {foreign_, in_.byte() % 4U, in_.byte()})
                     : tidepool_deallocate(pool_, id);
-    require(code == (lives || id == 0 ? TIDEPOOL_OK : TIDEPOOL_STALE_ID), "a free");
+    require(code == (owned || id == 0 ? TIDEPOOL_OK : TIDEPOOL_STALE_ID), "a free");
   }
 }
 

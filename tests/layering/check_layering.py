@@ -34,14 +34,15 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     # One inline function compiled with -mavx512 may be the copy that the linker keeps.
     (r"cpu/src/.*(avx2|avx512|neon)[^/]*\.cpp$", "fixed simd plain"),
     (r"cpu/src/", "std os core/include cpu/include cpu/src"),
-    (r"cuda/include/.*/interop\.hpp$", "std core/include cuda/include cuda"),
+    (r"cuda/include/.*/(interop|stream)\.hpp$", "std core/include cuda/include cuda"),
     (r"cuda/include/", "std core/include cuda/include"),
     (r"cuda/src/.*\.(cu|cuh)$", "std cuda cub plain"),
     (r"cuda/src/", "std os core/include cuda/include cuda/src cuda"),
     (r"tests/(core|property)/", f"std os third {PUBLIC} core/src tests/support"),
     (r"tests/fuzz/", f"std os third {PUBLIC} tests/support tests/property bench"),
-    (r"tests/cpu/", f"std os third {PUBLIC} cpu/src"),
-    (r"tests/cuda/", f"std os third {PUBLIC} cuda/src cuda"),
+    (r"tests/cpu/", f"std os third {PUBLIC} cpu/src tests/support"),
+    (r"tests/cuda/", f"std os third {PUBLIC} cuda/src cuda tests/cudasim tests/conformance "
+                     "tests/support"),
     (r"tests/cudasim/", "std os third cuda cub"),
     (r"tests/(bench|trace)/", f"std os third {PUBLIC} bench"),
     (r"tests/", f"std os third {PUBLIC} tests/support"),
@@ -52,7 +53,7 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
 SYSTEM = [(kind, re.compile(pattern)) for kind, pattern in [
     ("fixed std", r"cstdint|cstddef"),
     ("cub", r"(cub|thrust)/.*"),
-    ("cuda", r"(cuda|nv|cooperative_groups)/.*|(cuda|cu|nv|driver_)\w*\.h"),
+    ("cuda", r"(cuda|nv|nvtx3|cooperative_groups)/.*|(cuda|cu|nv|driver_)\w*\.h"),
     ("simd", r"\w+intrin\.h|arm_\w+\.h"),
     ("third", r"(gtest|gmock|benchmark|CLI|nlohmann|valgrind)/.*|zstd\w*\.h"),
     ("std", r"[a-z_0-9]+|(std(def|int|bool|arg|io|lib|align)|string|float|limits|math|errno)\.h"),

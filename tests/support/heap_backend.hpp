@@ -17,6 +17,8 @@
 #include <map>
 #include <mutex>
 #include <span>
+#include <utility>
+#include <vector>
 
 namespace tidepool::test {
 
@@ -26,6 +28,13 @@ struct heap_log {
   std::atomic<std::size_t> made{0};           ///< blocks, ever
   std::atomic<std::size_t> wrong_returns{0};  ///< blocks taken back that were not out as given
   std::atomic<std::int64_t> left{INT64_MAX};  ///< blocks until every further one is refused
+  std::atomic<std::uint64_t> stream_ids{0};   ///< streams asked for their number
+
+  // Of a stream-ordered backend.
+  std::mutex mutex;
+  std::map<void*, std::vector<stream_ref>> returned;      ///< last time, in the order of these
+  std::vector<std::pair<stream_ref, stream_ref>> orders;  ///< earlier, later
+  std::vector<stream_ref> retired;
   /// Called by refill and allocate_large before they begin, with no lock held; set it before use.
   std::function<void()> on_call;
 };
@@ -55,6 +64,10 @@ class heap_backend final : public backend {
       n += held.stream == stream ? 1 : 0;
     }
     return n;
+  }
+  [[nodiscard]] bool was_for_capture(void* data) const {
+    const std::lock_guard lock(mutex_);
+    return out_.at(data).for_capture;
   }
   /// The stream that the block was asked for on. Pre: data is a block handed out.
   [[nodiscard]] stream_ref stream_of(void* data) const {
@@ -89,12 +102,52 @@ class heap_backend final : public backend {
 
   void take_back(device /*where*/, std::span<const block> blocks,
                  stream_ref stream) noexcept override {
+    give_back(blocks, {&stream, 1});
+  }
+  void take_back_after(device /*where*/, const block& what,
+                       std::span<const stream_ref> streams) noexcept override {
+    give_back({&what, 1}, streams);
+  }
+  [[nodiscard]] result<std::uint64_t> stream_id(device /*where*/,
+                                                const stream_ref& stream) noexcept override {
+    const std::lock_guard lock(mutex_);
+    ++log_.stream_ids;
+    if (stream.kind == stream_kind::per_thread) {
+      thread_local const char here = 0;
+      return std::uint64_t{reinterpret_cast<std::uintptr_t>(&here)};
+    }
+    const auto known = recycled_.find(stream.handle);
+    return std::uint64_t{reinterpret_cast<std::uintptr_t>(stream.handle)} +
+           (known == recycled_.end() ? 0 : known->second);
+  }
+  /// From now on the handle is that of another stream.
+  void recycle(const stream_ref& stream) {
+    const std::lock_guard lock(mutex_);
+    ++recycled_[stream.handle];
+  }
+  void retire(device /*where*/, const stream_ref& stream) noexcept override {
+    const std::lock_guard lock(log_.mutex);
+    log_.retired.push_back(stream);
+  }
+  [[nodiscard]] status order(device /*where*/, const stream_ref& earlier,
+                             const stream_ref& later) noexcept override {
+    const std::lock_guard lock(log_.mutex);
+    log_.orders.emplace_back(earlier, later);
+    return {};
+  }
+
+ private:
+  void give_back(std::span<const block> blocks, std::span<const stream_ref> streams) noexcept {
     for (const block& b : blocks) {
+      if (description_.stream_ordered) {
+        const std::lock_guard lock(log_.mutex);
+        log_.returned[b.data].assign(streams.begin(), streams.end());
+      }
       {
         const std::lock_guard lock(mutex_);
         const auto known = out_.find(b.data);
         if (known == out_.end() || known->second.what.bytes != b.bytes ||
-            known->second.what.cookie != b.cookie || known->second.stream != stream) {
+            known->second.what.cookie != b.cookie) {
           log_.wrong_returns.fetch_add(1);
           continue;
         }
@@ -107,6 +160,7 @@ class heap_backend final : public backend {
     }
   }
 
+ public:
   [[nodiscard]] std::size_t trim(device /*where*/, std::size_t /*keep*/) noexcept override {
     return 0;
   }
@@ -129,6 +183,7 @@ class heap_backend final : public backend {
   struct handed_out {
     block what;
     stream_ref stream;
+    bool for_capture;
   };
   void tell() const {
     if (log_.on_call) {
@@ -159,7 +214,7 @@ class heap_backend final : public backend {
     }
     const std::lock_guard lock(mutex_);
     const block made{data, bytes, log_.made.fetch_add(1) * 7919 + 1};
-    out_.emplace(data, handed_out{made, request.stream});
+    out_.emplace(data, handed_out{made, request.stream, request.for_capture});
     reserved_ += bytes;
     log_.handed_out.fetch_add(1);
     return made;
@@ -169,8 +224,9 @@ class heap_backend final : public backend {
   device_description description_;
   backend_host* host_ = nullptr;
   mutable std::mutex mutex_;
-  std::map<void*, handed_out> out_;  // guarded by mutex_
-  std::size_t reserved_ = 0;         // guarded by mutex_
+  std::map<void*, handed_out> out_;          // guarded by mutex_
+  std::map<void*, std::uint64_t> recycled_;  // guarded by mutex_
+  std::size_t reserved_ = 0;                 // guarded by mutex_
 };
 
 }  // namespace tidepool::test

@@ -2,7 +2,8 @@
 //
 // TIDEPOOL_ASSERT(level, condition): contracts and invariants, checked when TIDEPOOL_ASSERT_LEVEL
 // is at least `level`. 1: cheap contracts, 2: invariants of what was touched, 3: whole structures.
-// For the library's own sources; not included by other public headers.
+// For the library's own sources and those of backends (<tidepool/support>); no other public header
+// includes it.
 #pragma once
 
 #include <tidepool/export.hpp>

@@ -53,6 +53,7 @@ enum class tensor_flags : std::uint8_t {
   adopted = 1 << 4,          ///< foreign memory; the pool does not own its bytes
   slice = 1 << 5,            ///< a part of another tensor's block
   keyed = 1 << 6,            ///< has a caller's key
+  used_elsewhere = 1 << 7,   ///< other streams than its own use it: pool::record_use
 };
 [[nodiscard]] constexpr tensor_flags operator|(tensor_flags a, tensor_flags b) noexcept {
   return static_cast<tensor_flags>(static_cast<std::uint8_t>(a) | static_cast<std::uint8_t>(b));
@@ -70,6 +71,12 @@ enum class tensor_flags : std::uint8_t {
 /// The lifecycle of a new tensor of a built-in category when none is asked for.
 [[nodiscard]] constexpr lifecycle default_lifecycle(category what) noexcept {
   return static_cast<std::uint8_t>(what) < 8 ? lifecycle::temporary : lifecycle::persistent;
+}
+
+/// Does every tensor of the category have an access entry (access.hpp)? Others where asked for.
+[[nodiscard]] constexpr bool is_evictable(category what) noexcept {
+  return static_cast<std::uint8_t>(what) < built_in_categories &&
+         default_lifecycle(what) == lifecycle::persistent;
 }
 
 }  // namespace v0

@@ -9,6 +9,7 @@
 // through backend_host.
 #pragma once
 
+#include <tidepool/access_record.hpp>
 #include <tidepool/attributes.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/export.hpp>
@@ -40,6 +41,10 @@ struct block_request {
   bool may_grow = true;
   /// The caller expects the block to live long (weights): exact length before reuse.
   bool long_lived = false;
+  /// For a stream that is being captured into a graph: memory for which no stream has to wait, got
+  /// by no call that the capture would record or refuse. Without it a backend answers
+  /// stream_captures when the stream captures.
+  bool for_capture = false;
 };
 
 /// What a device is and can do. Valid as long as the backend lives.
@@ -52,6 +57,19 @@ struct device_description {
   bool stream_ordered = false;  ///< frees are ordered by streams
   bool can_populate = false;
   bool can_extend = false;
+  bool can_migrate = false;  ///< prefetch and advise do something
+};
+
+/// How managed memory will be used. Each has an inverse, which takes it back.
+enum class memory_advice : std::uint8_t {
+  read_mostly = 0,         ///< copies may be kept where it is read
+  preferred_location = 1,  ///< stays on the device while it can
+  accessed_by = 2,         ///< the device keeps it mapped
+};
+struct advice_request {
+  memory_advice what = memory_advice::read_mostly;
+  device of = {};          ///< the device concerned, device::cpu() for the host
+  bool take_back = false;  ///< the inverse
 };
 
 struct memory_info {
@@ -61,6 +79,8 @@ struct memory_info {
   std::size_t pending_bytes = 0;       ///< taken back, but a stream has still to come there
   std::size_t address_space_bytes = 0;
   std::uint64_t system_calls = 0;  ///< memory calls to the system or driver so far
+  /// Of the physical device: what neither it has free nor this backend has reserved. 0: unknown.
+  std::size_t foreign_bytes = 0;
 };
 
 /// Services that core gives to a backend. Outlives it. Thread-safe, never blocks, never throws.
@@ -102,10 +122,28 @@ class TIDEPOOL_EXPORT backend {
   /// request.long_lived, so that tensors that grow slowly find their blocks again.
   [[nodiscard]] virtual result<block> allocate_large(const block_request& request) noexcept = 0;
 
-  /// Takes blocks back, of any sizes, in the order of `stream`. Never fails; a failed give-back to
-  /// the system is retried by the next trim.
+  /// Takes blocks back, of any sizes, in the order of `stream`: work enqueued there so far may use
+  /// them. Never fails; a failed give-back to the system is retried by the next trim.
   virtual void take_back(device where, std::span<const block> blocks,
                          stream_ref stream) noexcept = 0;
+  /// The same for a block that several streams have used: all of them may, so far. Pre: streams is
+  /// not empty. Default: take_back in the order of the first.
+  virtual void take_back_after(device where, const block& what,
+                               std::span<const stream_ref> streams) noexcept;
+
+  // Streams, of devices that are stream-ordered. A stream_ref without a stream is the device's
+  // default one.
+  /// A number of the stream that no other stream has or will have: handles are given again after a
+  /// stream is destroyed, numbers are not. Default: the handle.
+  [[nodiscard]] virtual result<std::uint64_t> stream_id(device where,
+                                                        const stream_ref& stream) noexcept;
+  /// The stream will be destroyed, and is not named again. All its blocks were taken back; what
+  /// others have to wait for is recorded now. Default: nothing.
+  virtual void retire(device where, const stream_ref& stream) noexcept;
+  /// What is enqueued on `later` from now on runs after what is enqueued on `earlier` so far.
+  /// Default: nothing to order.
+  [[nodiscard]] virtual status order(device where, const stream_ref& earlier,
+                                     const stream_ref& later) noexcept;
 
   /// Gives free memory back to the system until reserved <= keep_bytes or nothing free is left.
   /// Returns the bytes given back.
@@ -131,8 +169,18 @@ class TIDEPOOL_EXPORT backend {
   /// Sets every byte. Default: memset where host accessible, else unsupported.
   [[nodiscard]] virtual status fill(device where, void* dst, std::uint8_t value, std::size_t bytes,
                                     stream_ref stream) noexcept;
+  /// Moves managed memory to `to`, in the order of the stream. Default: unsupported.
+  [[nodiscard]] virtual status prefetch(device where, std::span<const std::byte> range, device to,
+                                        stream_ref stream) noexcept;
+  /// Default: unsupported.
+  [[nodiscard]] virtual status advise(device where, std::span<const std::byte> range,
+                                      const advice_request& request) noexcept;
   /// Waits for all work of the stream. Default: nothing to wait for.
   [[nodiscard]] virtual status synchronise(device where, stream_ref stream) noexcept;
+
+  /// Kernels for tables of access records that suit this processor; valid as long as the process.
+  /// The pool takes those of its first backend that has any. Default: null, core's own.
+  [[nodiscard]] virtual const access_kernels* kernels_for_access() const noexcept;
 
   /// Walks the backend's structures; null, or the first broken invariant in words (static text).
   /// Slow; for tests and debug level 3. Default: null.

@@ -37,6 +37,12 @@ typedef uint8_t tidepool_lifecycle;
 
 // A pool; see tidepool_pool_create.
 typedef struct tidepool_pool tidepool_pool;
+// Ticks a pool from a thread of its own; see tidepool_ticker_create.
+typedef struct tidepool_ticker tidepool_ticker;
+// Memory for work that is captured into a graph; see tidepool_graph_arena_create.
+typedef struct tidepool_graph_arena tidepool_graph_arena;
+// A stream that takes its memory from an arena; see tidepool_capture_begin.
+typedef struct tidepool_capture tidepool_capture;
 // A source of memory, made by tidepool_cpu_backend_create and the like; given to a pool.
 typedef struct tidepool_backend tidepool_backend;
 
@@ -56,7 +62,8 @@ enum {
   TIDEPOOL_DEVICE_LOST = 10,         // a sticky device error: every later call answers this
   TIDEPOOL_DRIVER_ERROR = 11,        // a system or driver call failed
   TIDEPOOL_CLOSED = 12,              // the pool is closed
-  TIDEPOOL_TOO_MANY = 13             // a table is full: pools, tensors, references, streams, names
+  TIDEPOOL_TOO_MANY = 13,            // a table is full: pools, tensors, references, streams, names
+  TIDEPOOL_STREAM_CAPTURES = 14      // the stream is being captured into a graph
 };
 
 enum {
@@ -95,7 +102,8 @@ enum {
   TIDEPOOL_FLAG_MOVABLE = 8,          // data may move; read between pin and unpin
   TIDEPOOL_FLAG_ADOPTED = 16,         // foreign memory
   TIDEPOOL_FLAG_SLICE = 32,           // a part of another tensor's block
-  TIDEPOOL_FLAG_KEYED = 64            // has a caller's key
+  TIDEPOOL_FLAG_KEYED = 64,           // has a caller's key
+  TIDEPOOL_FLAG_USED_ELSEWHERE = 128  // other streams than its own use it
 };
 
 enum {
@@ -103,6 +111,20 @@ enum {
   TIDEPOOL_STREAM_ORDINARY = 1,   // a stream the application made
   TIDEPOOL_STREAM_LEGACY = 2,     // CUDA's legacy default stream
   TIDEPOOL_STREAM_PER_THREAD = 3  // CUDA's per-thread default stream
+};
+
+// How the memory of a CUDA device comes from the driver: tidepool_device_with_memory.
+enum {
+  TIDEPOOL_MEMORY_POOLED = 0,   // slabs from a stream-ordered pool of the driver
+  TIDEPOOL_MEMORY_PLAIN = 1,    // cudaMalloc slabs, for RDMA and legacy IPC
+  TIDEPOOL_MEMORY_GROWABLE = 2  // mapped address space: blocks can be extended in place
+};
+
+// How managed memory will be used.
+enum {
+  TIDEPOOL_ADVICE_READ_MOSTLY = 0,         // copies may be kept where it is read
+  TIDEPOOL_ADVICE_PREFERRED_LOCATION = 1,  // stays on the device while it can
+  TIDEPOOL_ADVICE_ACCESSED_BY = 2          // the device keeps it mapped
 };
 
 enum {
@@ -118,6 +140,7 @@ enum {
   TIDEPOOL_MISUSE_RACING_FREE = 3,  // two threads freed one tensor at the same time
   TIDEPOOL_MISUSE_UNBALANCED = 4,   // unpin without pin
   TIDEPOOL_MISUSE_AFTER_CLOSE = 5,  // allocation from a closed pool, or free of what force ended
+  TIDEPOOL_MISUSE_UNRETIRED_STREAM = 9,  // a stream was destroyed without being retired before
   // Found by debug modes only:
   TIDEPOOL_MISUSE_OVERFLOW = 6,         // bytes behind a tensor were written
   TIDEPOOL_MISUSE_UNDERFLOW = 7,        // bytes before a tensor were written
@@ -256,7 +279,7 @@ typedef struct tidepool_pool_options {
   size_t total_cache_bytes;   // the same over all threads; default 512 MiB
   size_t ready_bytes;         // free bytes kept ready centrally per device; default 32 MiB
   size_t max_tensors;         // alive or ready at once, 2^12 to 2^25; default 2^22
-  size_t max_cached_lanes;    // that threads cache for, at most 16; default 16
+  size_t max_cached_lanes;    // that threads cache for, at most 32; default 32
   tidepool_misuse_handler on_misuse;  // default: one message on stderr, then only counted
   void* misuse_context;
   tidepool_placement_policy placement;  // default: the first device of the first backend
@@ -276,6 +299,7 @@ typedef struct tidepool_pool_options {
   uint8_t debug_reserved;
   tidepool_leak_handler on_leaks;  // default: stderr
   void* leaks_context;
+  uint64_t access_half_life;  // ticks in which an access loses half of its score; 0: no scores
 } tidepool_pool_options;
 
 typedef struct tidepool_failure {
@@ -319,7 +343,26 @@ typedef struct tidepool_memory_info {
   size_t address_space_bytes;
   uint64_t system_calls;  // memory calls to the system or driver so far
   size_t pending_bytes;   // taken back, but a stream has still to come there
+  size_t foreign_bytes;   // of the physical device, used by others; 0: unknown
 } tidepool_memory_info;
+
+// Bytes [src_offset, src_offset + bytes) of one tensor to [dst_offset, ...) of another.
+typedef struct tidepool_copy_request {
+  size_t size;
+  tidepool_tensor_id dst;
+  tidepool_tensor_id src;
+  size_t dst_offset;
+  size_t src_offset;
+  size_t bytes;  // 0: all from src_offset on
+  tidepool_stream stream;
+} tidepool_copy_request;
+
+typedef struct tidepool_advice {
+  size_t size;
+  uint32_t what;       // TIDEPOOL_ADVICE_...
+  tidepool_device of;  // the device concerned; the host's is tidepool_device_cpu()
+  uint64_t take_back;  // not 0: the inverse
+} tidepool_advice;
 
 typedef struct tidepool_trim_report {
   size_t size;
@@ -375,7 +418,8 @@ typedef struct tidepool_statistics {
   uint64_t threads;         // that have a cache
   double allocate_mean_ns;  // of sampled operations; 0 without samples
   double free_mean_ns;
-  uint64_t has_fences;  // 1: warm operations fence: no membarrier here, or too many pools
+  uint64_t has_fences;          // 1: warm operations fence: no membarrier here, or too many pools
+  uint64_t live_without_block;  // of live: of zero bytes, adopted, slices; no other count has them
 } tidepool_statistics;
 
 #ifdef __cplusplus

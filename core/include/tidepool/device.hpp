@@ -23,7 +23,16 @@ enum class device_kind : std::uint8_t {
   automatic = 15,  ///< no place: the pool's placement policy chooses
 };
 
-/// A place for memory: {kind, ordinal, NUMA node}. Trivially copyable, 4 bytes, totally ordered.
+/// How the memory of a CUDA device comes from the driver. Each is a place of its own, with its own
+/// limit and figures, so none is ever taken for another silently. Values are stable.
+enum class memory_kind : std::uint8_t {
+  pooled = 0,    ///< slabs from a stream-ordered pool of the driver; the default
+  plain = 1,     ///< cudaMalloc slabs: can be registered for RDMA, opened by legacy IPC
+  growable = 2,  ///< mapped address space: blocks can be extended in place
+};
+
+/// A place for memory: {kind, memory kind, ordinal, NUMA node}. Trivially copyable, 4 bytes, totally
+/// ordered.
 class device {
  public:
   /// The host, any NUMA node.
@@ -53,28 +62,44 @@ class device {
     return device{device_kind::user, ordinal, any_node};
   }
   constexpr device(device_kind kind, std::uint16_t ordinal, std::uint8_t numa_node) noexcept
-      : ordinal_(ordinal), node_(numa_node), kind_(kind) {}
+      : ordinal_(ordinal), node_(numa_node), kinds_(static_cast<std::uint8_t>(kind)) {}
+
+  /// The same device by memory of another kind: device::cuda(0).with(memory_kind::plain).
+  [[nodiscard]] constexpr device with(memory_kind how) const noexcept {
+    device other = *this;
+    other.kinds_ = static_cast<std::uint8_t>((kinds_ & 0x0f) | static_cast<unsigned>(how) << 4);
+    return other;
+  }
 
   static constexpr std::uint8_t any_node = 255;
 
-  [[nodiscard]] constexpr device_kind kind() const noexcept { return kind_; }
+  [[nodiscard]] constexpr device_kind kind() const noexcept {
+    return static_cast<device_kind>(kinds_ & 0x0f);
+  }
+  [[nodiscard]] constexpr memory_kind memory() const noexcept {
+    return static_cast<memory_kind>(kinds_ >> 4);
+  }
   [[nodiscard]] constexpr std::uint16_t ordinal() const noexcept { return ordinal_; }
   /// The NUMA node, or any_node.
   [[nodiscard]] constexpr std::uint8_t node() const noexcept { return node_; }
+  /// No place: the placement policy chooses.
+  [[nodiscard]] constexpr bool is_automatic() const noexcept {
+    return kinds_ == static_cast<std::uint8_t>(device_kind::automatic);
+  }
   /// True when host code may read and write the memory directly.
   [[nodiscard]] constexpr bool is_host() const noexcept {
-    return kind_ == device_kind::cpu || kind_ == device_kind::pinned ||
-           kind_ == device_kind::managed;
+    return kind() == device_kind::cpu || kind() == device_kind::pinned ||
+           kind() == device_kind::managed;
   }
 
   /// All fields in one word; equal devices have equal words. Stable, part of the C ABI.
   [[nodiscard]] constexpr std::uint32_t bits() const noexcept {
-    return std::uint32_t{ordinal_} | std::uint32_t{node_} << 16 |
-           std::uint32_t{static_cast<std::uint8_t>(kind_)} << 24;
+    return std::uint32_t{ordinal_} | std::uint32_t{node_} << 16 | std::uint32_t{kinds_} << 24;
   }
   [[nodiscard]] static constexpr device from_bits(std::uint32_t bits) noexcept {
-    return device{static_cast<device_kind>(bits >> 24), static_cast<std::uint16_t>(bits),
-                  static_cast<std::uint8_t>(bits >> 16)};
+    return device{static_cast<device_kind>(bits >> 24 & 0x0f), static_cast<std::uint16_t>(bits),
+                  static_cast<std::uint8_t>(bits >> 16)}
+        .with(static_cast<memory_kind>(bits >> 28));
   }
 
   friend constexpr bool operator==(device, device) noexcept = default;
@@ -83,7 +108,7 @@ class device {
  private:
   std::uint16_t ordinal_ = 0;
   std::uint8_t node_ = any_node;
-  device_kind kind_ = device_kind::cpu;
+  std::uint8_t kinds_ = 0;  // device_kind | memory_kind << 4
 };
 static_assert(sizeof(device) == 4);
 

@@ -51,8 +51,12 @@ enum class backend_call : std::uint8_t {
   copy = 6,
   fill = 7,
   synchronise = 8,
+  stream_id = 9,
+  order = 10,
+  prefetch = 11,
+  advise = 12,
 };
-inline constexpr unsigned backend_call_count = 9;
+inline constexpr unsigned backend_call_count = 13;
 
 /// Which calls fail: those that any of the fields names. The default: none.
 struct failure_plan {
@@ -98,6 +102,13 @@ class TIDEPOOL_EXPORT failing_backend final : public backend {
                                      std::span<block> blocks) noexcept override;
   [[nodiscard]] result<block> allocate_large(const block_request& request) noexcept override;
   void take_back(device where, std::span<const block> blocks, stream_ref stream) noexcept override;
+  void take_back_after(device where, const block& what,
+                       std::span<const stream_ref> streams) noexcept override;
+  [[nodiscard]] result<std::uint64_t> stream_id(device where,
+                                                const stream_ref& stream) noexcept override;
+  void retire(device where, const stream_ref& stream) noexcept override;
+  [[nodiscard]] status order(device where, const stream_ref& earlier,
+                             const stream_ref& later) noexcept override;
   std::size_t trim(device where, std::size_t keep_bytes) noexcept override;
   std::size_t decay(device where) noexcept override;
   [[nodiscard]] memory_info memory(device where) const noexcept override;
@@ -109,6 +120,10 @@ class TIDEPOOL_EXPORT failing_backend final : public backend {
                             stream_ref stream) noexcept override;
   [[nodiscard]] status fill(device where, void* dst, std::uint8_t value, std::size_t bytes,
                             stream_ref stream) noexcept override;
+  [[nodiscard]] status prefetch(device where, std::span<const std::byte> range, device to,
+                                stream_ref stream) noexcept override;
+  [[nodiscard]] status advise(device where, std::span<const std::byte> range,
+                              const advice_request& request) noexcept override;
   [[nodiscard]] status synchronise(device where, stream_ref stream) noexcept override;
   [[nodiscard]] const char* verify() const noexcept override;
 

@@ -54,18 +54,19 @@ struct trim_report {
 
 /// Kinds of misuse.
 enum class misuse_kind : std::uint8_t {
-  stale_free = 0,   ///< freed twice, or freed after its slot was reused
-  foreign_id = 1,   ///< an id that this pool never made
-  stale_use = 2,    ///< use of an id after its tensor was freed
-  racing_free = 3,  ///< two threads freed one tensor at the same time, found afterwards
-  unbalanced = 4,   ///< unpin without pin, release without reference
-  after_close = 5,  ///< allocation from a closed pool, free of what force ended
+  stale_free = 0,        ///< freed twice, or freed after its slot was reused
+  foreign_id = 1,        ///< an id that this pool never made
+  stale_use = 2,         ///< use of an id after its tensor was freed
+  racing_free = 3,       ///< two threads freed one tensor at the same time, found afterwards
+  unbalanced = 4,        ///< unpin without pin, release without reference
+  after_close = 5,       ///< allocation from a closed pool, free of what force ended
+  unretired_stream = 9,  ///< a stream was destroyed without pool::retire, its handle came again
   // Found by debug modes (debug.hpp) only:
   overflow = 6,          ///< bytes behind a tensor were written
   underflow = 7,         ///< bytes before a tensor were written
   write_after_free = 8,  ///< bytes of a tensor were written after its end
 };
-inline constexpr unsigned misuse_kind_count = 9;
+inline constexpr unsigned misuse_kind_count = 10;
 
 struct memory_damage;
 

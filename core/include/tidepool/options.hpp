@@ -32,10 +32,10 @@ struct allocation_options {
   std::size_t alignment = 0;  ///< bytes, a power of two; 0: the device's default
   std::uint64_t key = 0;      ///< caller's own id for pool::find(key); 0: none
 
-  /// True when nothing but the name is asked for and the category is a built-in temporary one:
-  /// such tensors take the shortest path.
+  /// True when nothing but stream and name is asked for and the category is a built-in temporary
+  /// one: such tensors take the shortest path.
   [[nodiscard]] constexpr bool is_plain() const noexcept {
-    return stream.is_none() && static_cast<std::uint8_t>(category) < 8 &&
+    return static_cast<std::uint8_t>(category) < 8 &&
            (lifecycle == lifecycle::automatic || lifecycle == lifecycle::temporary) && !movable &&
            !tracked && alignment <= cache_line_alignment && key == 0 &&
            (alignment & (alignment - 1)) == 0;
@@ -102,7 +102,7 @@ struct pool_options {
   /// Costs address space (128 bytes each), not memory.
   std::size_t max_tensors = std::size_t{1} << 22;
   /// Lanes (a device, or a device and a stream) that threads cache for; others work uncached.
-  std::size_t max_cached_lanes = 16;
+  std::size_t max_cached_lanes = 32;
   /// Take blocks back from threads by membarrier(2). false, or TIDEPOOL=no_membarrier: by fences
   /// that each operation pays, as where the kernel refuses it.
   bool membarrier = true;
@@ -110,6 +110,8 @@ struct pool_options {
   void* misuse_context = nullptr;
   placement_policy placement = nullptr;  ///< null: the first device of the first backend
   void* placement_context = nullptr;
+  /// Ticks in which an access loses half of its weight in scores (access.hpp). 0: no scores.
+  std::uint64_t access_half_life = 0;
   debug_options debug = {};  ///< all off; the environment variable TIDEPOOL adds to it
 };
 

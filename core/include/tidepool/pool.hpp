@@ -15,6 +15,7 @@
 // metadata. Other costs are said where they differ from "one short lock".
 #pragma once
 
+#include <tidepool/access.hpp>
 #include <tidepool/attributes.hpp>
 #include <tidepool/backend.hpp>
 #include <tidepool/debug.hpp>
@@ -32,7 +33,9 @@
 #include <tidepool/statistics.hpp>
 #include <tidepool/stream.hpp>
 #include <tidepool/tensor.hpp>
+#include <tidepool/transfer.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -51,6 +54,10 @@ namespace detail {
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_tagged(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
                                                          std::uint64_t tag) noexcept;
+/// The same in the order of a stream that is not the device's default one.
+[[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_on(pool_core* core, std::size_t bytes,
+                                                     std::uint32_t device_bits, std::uint64_t tag,
+                                                     const stream_ref& stream) noexcept;
 /// The same with every option looked at.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_general(
     pool_core* core, std::size_t bytes, device where, const allocation_options& options) noexcept;
@@ -65,8 +72,10 @@ namespace detail {
   if (options.is_plain()) {
     const std::uint64_t tag = std::uint64_t{options.name.value()} |
                               std::uint64_t{static_cast<std::uint8_t>(options.category)} << 32;
-    return tag == 0 ? allocate_plain(core, bytes, where.bits())
-                    : allocate_tagged(core, bytes, where.bits(), tag);
+    return !options.stream.is_default()
+               ? allocate_on(core, bytes, where.bits(), tag, options.stream)
+           : tag == 0 ? allocate_plain(core, bytes, where.bits())
+                      : allocate_tagged(core, bytes, where.bits(), tag);
   }
   return allocate_general(core, bytes, where, options);
 }
@@ -160,14 +169,16 @@ class TIDEPOOL_EXPORT pool {
   // Knowledge.
   /// A consistent copy of the record; from any thread, without a lock.
   [[nodiscard]] result<tensor_info> info(tensor_id id) const noexcept;
-  /// The tensor whose data begins at `data`. The first call builds an index of all blocks; from
-  /// then on the pool keeps it up where blocks come and go, never on the warm path.
-  /// errc::not_found.
+  /// The tensor whose data begins at `data`: with a block of the pool, or adopted (of several that
+  /// adopted the same memory, one of them). Slices are not looked for. The first call builds an
+  /// index of all addresses; from then on the pool keeps it up where blocks and adopted memory come
+  /// and go, never on the warm path. errc::not_found.
   [[nodiscard]] result<tensor_id> find(const void* data) const noexcept;
   /// The tensor with this key. errc::not_found.
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
 
-  /// These touch the record only, never the data.
+  /// These touch the record only, never the data. A category asked for later gives no entry: see
+  /// track.
   errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
   errc set_category(tensor_id id, category what) noexcept;
   errc set_name(tensor_id id, name_id name) noexcept;
@@ -187,12 +198,99 @@ class TIDEPOOL_EXPORT pool {
 
   [[nodiscard]] std::span<const device_description> devices() const noexcept;
 
-  // Streams.
-  /// Gives a stream of `where` its dense number; the answer makes later calls cheapest. On devices
-  /// that are not stream-ordered: accepted, number 0.
+  // Access entries (access.hpp).
+  /// Gives a tensor an entry, and parts != 0 entries of its parts, which then stand for it in
+  /// queries. Repeating it changes nothing. stale_id; invalid_argument: it has another number of
+  /// parts, or is bound; out_of_memory.
+  errc track(tensor_id id, std::uint32_t parts = 0) noexcept;
+  /// invalid_argument, unknown_device, out_of_memory; too_many: 1024 domains were made so far.
+  /// Cost: standalone elements are written, the others' memory is only reserved (48 bytes each).
+  [[nodiscard]] result<domain> make_domain(const domain_options& options) noexcept;
+  /// Its elements are bound to nothing any more; their counts stay with their entries. not_found.
+  errc drop_domain(domain which) noexcept;
+  /// Elements first, first + 1, ... stand for these tensors from now on, for none where an id is
+  /// empty. An entry that was at another element leaves that one. Batches recorded before count for
+  /// the entries that the elements had then, whose counts stay with them. All or nothing: stale_id,
+  /// not_found, invalid_argument (beyond the domain, standalone, a tensor with parts).
+  /// Cost: waits for batches that other threads are adding to these tables.
+  errc bind(domain to, std::size_t first, std::span<const tensor_id> ids) noexcept;
+  /// The same for parts of one tensor.
+  errc bind_parts(domain to, std::size_t first, tensor_id id, part_range parts = {}) noexcept;
+  /// Adds what was used to the entries. What could not be added is counted in the answer and
+  /// changes nothing. invalid_argument: sizes that do not fit together; not_found: no such domain;
+  /// out_of_memory: none for bits in mode once; in all three cases nothing was recorded. Threads
+  /// never wait for each other with up to 1024 ids, unless the log (64 KiB for each eighth of the
+  /// threads) is full. Cost: one uncontended lock and about 1 ns for each id, see core/README.md.
+  result<access_report> record_access(const access_batch& batch) noexcept;
+  /// Adds at once what threads left for each other. Queries do it by themselves.
+  void flush_access() noexcept;
+  /// All queries see every batch whose record_access returned before. not_found: no entry.
+  [[nodiscard]] result<access_info> access(tensor_id id,
+                                           std::uint32_t part = whole_tensor) const noexcept;
+  [[nodiscard]] result<access_info> access(domain within, std::uint64_t index) const noexcept;
+  /// The first out.size() entries in order, coldest or hottest first; how many there were. Cost: a
+  /// look at every entry (about 1 ns, and 0.1 us for each that enters the best so far); nothing is
+  /// allocated.
+  std::size_t coldest(std::span<access_info> out, access_order by = access_order::tick,
+                      const access_filter& filter = {}) const noexcept;
+  std::size_t hottest(std::span<access_info> out, access_order by = access_order::tick,
+                      const access_filter& filter = {}) const noexcept;
+  /// Entries last used before `tick`: how many, and the coldest of them.
+  access_selection older_than(std::uint64_t tick, std::span<access_info> out,
+                              const access_filter& filter = {}) const noexcept;
+  /// All entries, coldest first. Throws std::bad_alloc.
+  [[nodiscard]] std::vector<access_info> ranked(access_order by,
+                                                const access_filter& filter = {}) const;
+  /// By number of category.
+  [[nodiscard]] std::array<category_accesses, 256> accesses_by_category(
+      const access_filter& filter = {}) const noexcept;
+  [[nodiscard]] access_ages age_histogram(const access_filter& filter = {}) const noexcept;
+  [[nodiscard]] access_totals total_accesses() const noexcept;
+  /// Fetches the first bytes of these tensors' data into this processor's cache, where it can read
+  /// them; dead ids are ignored. A hint.
+  void prefetch(std::span<const tensor_id> ids, std::size_t bytes = 64) const noexcept;
+  /// Null detaches. Pre: no other thread records meanwhile.
+  void set_access_predictor(access_predictor* predictor) noexcept;
+
+  // Streams, of devices that are stream-ordered; elsewhere they are accepted and mean nothing.
+  // No stream, and the legacy default stream, are the device's default one. What is allocated on a
+  // stream may be used there at once; when it ends, its memory serves the same stream without
+  // waiting, and others after they have waited for it (they do so by themselves).
+  /// Gives a stream its dense number; the answer makes later calls cheapest. Streams that were not
+  /// attached are, at their first use. The per-thread default stream is another one in each thread
+  /// and has no number (0), as the default one. Errors: unknown_device, too_many (4096).
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
-  /// To be called before the stream is destroyed.
+  /// To be called before the stream is destroyed: what it kept goes back, and its live tensors end
+  /// in the order of the default stream unless another is named. Without it, a handle that comes
+  /// again is a misuse (misuse_kind::unretired_stream). Pre: no other thread works on the stream
+  /// meanwhile. Errors: unknown_device, not_found. Cost: as trim, and a look at every record.
   errc retire(device where, const stream_ref& stream) noexcept;
+  /// The tensor is used by work on `stream`, too: when it ends, its memory serves others only after
+  /// what that stream has been given until then. Enough once per tensor and stream. Instead of it
+  /// one can end the tensor on that stream, when its own waits for it or has nothing to do with it
+  /// any more. Errors: stale_id, unsupported (adopted memory), out_of_memory, too_many. Cost: a
+  /// lock; and such tensors end without being kept ready.
+  errc record_use(tensor_id id, const stream_ref& stream) noexcept;
+
+  // Data. Errors: stale_id, invalid_argument (a range beyond the end), unsupported, driver errors;
+  // then nothing was enqueued. Stream order: enqueued on the stream, none: the device's default
+  // one; between tensors of host memory it is done when the call returns. Both tensors must live
+  // until it is done there, and the memory of pageable tensors be unchanged.
+  [[nodiscard]] status copy(const copy_request& request) noexcept;
+  /// All bytes of src to the first of dst. Pre: dst.bytes() >= src.bytes().
+  [[nodiscard]] status copy(const tensor& dst, const tensor& src,
+                            const stream_ref& stream = {}) noexcept {
+    return copy({.dst = dst.id(), .src = src.id(), .stream = stream});
+  }
+  /// Every byte of the tensor becomes `value`.
+  [[nodiscard]] status fill(tensor_id id, std::uint8_t value,
+                            const stream_ref& stream = {}) noexcept;
+  /// Moves managed memory to a device, device::cpu() for the host. unsupported elsewhere.
+  [[nodiscard]] status prefetch(tensor_id id, device to, const stream_ref& stream = {}) noexcept;
+  /// How managed memory will be used. unsupported elsewhere.
+  [[nodiscard]] status advise(tensor_id id, const advice_request& request) noexcept;
+  /// Waits until all that was enqueued on the stream is done. Errors: unknown_device, device_lost.
+  [[nodiscard]] status synchronise(device where, const stream_ref& stream = {}) noexcept;
 
   // Memory.
   /// Takes all free blocks back from threads and ready lists and gives memory to the system until
@@ -252,6 +350,7 @@ class TIDEPOOL_EXPORT pool {
   [[nodiscard]] tidepool::debug_counts debug_counts() const noexcept;
 
  private:
+  friend class graph_arena;
   explicit pool(detail::pool_core* core) noexcept : core_(core) {}
   detail::pool_core* core_;
 };

@@ -34,6 +34,7 @@ enum class errc : std::int32_t {
   driver_error = 11,        ///< a system or driver call failed: see native
   closed = 12,              ///< the pool is closed
   too_many = 13,            ///< a table is full: pools, tensors, references, streams, names
+  stream_captures = 14,     ///< the stream is being captured into a graph: use a capture_scope
 };
 
 /// A short constant text for a code, e.g. "out of memory". Static storage.

@@ -26,7 +26,8 @@ struct operation_counts {
   std::uint64_t ready_hits = 0;       ///< served from the pool's ready slots
   std::uint64_t refills = 0;          ///< served by asking the backend
   std::uint64_t requested_bytes = 0;  ///< live now, as requested
-  std::uint64_t live = 0;             ///< tensors alive now
+  /// Tensors alive now: those with a block; in statistics::total all, see live_without_block.
+  std::uint64_t live = 0;
 
   /// Share of allocations that needed no backend, 0..1; 0 when there were none.
   [[nodiscard]] constexpr double hit_rate() const noexcept {
@@ -60,6 +61,9 @@ struct device_statistics {
 struct statistics {
   static constexpr int format_version = 1;
   operation_counts total;
+  /// Of total.live, the tensors that own no block of the pool: of zero bytes, adopted, slices. All
+  /// other counts are about blocks and leave them out.
+  std::uint64_t live_without_block = 0;
   std::vector<device_statistics> devices;
   std::size_t reserved_bytes = 0;       ///< of all devices
   std::size_t peak_reserved_bytes = 0;  ///< of all devices together; exact

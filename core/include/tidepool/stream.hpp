@@ -26,6 +26,10 @@ struct stream_ref {
   [[nodiscard]] constexpr bool is_none() const noexcept {
     return kind == stream_kind::none && handle == nullptr;
   }
+  /// Is it the device's default stream? So is no stream, where a stream is needed.
+  [[nodiscard]] constexpr bool is_default() const noexcept {
+    return kind == stream_kind::legacy || (handle == nullptr && kind != stream_kind::per_thread);
+  }
   friend constexpr bool operator==(const stream_ref&, const stream_ref&) noexcept = default;
 };
 

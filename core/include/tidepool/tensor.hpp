@@ -22,7 +22,7 @@ inline namespace v0 {
 namespace detail {
 class pool_core;
 TIDEPOOL_EXPORT errc deallocate_id(pool_core* core, tensor_id id) noexcept;
-TIDEPOOL_EXPORT void deallocate_on(pool_core* core, tensor_id id,
+TIDEPOOL_EXPORT errc deallocate_on(pool_core* core, tensor_id id,
                                    const stream_ref& stream) noexcept;
 [[nodiscard]] TIDEPOOL_EXPORT void* current_data(pool_core* core, tensor_id id) noexcept;
 [[nodiscard]] TIDEPOOL_EXPORT device current_device(pool_core* core, tensor_id id) noexcept;
@@ -83,7 +83,7 @@ class tensor {
     if (core_ != nullptr) {
       data_ = nullptr;
       bytes_ = 0;
-      detail::deallocate_on(std::exchange(core_, nullptr), std::exchange(id_, {}), stream);
+      (void)detail::deallocate_on(std::exchange(core_, nullptr), std::exchange(id_, {}), stream);
     }
   }
   /// Gives the reference to the caller, who frees it with pool::deallocate.

@@ -32,6 +32,13 @@ typedef struct tidepool_cpu_backend_options {
   uint32_t numa_node;    // 0..254
   uint32_t huge_pages;   // TIDEPOOL_CPU_HUGE_PAGES_...
   uint32_t decay_ticks;  // memory free for so many tidepool_tick goes back; default 16
+  // Faults to order, for tests of programs that must survive them: what the system would answer if
+  // it had no more. Calls are the backend's memory calls (mmap, munmap, mprotect, madvise, mbind)
+  // in the order in which it makes them, from 1, those of its making included. What is 0 may come
+  // from the environment (tidepool/environment.hpp).
+  uint64_t fail_call;   // this call fails with ENOMEM
+  uint64_t fail_every;  // so does each whose number this divides
+  size_t exhaust_at;    // bytes: no more than this is backed, as without memory
 } tidepool_cpu_backend_options;
 
 // A backend for host memory. options may be NULL. To be given to tidepool_pool_create, or else to

@@ -63,8 +63,11 @@ const std::map<cudaDeviceAttr, int> fixed_attributes{
 int attribute(const runtime& r, cudaDeviceAttr wanted, int ordinal) {
   switch (wanted) {
   case cudaDevAttrManagedMemory:
-  case cudaDevAttrConcurrentManagedAccess:
     return r.set.lacks("managed") ? 0 : 1;
+  case cudaDevAttrConcurrentManagedAccess:
+    return r.set.lacks("managed") || r.set.lacks("concurrent") ? 0 : 1;
+  case cudaDevAttrHostRegisterReadOnlySupported:
+    return r.set.lacks("readonly") ? 0 : 1;
   case cudaDevAttrMemoryPoolsSupported:
   case cudaDevAttrHostMemoryPoolsSupported:
   case cudaDevAttrHostNumaMemoryPoolsSupported:
@@ -73,8 +76,6 @@ int attribute(const runtime& r, cudaDeviceAttr wanted, int ordinal) {
     return r.set.lacks("ipc") || r.set.lacks("pools") ? 0 : cudaMemHandleTypePosixFileDescriptor;
   case cudaDevAttrIpcEventSupport:
     return r.set.lacks("ipc") ? 0 : 1;
-  case cudaDevAttrHostRegisterReadOnlySupported:
-    return r.set.lacks("readonly") ? 0 : 1;
   case cudaDevAttrPciBusId:
     return ordinal + 1;
   default:
@@ -110,7 +111,10 @@ void describe(const runtime& r, int ordinal, cudaDeviceProp& of) {
   of.memoryBusWidth = 5120;
   of.unifiedAddressing = of.concurrentKernels = of.canMapHostMemory = of.cooperativeLaunch =
       of.streamPrioritiesSupported = of.hostRegisterSupported = 1;
-  of.managedMemory = of.concurrentManagedAccess = r.set.lacks("managed") ? 0 : 1;
+  of.managedMemory = attribute(r, cudaDevAttrManagedMemory, ordinal);
+  of.concurrentManagedAccess = attribute(r, cudaDevAttrConcurrentManagedAccess, ordinal);
+  of.hostRegisterReadOnlySupported =
+      attribute(r, cudaDevAttrHostRegisterReadOnlySupported, ordinal);
   of.memoryPoolsSupported = r.set.lacks("pools") ? 0 : 1;
   of.memoryPoolSupportedHandleTypes =
       static_cast<unsigned>(attribute(r, cudaDevAttrMemoryPoolSupportedHandleTypes, ordinal));

@@ -175,6 +175,46 @@ CUresult map_memory(CUdeviceptr address, std::size_t bytes, std::size_t offset,
   });
 }
 
+// What is accessible without a gap is one allocation, as accesses may pass from one mapping to the
+// next.
+void open_mapping(runtime& r, std::uint64_t address, std::uint64_t bytes, int owner) {
+  const auto reserved = std::prev(reservations.upper_bound(address));
+  const allocation_ptr before = address == reserved->first ? nullptr : r.memory.issued(address - 1);
+  if (before != nullptr && before->device == owner) {
+    before->size += bytes;
+    r.races.forget(address, bytes);
+    return;
+  }
+  allocation made;
+  made.base = address;
+  made.size = bytes;
+  made.device = owner;
+  made.delta = r.device_space.delta();
+  made.allocated_by = "cuMemMap";
+  r.memory.start(r.memory.issue(made), nullptr, false);
+}
+
+// Ends access to a range; what is accessible around it stays so, and remembers who used it.
+void close_mappings(runtime& r, std::uint64_t low, std::uint64_t high) {
+  const actor host{"cuMemUnmap", 0, -1, 0, r.host, 0, 0};
+  const auto keep = [&](const allocation& of, std::uint64_t from, std::uint64_t to) {
+    if (from < to) {
+      allocation rest = of;
+      rest.base = from;
+      rest.size = to - from;
+      r.memory.start(r.memory.issue(rest), nullptr, false);
+    }
+  };
+  for (auto it = mappings.lower_bound(low); it != mappings.end() && it->first < high; ++it) {
+    if (const allocation_ptr gone = r.memory.issued(it->first)) {
+      r.memory.retract(gone);
+      r.memory.finish(gone, &host, false);
+      keep(*gone, gone->base, low);
+      keep(*gone, high, gone->base + gone->size);
+    }
+  }
+}
+
 CUresult set_access(CUdeviceptr address, std::size_t bytes, const CUmemAccessDesc* wanted,
                     std::size_t count) {
   return driver_call("cuMemSetAccess", [&](runtime& r) {
@@ -184,13 +224,7 @@ CUresult set_access(CUdeviceptr address, std::size_t bytes, const CUmemAccessDes
               cudaErrorInvalidValue);
       const int owner = it->second.of->device;
       if (r.memory.issued(address) == nullptr) {
-        allocation made;
-        made.base = address;
-        made.size = it->second.bytes;
-        made.device = owner;
-        made.delta = r.device_space.delta();
-        made.allocated_by = "cuMemMap";
-        r.memory.start(r.memory.issue(made), nullptr, false);
+        open_mapping(r, address, it->second.bytes, owner);
       }
       for (std::size_t i = 0; i != count; ++i) {
         if (wanted[i].location.id != owner &&
@@ -206,15 +240,15 @@ CUresult set_access(CUdeviceptr address, std::size_t bytes, const CUmemAccessDes
 // Does not wait for the device: uses that the host has not seen complete are reported.
 CUresult unmap_memory(CUdeviceptr address, std::size_t bytes) {
   return driver_call("cuMemUnmap", [&](runtime& r) {
-    for (const std::uint64_t end = address + bytes; address < end;) {
+    const std::uint64_t end = address + bytes;
+    for (std::uint64_t at = address; at < end;) {
+      const auto found = mappings.find(at);
+      require(found != mappings.end() && at + found->second.bytes <= end, cudaErrorInvalidValue);
+      at += found->second.bytes;
+    }
+    close_mappings(r, address, end);
+    while (address < end) {
       const auto found = mappings.find(address);
-      require(found != mappings.end() && address + found->second.bytes <= end,
-              cudaErrorInvalidValue);
-      const actor host{"cuMemUnmap", 0, -1, 0, r.host, 0, 0};
-      if (const allocation_ptr gone = r.memory.issued(address)) {
-        r.memory.retract(gone);
-        r.memory.finish(gone, &host, false);
-      }
       physical_memory& of = *found->second.of;
       const std::uint64_t size = found->second.bytes;
       r.device_space.restore(address, size);

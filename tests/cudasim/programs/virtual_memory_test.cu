@@ -95,6 +95,49 @@ TEST_F(VirtualMemory, MemoryMovesBetweenAddresses) {
   cudaGetLastError();
 }
 
+TEST_F(VirtualMemory, KernelsPassFromOneMappingToTheNext) {
+  const CUdeviceptr address = reserve_steps(4);
+  const CUmemGenericAllocationHandle memory[3] = {make(), make(), make()};
+  for (int i = 0; i != 3; ++i) {
+    map_step(address + i * step_, memory[i]);
+    EXPECT_EQ(release(memory[i]), CUDA_SUCCESS) << "the mapping keeps it";
+  }
+  const int n = static_cast<int>(3 * step_ / sizeof(int));
+  fill<<<1, 256>>>(reinterpret_cast<int*>(address), n, 5);
+  expect_synchronised();
+  EXPECT_EQ(unmap(address + step_, step_), CUDA_SUCCESS);
+  EXPECT_EQ(values_at(reinterpret_cast<int*>(address + 2 * step_), 1)[0],
+            5 + static_cast<int>(2 * step_ / sizeof(int)));
+  EXPECT_EQ(values_at(reinterpret_cast<int*>(address), 3)[2], 7);
+  EXPECT_EQ(unmap(address, 3 * step_), CUDA_ERROR_INVALID_VALUE) << "there is a hole";
+  EXPECT_EQ(unmap(address, step_), CUDA_SUCCESS);
+  EXPECT_EQ(unmap(address + 2 * step_, step_), CUDA_SUCCESS);
+  EXPECT_EQ(free_address(address, 4 * step_), CUDA_SUCCESS);
+  cudaGetLastError();
+}
+
+TEST_F(VirtualMemory, AccessBehindAnUnmappedPartIsFound) {
+  if (!cudasim_is_present()) {
+    GTEST_SKIP() << "a real device is lost by it";
+  }
+  cudasim_set_quiet(1);
+  const CUdeviceptr address = reserve_steps(2);
+  const CUmemGenericAllocationHandle memory[2] = {make(), make()};
+  map_step(address, memory[0]);
+  map_step(address + step_, memory[1]);
+  EXPECT_EQ(unmap(address + step_, step_), CUDA_SUCCESS);
+  fill<<<1, 256>>>(reinterpret_cast<int*>(address), static_cast<int>(step_ / sizeof(int)) + 1, 5);
+  EXPECT_NE(cudaDeviceSynchronize(), cudaSuccess);
+  EXPECT_EQ(taken(CUDASIM_USE_AFTER_FREE) + taken(CUDASIM_OUT_OF_BOUNDS), 1u);
+  cudasim_clear_error();
+  expect_synchronised();
+  cudasim_set_quiet(0);
+  EXPECT_EQ(unmap(address, step_), CUDA_SUCCESS);
+  EXPECT_EQ(free_address(address, 2 * step_), CUDA_SUCCESS);
+  EXPECT_EQ(release(memory[0]), CUDA_SUCCESS);
+  EXPECT_EQ(release(memory[1]), CUDA_SUCCESS);
+}
+
 TEST_F(VirtualMemory, UnmappingUnderAKernelIsReported) {
   if (!cudasim_is_present()) {
     GTEST_SKIP() << "a real driver says nothing";

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The CUDA backend's factory. It exists in every build, so that user code needs no #ifdef: without
-// CUDA it answers errc::backend_unavailable. No CUDA header is needed to include it.
+// CUDA it answers errc::backend_unavailable. No CUDA header is needed to include it; stream.hpp
+// makes a stream_ref of a cudaStream_t.
 #pragma once
 
 #include <tidepool/backend.hpp>
+#include <tidepool/device.hpp>
 #include <tidepool/export.hpp>
 #include <tidepool/result.hpp>
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace tidepool {
 inline namespace v0 {
@@ -18,11 +21,24 @@ namespace cuda {
 /// How a CUDA backend is set up. Leaving all out is always right.
 struct backend_options {
   std::uint16_t ordinal = 0;  ///< the GPU, numbered as the CUDA runtime does
+  /// A slab that was free at so many pool::tick goes back to the driver. 0: only by trim.
+  std::uint32_t decay_ticks = 16;
+  /// What to serve, in this order. Empty: all that the GPU can do of device::cuda(ordinal), the
+  /// same with memory_kind::plain and memory_kind::growable, device::pinned(device::cuda(ordinal))
+  /// and device::managed(device::cuda(ordinal)). What is named here and cannot be is an error; it
+  /// may also be device::pinned(node), host memory of a NUMA node that is locked for all GPUs.
+  std::vector<device> devices = {};
+  /// Tell tools behind NVTX of slow operations, of slabs by name and of blocks (cuda/README.md).
+  /// TIDEPOOL=nvtx does too. Off it costs nothing.
+  bool nvtx = false;
 };
 
-/// A backend for one GPU.
-/// Errors: backend_unavailable, with a text that says why. Today always: this version has no CUDA
-/// code, and the text is "built without CUDA ..." (cuda/README.md).
+/// A backend for the memory of one GPU and for host memory beside it.
+/// Errors: backend_unavailable, with a text that says why (built without CUDA, no driver or one too
+/// old, no GPU); unknown_device: there are GPUs, but fewer, or no such NUMA node; invalid_argument:
+/// a device of another GPU or kind, or one twice; unsupported: a device that the GPU cannot serve;
+/// out_of_memory, driver_error.
+/// Cost: opens the GPU's context, which takes a tenth of a second and more where nobody did before.
 /// Thread safety: any thread, at any time.
 [[nodiscard]] TIDEPOOL_EXPORT result<std::unique_ptr<backend>> try_make_backend(
     const backend_options& options = {}) noexcept;

@@ -2,10 +2,10 @@
 //
 // ordered_tree: an ordered set of descriptors, intrusive, without allocation and without parent
 // links: a treap whose priorities are hashes of the descriptors' numbers, so its shape depends on
-// nothing but its content. Insert, erase and every look-up take O(log n) expected. Not thread-safe.
+// nothing but its content. Insert, erase and every look-up take O(log n) expected. For writers of
+// backends. Not thread-safe.
 #pragma once
 
-#include "descriptor_pool.hpp"
 #include <tidepool/assert.hpp>
 
 #include <compare>
@@ -15,7 +15,7 @@
 
 namespace tidepool {
 inline namespace v0 {
-namespace cpu {
+namespace support {
 
 /// Order of a tree: by `major`, then by `minor`. No two members have equal keys.
 struct tree_key {
@@ -24,11 +24,14 @@ struct tree_key {
   friend constexpr auto operator<=>(const tree_key&, const tree_key&) noexcept = default;
 };
 
-/// Record has std::uint32_t left, right and tree_key key() const; the key stays while a member.
-template <class Record>
+/// Pool is a descriptor_pool of a record with std::uint32_t left, right and tree_key key() const; the
+/// key stays while a member.
+template <class Pool>
 class ordered_tree {
+  using Record = typename Pool::record_type;
+
  public:
-  using pool_type = descriptor_pool<Record>;
+  using pool_type = Pool;
 
   [[nodiscard]] bool empty() const noexcept { return root_ == 0; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -180,6 +183,6 @@ class ordered_tree {
   std::size_t size_ = 0;
 };
 
-}  // namespace cpu
+}  // namespace support
 }  // namespace v0
 }  // namespace tidepool

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// descriptor_pool: records with stable 32-bit numbers, in chunks of doubling size taken straight
-// from the system. Number 0 means none. Releasing never fails and never calls the system, so a free
-// never can; acquiring is split in two: reserve may be refused, acquire may not. Not thread-safe.
+// descriptor_pool: records with stable 32-bit numbers, in chunks of doubling size. Number 0 means
+// none. Releasing never fails and never calls the system, so a free never can; acquiring is split in
+// two: reserve may be refused, acquire may not. For writers of backends. Not thread-safe.
 #pragma once
 
-#include "os_memory.hpp"
 #include <tidepool/assert.hpp>
 
 #include <array>
@@ -18,22 +17,37 @@
 
 namespace tidepool {
 inline namespace v0 {
-namespace cpu {
+namespace support {
 
-/// Record is trivially destructible; its member `left` links the released ones.
+/// Where a descriptor_pool's chunks come from: the host's heap.
+class heap_chunks {
+ public:
+  /// Null and an errno, or `bytes` bytes, aligned as operator new aligns.
+  [[nodiscard]] void* allocate(std::size_t bytes, int& error) noexcept {
+    void* const made = ::operator new(bytes, std::nothrow);
+    error = made == nullptr ? ENOMEM : 0;
+    return made;
+  }
+  void release(void* chunk, std::size_t /*bytes*/) noexcept { ::operator delete(chunk); }
+};
+
+/// Record is trivially destructible; its member `left` links the released ones. Chunks has the
+/// functions of heap_chunks.
 /// Invariant: used() + released == the numbers made so far (bound() - 1).
-template <class Record>
+template <class Record, class Chunks = heap_chunks>
 class descriptor_pool {
   static_assert(std::is_trivially_destructible_v<Record>);
   static constexpr unsigned first_bits = 10;  // the first chunk has 1024 records
 
  public:
-  explicit descriptor_pool(os_memory& os) noexcept : os_(os) {}
+  using record_type = Record;
+
+  explicit descriptor_pool(Chunks chunks = {}) noexcept : source_(chunks) {}
   descriptor_pool(const descriptor_pool&) = delete;
   descriptor_pool& operator=(const descriptor_pool&) = delete;
   ~descriptor_pool() {
     for (unsigned k = 0; k != chunk_count_; ++k) {
-      static_cast<void>(os_.release(chunks_[k], chunk_bytes(k)));
+      source_.release(chunks_[k], chunk_bytes(k));
     }
   }
 
@@ -87,8 +101,7 @@ class descriptor_pool {
 
  private:
   [[nodiscard]] static constexpr std::size_t chunk_bytes(unsigned k) noexcept {
-    const std::size_t bytes = sizeof(Record) << (k + first_bits);
-    return (bytes + page_bytes - 1) / page_bytes * page_bytes;
+    return sizeof(Record) << (k + first_bits);
   }
   /// Numbers that the chunks can hold, number 0 included.
   [[nodiscard]] std::uint32_t capacity() const noexcept {
@@ -98,20 +111,16 @@ class descriptor_pool {
     if (chunk_count_ == chunks_.size()) {
       return ENOMEM;
     }
-    const std::size_t bytes = chunk_bytes(chunk_count_);
-    const os_memory::mapping made = os_.reserve(bytes, page_bytes);
-    if (made.data == nullptr) {
-      return made.error;
-    }
-    if (const int error = os_.commit(made.data, bytes); error != 0) {
-      static_cast<void>(os_.release(made.data, bytes));
+    int error = 0;
+    void* const made = source_.allocate(chunk_bytes(chunk_count_), error);
+    if (made == nullptr) {
       return error;
     }
-    chunks_[chunk_count_++] = static_cast<Record*>(made.data);
+    chunks_[chunk_count_++] = static_cast<Record*>(made);
     return 0;
   }
 
-  os_memory& os_;
+  Chunks source_;
   std::array<Record*, 21> chunks_{};  // 2^31 records
   unsigned chunk_count_ = 0;
   std::uint32_t bound_ = 1;
@@ -119,6 +128,6 @@ class descriptor_pool {
   std::uint32_t released_ = 0;
 };
 
-}  // namespace cpu
+}  // namespace support
 }  // namespace v0
 }  // namespace tidepool

@@ -2,10 +2,11 @@
 //
 // binned_tree: an ordered_tree cut into one small tree per size bin, eight bins per doubling, with
 // a bitmap of those that have members. Same order and same answers; the walks are shorter, which
-// matters because each step is a cache line of another descriptor. Not thread-safe.
+// matters because each step is a cache line of another descriptor. For writers of backends. Not
+// thread-safe.
 #pragma once
 
-#include "ordered_tree.hpp"
+#include <tidepool/support/ordered_tree.hpp>
 
 #include <array>
 #include <bit>
@@ -14,7 +15,7 @@
 
 namespace tidepool {
 inline namespace v0 {
-namespace cpu {
+namespace support {
 
 /// The bin of a size: 1 to 15 each have their own, then eight per doubling.
 [[nodiscard]] constexpr unsigned size_bin_of(std::uint64_t pages) noexcept {
@@ -27,10 +28,10 @@ static_assert(size_bin_of(16) == 16 && size_bin_of(18) == 17);
 static_assert(size_bin_of(0xffffffff) == size_bin_count - 1);
 
 /// As ordered_tree. Pre: key().major, a number of pages, is at least 1 and below 2^32.
-template <class Record>
+template <class Pool>
 class binned_tree {
  public:
-  using pool_type = descriptor_pool<Record>;
+  using pool_type = Pool;
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
@@ -85,7 +86,7 @@ class binned_tree {
   [[nodiscard]] bool check(const pool_type& pool) const noexcept {
     std::size_t members = 0;
     for (unsigned bin = 0; bin != size_bin_count; ++bin) {
-      const ordered_tree<Record>& tree = trees_[bin];
+      const ordered_tree<Pool>& tree = trees_[bin];
       if (!tree.check(pool) || tree.empty() == ((used_[bin / 64] >> (bin % 64) & 1U) != 0)) {
         return false;
       }
@@ -124,11 +125,11 @@ class binned_tree {
     }
   }
 
-  std::array<ordered_tree<Record>, size_bin_count> trees_{};
+  std::array<ordered_tree<Pool>, size_bin_count> trees_{};
   std::array<std::uint64_t, 4> used_{};
   std::size_t size_ = 0;
 };
 
-}  // namespace cpu
+}  // namespace support
 }  // namespace v0
 }  // namespace tidepool

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The recorded reads of a trace, replayed through pool::record_access: what batches of accesses
+// cost in a real sequence, and which tensors are hot and cold in it. A pass of its own, beside the
+// replay of allocations: tensors have entries here, but no bytes.
+//
+// A batch is what one thread read of tracked tensors between two marks of the trace (a layer, a
+// step), or until one of them is freed. Tracked are tensors of evictable categories, and those
+// that the trace says are; reads of others are counted as left out.
+#pragma once
+
+#include "trace/reader.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tidepool::bench {
+
+struct access_figures {
+  std::uint64_t reads = 0;     ///< of one pass
+  std::uint64_t batches = 0;   ///< calls of record_access
+  std::uint64_t left_out = 0;  ///< reads of tensors without an entry
+  double ns_per_read = 0;      ///< median over the passes; two readings of the clock per stretch of
+                               ///< batches included
+  struct ranked {
+    std::string name;  ///< the tensor's
+    std::uint32_t part = UINT32_MAX;
+    std::uint64_t count = 0;
+  };
+  std::vector<ranked> hottest;  ///< most reads first, at the end of the trace; at most 5
+  std::vector<ranked> coldest;  ///< fewest reads first
+};
+
+/// Decodes the trace once more and replays its reads. A trace without reads: all figures 0.
+/// Errors: as decode.
+[[nodiscard]] trace::result<access_figures> replay_accesses(const std::string& path,
+                                                            unsigned passes) noexcept;
+
+}  // namespace tidepool::bench

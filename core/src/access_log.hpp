@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// access_log: batches that found their table's lock taken, until the lock's holder adds them (flat
+// combining). Bounded. A log has a few stripes, each with a lock of its own, and a thread keeps to
+// one: so threads that are many still append side by side, and none has to be registered, ended or
+// inherited over fork. Thread safety: all members may be called at once.
+#pragma once
+
+#include "access_chunk.hpp"
+#include "access_lock.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+class access_log {
+ public:
+  /// False: no room, or no memory for the stripe's first use; nothing changed. `rest` is what the
+  /// batch holds besides: it comes out with the drain.
+  [[nodiscard]] bool append(const access_view& what, const access_report& rest) noexcept;
+  /// True: some append that happened before is not drained yet.
+  [[nodiscard]] bool has_any() const noexcept {
+    return filled_.load(std::memory_order_acquire) != 0;
+  }
+  struct drained {
+    access_report rest;
+    std::uint64_t batches = 0;
+  };
+  /// Calls f(const access_view&) for all that was appended and returns what came with it.
+  /// Pre: the table's lock is held: one drain at a time.
+  template <class F>
+  drained drain(F&& f) noexcept {
+    drained sum;
+    std::uint32_t filled = filled_.exchange(0, std::memory_order_acq_rel);
+    for (std::size_t i = 0; filled != 0; ++i, filled >>= 1) {
+      if ((filled & 1) != 0) {
+        stripe& from = stripes_[i];
+        const std::lock_guard lock(from.mutex);
+        for (std::size_t at = 0; at < from.used;) {
+          f(read(from, at));
+        }
+        from.used = 0;
+        add(sum.rest, from.kept.rest);
+        sum.batches += from.kept.batches;
+        from.kept = {};
+      }
+    }
+    return sum;
+  }
+  // For fork: nobody is inside a stripe between these.
+  void lock_all() noexcept;
+  void unlock_all() noexcept;
+
+ private:
+  static constexpr std::size_t stripe_count = 8;
+  // Of 32-bit words: indices, generations, weights, headers.
+  static constexpr std::size_t stripe_words = 16384;
+  struct header {
+    std::uint64_t tick;
+    std::uint32_t n;
+    std::uint32_t arrays;  // 1: generations, 2: weights
+  };
+  static constexpr std::size_t header_words = sizeof(header) / sizeof(std::uint32_t);
+
+  struct alignas(64) stripe {
+    access_lock mutex;
+    std::unique_ptr<std::uint32_t[]> words;  // guarded by mutex
+    std::size_t used = 0;                    // guarded by mutex; <= stripe_words
+    drained kept;                            // guarded by mutex
+  };
+  /// The view that begins at `at`, which moves behind it.
+  [[nodiscard]] static access_view read(const stripe& from, std::size_t& at) noexcept;
+
+  std::array<stripe, stripe_count> stripes_;
+  std::atomic<std::uint32_t> filled_{0};  // bit i: stripe i may hold something
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The C interface: access entries and domains.
+#include "access_store.hpp"
+#include "c_api.hpp"
+#include "entries.hpp"
+#include <tidepool/access.h>
+#include <tidepool/pool.hpp>
+
+#include <array>
+#include <new>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+static_assert(sizeof(tensor_id) == sizeof(tidepool_tensor_id));
+static_assert(static_cast<int>(access_mode::weighted) == TIDEPOOL_ACCESS_WEIGHTED);
+static_assert(static_cast<int>(access_order::score) == TIDEPOOL_ORDER_SCORE);
+
+[[nodiscard]] std::span<const tensor_id> ids_of(const tidepool_tensor_id* ids,
+                                                std::size_t count) noexcept {
+  return {reinterpret_cast<const tensor_id*>(ids), count};
+}
+
+[[nodiscard]] tidepool_access_info info_to_c(const access_info& info) noexcept {
+  return {.size = sizeof(tidepool_access_info),
+          .id = info.id.value(),
+          .bound_to = info.bound_to.value(),
+          .index = info.index,
+          .count = info.count,
+          .tick = info.tick,
+          .score = info.score,
+          .part = info.part,
+          .where = info.where.bits(),
+          .category = static_cast<tidepool_category>(info.category),
+          .lifecycle = to_c(info.lifecycle),
+          .reserved = 0,
+          .reserved_too = 0};
+}
+
+[[nodiscard]] bool read_batch(const tidepool_access_batch& from, access_batch& to) noexcept {
+  const auto* const narrow = static_cast<const std::int32_t*>(from.indices);
+  const auto* const wide = static_cast<const std::int64_t*>(from.indices);
+  const int kinds = (from.tensors != nullptr ? 1 : 0) + (from.keys != nullptr ? 1 : 0) +
+                    (from.indices != nullptr ? 1 : 0);
+  if (kinds != 1 && (kinds != 0 || from.count != 0)) {
+    return false;
+  }
+  if (from.tensors != nullptr) {
+    to.tensors = ids_of(from.tensors, from.count);
+  } else if (from.keys != nullptr) {
+    to.keys = {from.keys, from.count};
+  } else if (from.indices != nullptr) {
+    to.indices = from.indices_are_wide != 0 ? access_indices(std::span(wide, from.count))
+                                            : access_indices(std::span(narrow, from.count));
+  }
+  to.where = domain::from_value(from.where);
+  to.layout = {.layers = from.layers,
+               .tokens = from.tokens,
+               .k = from.k,
+               .token_stride = from.token_stride,
+               .layer_stride = from.layer_stride,
+               .extent = from.extent,
+               .bases = {from.bases, from.bases != nullptr ? from.layers : 0}};
+  to.mode = static_cast<access_mode>(static_cast<std::uint8_t>(from.mode));
+  to.tick = from.tick;
+  const std::size_t ids = to.size();
+  to.weights = {from.weights, from.weights != nullptr ? ids : 0};
+  to.mask = {from.mask, from.mask == nullptr ? 0 : from.tokens != 0 ? from.tokens : ids};
+  return from.mode <= TIDEPOOL_ACCESS_WEIGHTED;
+}
+
+[[nodiscard]] bool read_filter(const tidepool_access_filter* from, std::vector<device>& devices,
+                               access_filter& to) {
+  tidepool_access_filter known{};
+  if (from == nullptr) {
+    return true;
+  }
+  if (!read_c_struct(from, known)) {
+    return false;
+  }
+  to.within = domain::from_value(known.within);
+  for (unsigned c = 0; c < 256; ++c) {
+    if ((known.categories[c / 64] >> (c % 64) & 1) != 0) {
+      to.categories.insert(static_cast<category>(c));
+    }
+  }
+  for (unsigned s = 1; s <= lifecycle_count; ++s) {
+    if ((known.lifecycles >> s & 1) != 0) {
+      to.lifecycles.insert(lifecycle_from_c(static_cast<tidepool_lifecycle>(s)));
+    }
+  }
+  for (std::size_t i = 0; known.devices != nullptr && i < known.device_count; ++i) {
+    devices.push_back(device::from_bits(known.devices[i]));
+  }
+  to.devices = devices;
+  return true;
+}
+
+[[nodiscard]] tidepool_status rank(const tidepool_pool* pool, access_store::ranking how,
+                                   const tidepool_access_filter* filter, tidepool_access_info* out,
+                                   std::size_t* count) noexcept {
+  if (pool == nullptr || count == nullptr || (out == nullptr && *count != 0)) {
+    return null_argument();
+  }
+  if (*count != 0 && !is_writable(out)) {
+    return bad_struct();
+  }
+  if (how.by > access_order::score) {
+    return fail(errc::invalid_argument, "no such order");
+  }
+  try {
+    std::vector<device> devices;
+    access_filter chosen;
+    if (!read_filter(filter, devices, chosen)) {
+      return bad_struct();
+    }
+    // No more room than there are entries.
+    std::vector<access_info> best(std::min(*count, pool->core->accesses->count(chosen)));
+    best.resize(pool->core->accesses->select(best, how, chosen).written);
+    const std::size_t apart = best.empty() ? 0 : out->size;
+    for (std::size_t i = 0; i < best.size(); ++i) {
+      auto* const to = reinterpret_cast<unsigned char*>(out) + i * apart;
+      std::memcpy(to, &apart, sizeof apart);
+      write_c_struct(info_to_c(best[i]), reinterpret_cast<tidepool_access_info*>(to));
+    }
+    *count = best.size();
+    return TIDEPOOL_OK;
+  } catch (const std::exception&) {
+    return fail(errc::out_of_memory, "a query's answer");
+  }
+}
+
+[[nodiscard]] tidepool_status write_info(const result<access_info>& found,
+                                         tidepool_access_info* out) noexcept {
+  if (!found) {
+    return record_error(found.error());
+  }
+  write_c_struct(info_to_c(*found), out);
+  return TIDEPOOL_OK;
+}
+
+}  // namespace
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
+
+using namespace tidepool;          // NOLINT: the functions below are outside of all namespaces
+using namespace tidepool::detail;  // NOLINT
+
+tidepool_status tidepool_track(tidepool_pool* pool, tidepool_tensor_id id, std::uint32_t parts) {
+  return pool == nullptr ? null_argument()
+                         : answer(track(*pool->core, tensor_id::from_value(id), parts));
+}
+
+tidepool_status tidepool_domain_create(tidepool_pool* pool, const tidepool_domain_options* options,
+                                       tidepool_domain* out) {
+  if (out != nullptr) {
+    *out = 0;
+  }
+  if (pool == nullptr || options == nullptr || out == nullptr) {
+    return null_argument();
+  }
+  tidepool_domain_options wanted{};
+  if (!read_c_struct(options, wanted)) {
+    return bad_struct();
+  }
+  const auto what = static_cast<category>(wanted.category);
+  if (!pool->core->categories.is_known(what)) {
+    return fail(errc::invalid_argument, "unknown category: register it first");
+  }
+  const lifecycle state = lifecycle_from_c(wanted.lifecycle);
+  const result<domain> made = pool->core->accesses->make_domain(
+      {.size = wanted.elements,
+       .standalone = wanted.standalone != 0,
+       .where = device::from_bits(wanted.where),
+       .category = what,
+       .lifecycle = state == lifecycle::automatic ? default_lifecycle(what) : state});
+  if (!made) {
+    return record_error(made.error());
+  }
+  *out = made->value();
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_domain_drop(tidepool_pool* pool, tidepool_domain which) {
+  return pool == nullptr ? null_argument()
+                         : answer(pool->core->accesses->drop_domain(domain::from_value(which)));
+}
+
+tidepool_status tidepool_bind(tidepool_pool* pool, tidepool_domain to, std::size_t first,
+                              const tidepool_tensor_id* ids, std::size_t count) {
+  if (pool == nullptr || (ids == nullptr && count != 0)) {
+    return null_argument();
+  }
+  return answer(pool->core->accesses->bind(domain::from_value(to), first, ids_of(ids, count)));
+}
+
+tidepool_status tidepool_bind_parts(tidepool_pool* pool, tidepool_domain to, std::size_t first,
+                                    tidepool_tensor_id id, std::uint32_t first_part,
+                                    std::uint32_t count) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  return answer(pool->core->accesses->bind_parts(domain::from_value(to), first,
+                                                 tensor_id::from_value(id),
+                                                 {.first = first_part, .count = count}));
+}
+
+tidepool_status tidepool_record_access(tidepool_pool* pool, const tidepool_access_batch* batch,
+                                       tidepool_access_report* report) {
+  if (pool == nullptr || batch == nullptr) {
+    return null_argument();
+  }
+  tidepool_access_batch known{};
+  if (!read_c_struct(batch, known) || !is_writable_if_any(report)) {
+    return bad_struct();
+  }
+  access_batch asked;
+  if (!read_batch(known, asked)) {
+    return fail(errc::invalid_argument, "a batch has tensors, keys or indices, and a known mode");
+  }
+  const result<access_report> done = pool->core->accesses->record(asked);
+  if (!done) {
+    return record_error(done.error());
+  }
+  if (report != nullptr) {
+    write_c_struct(tidepool_access_report{.size = sizeof(tidepool_access_report),
+                                          .recorded = done->recorded,
+                                          .deferred = done->deferred,
+                                          .padding = done->padding,
+                                          .masked = done->masked,
+                                          .out_of_range = done->out_of_range,
+                                          .stale = done->stale,
+                                          .duplicates = done->duplicates},
+                   report);
+  }
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_flush_access(tidepool_pool* pool) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  pool->core->accesses->flush();
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_access_of(const tidepool_pool* pool, tidepool_tensor_id id,
+                                   std::uint32_t part, tidepool_access_info* out) {
+  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
+    return why;
+  }
+  return write_info(pool->core->accesses->find(tensor_id::from_value(id), part), out);
+}
+
+tidepool_status tidepool_access_at(const tidepool_pool* pool, tidepool_domain within,
+                                   std::uint64_t index, tidepool_access_info* out) {
+  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
+    return why;
+  }
+  return write_info(pool->core->accesses->find(domain::from_value(within), index), out);
+}
+
+tidepool_status tidepool_coldest(const tidepool_pool* pool, std::uint32_t order,
+                                 const tidepool_access_filter* filter, tidepool_access_info* out,
+                                 std::size_t* count) {
+  const auto by = static_cast<access_order>(std::min<std::uint32_t>(order, 255));
+  return rank(pool, {.by = by}, filter, out, count);
+}
+
+tidepool_status tidepool_hottest(const tidepool_pool* pool, std::uint32_t order,
+                                 const tidepool_access_filter* filter, tidepool_access_info* out,
+                                 std::size_t* count) {
+  const auto by = static_cast<access_order>(std::min<std::uint32_t>(order, 255));
+  return rank(pool, {.by = by, .descending = true}, filter, out, count);
+}
+
+tidepool_status tidepool_prefetch(const tidepool_pool* pool, const tidepool_tensor_id* ids,
+                                  std::size_t count, std::size_t bytes) {
+  if (pool == nullptr || (ids == nullptr && count != 0)) {
+    return null_argument();
+  }
+  prefetch(*pool->core, ids_of(ids, count), bytes);
+  return TIDEPOOL_OK;
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Access kernels for aarch64. Ids are looked at four at a time; a record is two 16-byte registers,
+// {count, tick} and {score, rest}.
+#include "kernel_table.hpp"
+#include <tidepool/access_record.hpp>
+
+#include <arm_neon.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cpu {
+
+namespace {
+
+template <class Id>
+inline std::size_t narrow_some(const Id* ids, std::size_t n, access_range range, std::uint32_t* out,
+                               access_tally* rest) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
+    if (id < range.extent) {
+      out[kept++] = static_cast<std::uint32_t>(range.base + id);
+    } else {
+      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+    }
+  }
+  return kept;
+}
+
+std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range,
+                      std::uint32_t* out, access_tally* rest) {
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+  const auto extent =
+      vdupq_n_u32(static_cast<std::uint32_t>(range.extent < above ? range.extent : above));
+  const auto base = vdupq_n_u32(static_cast<std::uint32_t>(range.base));
+  std::size_t kept = 0;
+  std::size_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const uint32x4_t v = vreinterpretq_u32_s32(vld1q_s32(ids + i));
+    if (vminvq_u32(vcltq_u32(v, extent)) != 0) {
+      vst1q_u32(out + kept, vaddq_u32(v, base));
+      kept += 4;
+    } else {
+      kept += narrow_some(ids + i, 4, range, out + kept, rest);
+    }
+  }
+  return kept + narrow_some(ids + i, n - i, range, out + kept, rest);
+}
+
+std::size_t narrow_64(const std::int64_t* ids, std::size_t n, access_range range,
+                      std::uint32_t* out, access_tally* rest) {
+  return narrow_some(ids, n, range, out, rest);
+}
+
+inline void take_step(access_record& r, uint64x2_t sum, std::uint64_t gain, uint64x2_t latest) {
+  const uint64x2_t v = vaddq_u64(vld1q_u64(&r.count), sum);
+  vst1q_u64(&r.count, vbslq_u64(vcgtq_u64(latest, v), latest, v));
+  r.score += gain;
+}
+inline uint64x2_t pair_of(std::uint64_t low, std::uint64_t high) {
+  return vcombine_u64(vcreate_u64(low), vcreate_u64(high));
+}
+
+std::size_t apply(access_record* records, const std::uint32_t* indices, std::size_t n,
+                  access_step step, bool far) {
+  const uint64x2_t sum = pair_of(step.weight, 0);
+  const uint64x2_t latest = pair_of(0, step.tick);
+  std::size_t missed = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (far) {
+      __builtin_prefetch(&records[indices[i + access_lookahead - 1]], 1);
+    }
+    access_record& r = records[indices[i]];
+    if (r.generation == 0) {
+      ++missed;
+      continue;
+    }
+    take_step(r, sum, step.gain, latest);
+  }
+  return missed;
+}
+
+void count(std::uint32_t* bins, const std::uint32_t* indices, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    ++bins[indices[i]];
+  }
+}
+
+std::uint64_t merge(access_record* records, std::uint32_t* bins, std::size_t n, access_step step) {
+  const uint64x2_t latest = pair_of(0, step.tick);
+  std::uint64_t missed = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::uint64_t steps = bins[i];
+    if (steps == 0) {
+      continue;
+    }
+    bins[i] = 0;
+    if (records[i].generation == 0) {
+      missed += steps;
+    } else {
+      take_step(records[i], pair_of(steps * step.weight, 0), steps * step.gain, latest);
+    }
+  }
+  return missed;
+}
+
+}  // namespace
+
+constinit const access_kernels neon_access_kernels{.name = "neon",
+                                                   .narrow_32 = narrow_32,
+                                                   .narrow_64 = narrow_64,
+                                                   .apply = apply,
+                                                   .count = count,
+                                                   .merge = merge};
+
+}  // namespace cpu
+}  // namespace v0
+}  // namespace tidepool
