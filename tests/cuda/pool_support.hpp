@@ -85,8 +85,6 @@ class CudaPool : public ::testing::Test {
       EXPECT_EQ(cudasim_untaken_reports(), 0U);
     }
   }
-  /// Calls of the driver that the backend has made for the device.
-  [[nodiscard]] std::uint64_t calls() const { return p->memory(gpu).system_calls; }
 
   const device gpu = device::cuda(0);
   std::unique_ptr<pool> p;

@@ -139,7 +139,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* out, const void* function)
     made.localSizeBytes = code.local_bytes;
     made.maxThreadsPerBlock = code.max_threads;
     made.numRegs = registers_of(code, code.max_threads);
-    made.ptxVersion = made.binaryVersion = 80;
+    made.ptxVersion = r.module_of(*of.binary, current_device).program.architecture;
+    made.binaryVersion = 80;
     made.maxDynamicSharedSizeBytes = of.max_dynamic_shared;
     made.preferredShmemCarveout = -1;
   });

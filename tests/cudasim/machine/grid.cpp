@@ -15,6 +15,8 @@
 #include <optional>
 #include <random>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace cudasim {
 namespace {
@@ -42,6 +44,37 @@ class block_memory {
   };
   std::unique_ptr<char, deleter> data_;
   std::size_t bytes_ = 0;
+};
+
+// Kept from kernel to kernel. Not one for each thread: a kernel may run while a thread ends, when
+// its own objects are gone (a call of CUDA in the destructor of a thread-local object).
+class kept_memory {
+ public:
+  kept_memory() {
+    const std::lock_guard guard(all().mutex);
+    if (!all().unused.empty()) {
+      memory_ = std::move(all().unused.back());
+      all().unused.pop_back();
+    }
+  }
+  ~kept_memory() {
+    const std::lock_guard guard(all().mutex);
+    all().unused.push_back(std::move(memory_));
+  }
+  kept_memory(const kept_memory&) = delete;
+  kept_memory& operator=(const kept_memory&) = delete;
+  block_memory& get() { return memory_; }
+
+ private:
+  struct store {
+    std::mutex mutex;
+    std::vector<block_memory> unused;  // guarded by mutex
+  };
+  static store& all() {
+    static store& only = *new store;  // there for as long as any thread is
+    return only;
+  }
+  block_memory memory_;
 };
 
 std::uint32_t special_value(special which, const launch& of, const warp& w, std::uint32_t lane) {
@@ -322,12 +355,12 @@ launch_counts execute_in_order(const launch& of) {
   std::mutex mutex;
   std::optional<fault> failure;  // guarded by mutex
   const auto work = [&] {
-    static thread_local block_memory memory;
+    kept_memory memory;
     race_copy races(of);
     block mine;
     try {
       for (std::uint64_t i = next++; i < blocks; i = next++) {
-        set_up_block(of, mine, i, memory, races.get());
+        set_up_block(of, mine, i, memory.get(), races.get());
         while (!run_block(mine, ~std::uint64_t{0}, warp_budget)) {
         }
       }

@@ -99,7 +99,8 @@ struct function {
 };
 
 struct program {
-  int version = 0;  // 10 * major + minor
+  int version = 0;       // 10 * major + minor
+  int architecture = 0;  // that it was made for
   std::vector<variable> variables;
   std::map<std::string, function, std::less<>> functions;
 };

@@ -46,7 +46,7 @@ class parser : private cursor {
       version();
     } else if (accept(".target")) {
       do {
-        identifier();
+        target(identifier());
       } while (accept(","));
     } else if (accept(".address_size")) {
       number();
@@ -59,6 +59,13 @@ class parser : private cursor {
       skip_past(";");
     } else {
       definition();
+    }
+  }
+
+  // sm_80, sm_90a; what else may stand there says nothing of the architecture.
+  void target(const std::string& name) {
+    if (name.rfind("sm_", 0) == 0) {
+      program_.architecture = std::atoi(name.c_str() + 3);
     }
   }
 

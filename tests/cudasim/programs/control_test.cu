@@ -112,6 +112,7 @@ TEST_F(Control, CallsBytesAndTransactionsAreCounted) {
 bool passes_with(const char* variable, const char* value, const char* test) {
   const pid_t child = fork();
   if (child == 0) {
+    forget_how_tests_run();
     setenv(variable, value, 1);
     setenv("CUDASIM_TEST_CHILD", "1", 1);
     const std::string filter = std::string("--gtest_filter=") + test;

@@ -38,6 +38,12 @@ TEST(Parser, NamesWhatIsWrong) {
   EXPECT_EQ(refusal_of(head + ".visible .entry f() { ret; }"), "");
 }
 
+TEST(Parser, ReadsWhatTheTextWasMadeFor) {
+  EXPECT_EQ(ptx::parse(".version 8.8\n.target sm_90a, debug\n").architecture, 90);
+  EXPECT_EQ(ptx::parse(".version 8.8\n.target debug, sm_75\n").version, 88);
+  EXPECT_EQ(ptx::parse(".version 8.8\n.target debug, sm_75\n").architecture, 75);
+}
+
 // A text with any prefix cut off is refused or parsed, and nothing else happens.
 TEST(Parser, SurvivesCutTexts) {
   const std::string text =

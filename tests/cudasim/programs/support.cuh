@@ -98,6 +98,15 @@ inline std::string latest_report() {
   return text;
 }
 
+// A program that a test starts runs one test, once, whatever this one was told to do.
+inline void forget_how_tests_run() {
+  for (const char* const each :
+       {"GTEST_REPEAT", "GTEST_SHUFFLE", "GTEST_TOTAL_SHARDS", "GTEST_SHARD_INDEX",
+        "GTEST_FILTER", "GTEST_OUTPUT", "GTEST_SHARD_STATUS_FILE"}) {
+    unsetenv(each);
+  }
+}
+
 // In long runs GTEST_REPEAT repeats all of a seeded program, and each time has the next seed.
 class next_seed : public ::testing::Environment {
  public:
