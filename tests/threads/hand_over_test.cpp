@@ -236,6 +236,8 @@ TEST(HandOver, PinsOfOthersDoNotHinderTheOwnersFree) {
     if (i % 32 == 0) {
       std::this_thread::yield();  // on one processor too the others meet it
     }
+    EXPECT_EQ(p.retain(id), errc::ok);
+    EXPECT_EQ(p.release(id), errc::ok);
     EXPECT_EQ(p.deallocate(id), errc::ok);
   }
   stop = true;
