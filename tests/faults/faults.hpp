@@ -8,11 +8,15 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <ostream>
 #include <utility>
 
 namespace tidepool::test {
 
 enum class fault_kind : std::uint8_t { system_call, heap };
+inline std::ostream& operator<<(std::ostream& out, fault_kind kind) {
+  return out << (kind == fault_kind::heap ? "heap" : "system call");
+}
 
 struct fault_state {
   fault_kind kind = fault_kind::system_call;

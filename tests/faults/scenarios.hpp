@@ -6,6 +6,7 @@
 
 #include "world.hpp"
 
+#include <ostream>
 #include <vector>
 
 namespace tidepool::test {
@@ -14,6 +15,10 @@ struct scenario {
   const char* name;
   void (*run)(world& w);
 };
+
+inline std::ostream& operator<<(std::ostream& out, const scenario& what) {
+  return out << what.name;
+}
 
 [[nodiscard]] const std::vector<scenario>& scenarios();
 

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <ostream>
 #include <string>
 #include <tuple>
 
@@ -18,6 +19,10 @@ struct mode {
   const char* name;
   pool_options options;
 };
+
+std::ostream& operator<<(std::ostream& out, const mode& how) {
+  return out << how.name;
+}
 
 class Misuse : public ::testing::TestWithParam<std::tuple<mode, misuse>> {};
 

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -73,6 +74,10 @@ struct misuse {
   errc (*play)(scene& s);
   std::size_t times = 1;  ///< told
 };
+
+inline std::ostream& operator<<(std::ostream& out, const misuse& row) {
+  return out << row.name;
+}
 
 [[nodiscard]] std::vector<misuse> wrong_frees();
 [[nodiscard]] std::vector<misuse> wrong_references();

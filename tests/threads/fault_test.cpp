@@ -167,7 +167,7 @@ class Faults : public ::testing::TestWithParam<std::uint64_t> {  // every n-th s
 TEST_P(Faults, LoseNothingWhileThreadsWork) {
   std::mt19937 random(7);
   std::vector<failure_plan> plans;
-  for (int i = 0; i < 8 * effort(); ++i) {
+  for (int i = 0; i < 3 * effort(); ++i) {
     const std::array<failure_plan, 6> kinds{
         failure_plan{.probability = 0.3, .seed = random()},
         failure_plan{.exhaust_at = (1 + random() % 8) * mib},

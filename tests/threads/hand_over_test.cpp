@@ -202,5 +202,52 @@ TEST(HandOver, SharedTensorsEndOnceAndSlicesKeepTheirBlock) {
   expect_clean(p);
 }
 
+// Others pin and unpin by id while the owner frees: a pin comes in time or finds a stale id, and the
+// owner's free is never taken for one too many.
+TEST(HandOver, PinsOfOthersDoNotHinderTheOwnersFree) {
+  std::atomic<int> refused_frees{0};
+  const pool_options options{.on_misuse =
+                                 [](const misuse_report& report, void* context) {
+                                   if (report.kind == misuse_kind::stale_free) {
+                                     static_cast<std::atomic<int>*>(context)->fetch_add(1);
+                                   }
+                                 },
+                             .misuse_context = &refused_frees};
+  pool p(small_cpu(), options);
+  std::atomic<std::uint64_t> shown{0};
+  std::atomic<bool> stop{false};
+  std::atomic<int> pinned{0};
+  std::vector<std::thread> others;
+  for (int t = 0; t < 2; ++t) {
+    others.emplace_back([&] {
+      while (!stop.load(std::memory_order_relaxed)) {
+        const tensor_id id = tensor_id::from_value(shown.load());
+        if (id && p.pin(id)) {
+          pinned.fetch_add(1, std::memory_order_relaxed);
+          EXPECT_EQ(p.unpin(id), errc::ok);
+        }
+      }
+    });
+  }
+  const int least = 3000 * effort();
+  for (int i = 0; i < least || (pinned.load() < 100 && i < 1'000'000); ++i) {
+    const tensor_id id = p.allocate(100).release();
+    shown = id.value();
+    if (i % 32 == 0) {
+      std::this_thread::yield();  // on one processor too the others meet it
+    }
+    EXPECT_EQ(p.retain(id), errc::ok);
+    EXPECT_EQ(p.release(id), errc::ok);
+    EXPECT_EQ(p.deallocate(id), errc::ok);
+  }
+  stop = true;
+  for (std::thread& t : others) {
+    t.join();
+  }
+  EXPECT_GE(pinned.load(), 100);
+  EXPECT_EQ(refused_frees.load(), 0);
+  expect_clean(p);
+}
+
 }  // namespace
 }  // namespace tidepool::test
