@@ -28,14 +28,16 @@ class index_source {
   index_source(const access_batch& asked, std::size_t domain_size,
                const access_kernels& use) noexcept
       : batch(asked), kernels_(use), size_(domain_size) {
-    if (asked.layout.tokens == 0) {  // rows of one index each
-      layers_ = 1;
+    if (asked.layout.tokens == 0) {  // no layout, whatever else it says: rows of one index each
       tokens_ = asked.indices.size();
-    } else {
-      layers_ = asked.layout.layers;
-      tokens_ = asked.layout.tokens;
-      k_ = asked.layout.k;
+      layer_stride_ = tokens_;
+      return;
     }
+    layers_ = asked.layout.layers;
+    tokens_ = asked.layout.tokens;
+    k_ = asked.layout.k;
+    extent_ = asked.layout.extent;
+    bases_ = asked.layout.bases;
     token_stride_ = asked.layout.token_stride != 0 ? asked.layout.token_stride : k_;
     layer_stride_ =
         asked.layout.layer_stride != 0 ? asked.layout.layer_stride : tokens_ * token_stride_;
@@ -68,11 +70,9 @@ class index_source {
 
  private:
   [[nodiscard]] access_range range() const noexcept {
-    const access_layout& layout = batch.layout;
-    const std::uint64_t base = layout.bases.empty() ? layer_ * layout.extent : layout.bases[layer_];
+    const std::uint64_t base = bases_.empty() ? layer_ * extent_ : bases_[layer_];
     const std::uint64_t rest = size_ - base;
-    return {.extent = layout.extent == 0 ? rest : std::min<std::uint64_t>(layout.extent, rest),
-            .base = base};
+    return {.extent = extent_ == 0 ? rest : std::min<std::uint64_t>(extent_, rest), .base = base};
   }
   [[nodiscard]] std::size_t place() const noexcept {
     return layer_ * layer_stride_ + token_ * token_stride_ + column_;
@@ -119,6 +119,8 @@ class index_source {
 
   const access_kernels& kernels_;
   std::uint64_t size_;
+  std::span<const std::uint64_t> bases_ = {};
+  std::size_t extent_ = 0;
   std::size_t layers_ = 1;
   std::size_t tokens_ = 0;
   std::size_t k_ = 1;

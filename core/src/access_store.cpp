@@ -45,8 +45,8 @@ bool access_store::open_tensors() noexcept {
   return opened;
 }
 
-// Who tracks an id that ends at that moment may come after the slot's next tensor, or leave an entry
-// of the old one to it for a moment: the later generation wins.
+// Who tracks an id that ends at that moment may come after the next tensor of the slot, or leave an
+// entry of the old one to it for a moment: the later generation wins.
 bool access_store::begin(tensor_id id, std::uint32_t attributes) noexcept {
   if (!open_tensors()) {
     return false;

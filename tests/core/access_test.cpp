@@ -158,6 +158,19 @@ TEST_F(Accesses, RowsOfALayoutAreMaskedAndLayersHaveBases) {
   EXPECT_EQ(p.total_accesses().batches, 2U);
 }
 
+// Found by fuzz_accesses: bases without tokens led beyond the domain.
+TEST_F(Accesses, ALayoutWithoutTokensIsNoneWhateverElseItSays) {
+  const domain d = *p.make_domain({.size = 4, .standalone = true});
+  const numbers bases{300, 400};
+  const access_report report = *p.record_access(
+      {.where = d,
+       .indices = ints{0, 3, 4},
+       .layout = {.layers = 2, .k = 0, .layer_stride = 75, .extent = 246, .bases = bases}});
+  EXPECT_EQ(report.recorded, 2U);
+  EXPECT_EQ(report.out_of_range, 1U);
+  EXPECT_EQ(counts(d, 4), (numbers{1, 0, 0, 1}));
+}
+
 TEST_F(Accesses, WhatDoesNotFitTogetherIsRefusedAndChangesNothing) {
   tensor a = weight();
   const domain d = *p.make_domain({.size = 4, .standalone = true});
