@@ -79,7 +79,8 @@ struct memory_info {
   std::size_t pending_bytes = 0;       ///< taken back, but a stream has still to come there
   std::size_t address_space_bytes = 0;
   std::uint64_t system_calls = 0;  ///< memory calls to the system or driver so far
-  /// Of the physical device: what neither it has free nor this backend has reserved. 0: unknown.
+  /// Of the physical device: what neither it has free nor this backend has reserved. What a driver
+  /// holds beyond that is in it, too. 0: unknown.
   std::size_t foreign_bytes = 0;
 };
 
