@@ -119,7 +119,6 @@ void describe(const runtime& r, int ordinal, cudaDeviceProp& of) {
   of.memoryPoolSupportedHandleTypes =
       static_cast<unsigned>(attribute(r, cudaDevAttrMemoryPoolSupportedHandleTypes, ordinal));
   of.ipcEventSupported = r.set.lacks("ipc") ? 0 : 1;
-  of.hostRegisterReadOnlySupported = r.set.lacks("readonly") ? 0 : 1;
   of.deviceNumaId = -1;
   of.asyncEngineCount = 2;
   of.textureAlignment = 512;

@@ -49,15 +49,35 @@ std::function<void(stream&)> issue_all(runtime& r, const node_list& nodes) {
   return [&r, nodes](stream& in) { r.launch_graph(nodes, in); };
 }
 
-void instantiate(runtime& r, cudaGraphExec_t* out, cudaGraph_t handle) {
+void instantiate(runtime& r, cudaGraphExec_t* out, cudaGraph_t handle, unsigned long long flags) {
   const graph& from = graph_of(r, handle);
+  constexpr unsigned long long known = cudaGraphInstantiateFlagAutoFreeOnLaunch |
+                                       cudaGraphInstantiateFlagUpload |
+                                       cudaGraphInstantiateFlagUseNodePriority;
+  require((flags & cudaGraphInstantiateFlagDeviceLaunch) == 0, cudaErrorNotSupported);
+  require((flags & ~known) == 0, cudaErrorInvalidValue);
   auto made = std::make_unique<graph>();
   made->created_by = r.call_name;
   made->nodes = in_order(from);
   made->memory = from.memory;
+  made->frees_first = (flags & cudaGraphInstantiateFlagAutoFreeOnLaunch) != 0;
   require(made->nodes.size() == from.nodes.size(), cudaErrorInvalidValue);
   target(out) = reinterpret_cast<cudaGraphExec_t>(made.get());
   r.executable_graphs.emplace(made.get(), std::move(made));
+}
+
+void free_what_is_left(runtime& r, const graph& of, stream& in) {
+  for (const auto& node : of.nodes) {
+    if (node->type == cudaGraphNodeTypeMemAlloc && r.memory.issued(node->address) != nullptr) {
+      r.free_in(in, reinterpret_cast<void*>(node->address));
+    }
+  }
+}
+
+const graph_node& memory_node(cudaGraphNode_t handle, cudaGraphNodeType type) {
+  const auto* const node = reinterpret_cast<const graph_node*>(handle);
+  require(node != nullptr && node->type == type, cudaErrorInvalidValue);
+  return *node;
 }
 
 }  // namespace
@@ -78,13 +98,14 @@ cudaError_t cudaGraphDestroy(cudaGraph_t handle) {
   return call(__func__, [&](runtime& r) { r.graphs.erase(&graph_of(r, handle)); });
 }
 
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t handle, unsigned long long) {
-  return call(__func__, [&](runtime& r) { instantiate(r, out, handle); });
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* out, cudaGraph_t handle,
+                                 unsigned long long flags) {
+  return call(__func__, [&](runtime& r) { instantiate(r, out, handle, flags); });
 }
 
 cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* out, cudaGraph_t handle,
-                                          unsigned long long) {
-  return call(__func__, [&](runtime& r) { instantiate(r, out, handle); });
+                                          unsigned long long flags) {
+  return call(__func__, [&](runtime& r) { instantiate(r, out, handle, flags); });
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t handle) {
@@ -96,6 +117,9 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t in) {
     const graph& of = executable_of(r, handle);
     stream& order = r.stream_of(in);
     if (!order.is_capturing()) {
+      if (of.frees_first) {
+        free_what_is_left(r, of, order);
+      }
       r.launch_graph(of.nodes, order);
       return;
     }
@@ -248,6 +272,25 @@ cudaError_t cudaGraphAddMemFreeNode(cudaGraphNode_t* out, cudaGraph_t to,
   return call(__func__, [&](runtime& r) {
     add_captured(out, graph_of(r, to), nodes_of(after, count),
                  [&](stream& in) { r.free_in(in, address); });
+  });
+}
+
+cudaError_t cudaGraphMemAllocNodeGetParams(cudaGraphNode_t node, cudaMemAllocNodeParams* out) {
+  return call(__func__, [&](runtime&) {
+    const graph_node& of = memory_node(node, cudaGraphNodeTypeMemAlloc);
+    cudaMemAllocNodeParams& p = target(out);
+    p = {};
+    p.poolProps.allocType = cudaMemAllocationTypePinned;
+    p.poolProps.location = {cudaMemLocationTypeDevice, of.device};
+    p.bytesize = of.bytes;
+    p.dptr = reinterpret_cast<void*>(of.address);
+  });
+}
+
+cudaError_t cudaGraphMemFreeNodeGetParams(cudaGraphNode_t node, void* out) {
+  return call(__func__, [&](runtime&) {
+    const graph_node& of = memory_node(node, cudaGraphNodeTypeMemFree);
+    target(static_cast<void**>(out)) = reinterpret_cast<void*>(of.address);
   });
 }
 

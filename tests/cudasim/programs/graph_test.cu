@@ -185,6 +185,73 @@ cudaGraphNode_t add_node(cudaGraph_t to, const std::vector<cudaGraphNode_t>& aft
   return made;
 }
 
+// What a launch left allocated is freed by the next, if the graph was instantiated so.
+TEST(Graphs, LaunchesMayFreeWhatIsLeft) {
+  scoped_stream stream;
+  cudaGraph_t graph;
+  expect_success(cudaGraphCreate(&graph, 0), "create");
+  cudaMemAllocNodeParams allocation = one_int();
+  cudaGraphNode_t node;
+  expect_success(cudaGraphAddMemAllocNode(&node, graph, nullptr, 0, &allocation), "node");
+  cudaMemAllocNodeParams got{};
+  expect_success(cudaGraphMemAllocNodeGetParams(node, &got), "parameters");
+  EXPECT_EQ(got.dptr, allocation.dptr);
+  EXPECT_EQ(got.bytesize, sizeof(int));
+  void* freed = nullptr;
+  EXPECT_EQ(cudaGraphMemFreeNodeGetParams(node, &freed), cudaErrorInvalidValue);
+  cudaGraphExec_t executable = nullptr;
+  EXPECT_EQ(cudaGraphInstantiate(&executable, graph, 1 << 20), cudaErrorInvalidValue);
+  cudaGetLastError();
+  expect_success(cudaGraphInstantiate(&executable, graph, cudaGraphInstantiateFlagAutoFreeOnLaunch),
+                 "instantiate");
+  for (int i = 0; i < 3; ++i) {
+    expect_success(cudaGraphLaunch(executable, stream), "launch");
+    expect_success(cudaMemsetAsync(allocation.dptr, 1, sizeof(int), stream), "use");
+  }
+  expect_success(cudaFreeAsync(allocation.dptr, stream), "free");
+  expect_success(cudaStreamSynchronize(stream), "synchronise");
+  expect_success(cudaGraphExecDestroy(executable), "destroy");
+  cudaGraphNode_t end = nullptr;
+  expect_success(cudaGraphAddMemFreeNode(&end, graph, &node, 1, allocation.dptr), "node");
+  expect_success(cudaGraphMemFreeNodeGetParams(end, &freed), "parameters");
+  EXPECT_EQ(freed, allocation.dptr);
+  expect_success(cudaGraphDestroy(graph), "destroy");
+}
+
+TEST(Graphs, UpdatesKeepTheShape) {
+  scoped_stream stream;
+  buffer<int> value(1);
+  value.fill(0);
+  expect_synchronised();
+  const auto make = [&](int first, bool longer) {
+    cudaGraph_t graph = nullptr;
+    expect_success(cudaGraphCreate(&graph, 0), "create");
+    const cudaGraphNode_t node = add_node(graph, {}, value.data(), first);
+    if (longer) {
+      add_node(graph, {node}, value.data(), 1);
+    }
+    return graph;
+  };
+  const cudaGraph_t graphs[] = {make(1, false), make(10, false), make(100, true)};
+  cudaGraphExecUpdateResultInfo info;
+  {
+    executable launchable(graphs[0]);
+    expect_success(cudaGraphLaunch(launchable, stream), "launch");
+    expect_success(cudaGraphExecUpdate(launchable, graphs[1], &info), "update");
+    EXPECT_EQ(info.result, cudaGraphExecUpdateSuccess);
+    expect_success(cudaGraphLaunch(launchable, stream), "launch");
+    EXPECT_EQ(cudaGraphExecUpdate(launchable, graphs[2], &info), cudaErrorGraphExecUpdateFailure);
+    EXPECT_EQ(info.result, cudaGraphExecUpdateErrorTopologyChanged);
+    cudaGetLastError();
+    expect_success(cudaGraphLaunch(launchable, stream), "launch");
+    expect_success(cudaStreamSynchronize(stream), "synchronise");
+  }
+  EXPECT_EQ(value.get()[0], 21);
+  for (const cudaGraph_t each : graphs) {
+    expect_success(cudaGraphDestroy(each), "destroy");
+  }
+}
+
 TEST(Graphs, AMissingDependencyIsARace) {
   if (!cudasim_is_present()) {
     GTEST_SKIP() << "a device says nothing";

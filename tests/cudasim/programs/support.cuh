@@ -101,8 +101,8 @@ inline std::string latest_report() {
 // A program that a test starts runs one test, once, whatever this one was told to do.
 inline void forget_how_tests_run() {
   for (const char* const each :
-       {"GTEST_REPEAT", "GTEST_SHUFFLE", "GTEST_TOTAL_SHARDS", "GTEST_SHARD_INDEX",
-        "GTEST_FILTER", "GTEST_OUTPUT", "GTEST_SHARD_STATUS_FILE"}) {
+       {"GTEST_REPEAT", "GTEST_SHUFFLE", "GTEST_TOTAL_SHARDS", "GTEST_SHARD_INDEX", "GTEST_FILTER",
+        "GTEST_OUTPUT", "GTEST_SHARD_STATUS_FILE"}) {
     unsetenv(each);
   }
 }

@@ -25,6 +25,7 @@ struct graph_node {
   std::vector<graph_node*> after;
   std::uint64_t address = 0;  // of memory nodes
   std::uint64_t bytes = 0;
+  int device = 0;
 };
 
 // Memory that a graph's allocation nodes own: addresses stay, so that each launch finds them. All
@@ -52,7 +53,8 @@ struct graph {
   std::shared_ptr<graph_memory> memory = std::make_shared<graph_memory>();
   std::string created_by;
   bool leak_reported = false;
-  bool spoilt = false;  // its capture will end without it
+  bool spoilt = false;       // its capture will end without it
+  bool frees_first = false;  // a launch ends what an earlier one has left allocated
 };
 
 /// Copies of the nodes in an order that respects their dependencies; empty if they form a circle.

@@ -231,6 +231,7 @@ void* runtime::allocate_from(pool& from, stream& to, std::size_t bytes) {
         });
     made.address = wanted.base;
     made.bytes = bytes;
+    made.device = wanted.device;
   } else {
     wanted.pool = &source;
     begin_allocation(to, wanted, wait_for);
