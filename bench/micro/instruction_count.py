@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 #
-# Instructions per warm pair of allocate_raw and deallocate (64 KiB), counted by callgrind.
+# Instructions per warm pair of allocate_raw and deallocate (64 KiB), counted by callgrind: on the
+# pool's first device, or with --stream in the order of a stream of another one.
 #
 # Three figures, each the difference of two runs with different numbers of pairs, so that start-up,
 # the first calls' symbol look-up and function frames cancel; nothing else is left out:
@@ -25,16 +26,19 @@ import sys
 SKIP = 77
 
 
-LIBRARY = ["tidepool::v0::detail::allocate_plain*", "tidepool::v0::detail::deallocate_id*"]
-LOOP = ["measured_pairs"]
+FREE = "tidepool::v0::detail::deallocate_id*"
+PLAIN = {"library": ["tidepool::v0::detail::allocate_plain*", FREE], "loop": ["measured_pairs"],
+         "words": []}
+STREAM = {"library": ["tidepool::v0::detail::allocate_on(*", FREE],
+          "loop": ["measured_stream_pairs"], "words": ["stream"]}
 CALLS = 2
 
 
-def collected(program, pairs, functions):
+def collected(program, pairs, functions, words):
     """Instructions from entry to return of the functions."""
     command = ["valgrind", "--tool=callgrind", "--collect-atstart=no",
                "--callgrind-out-file=/dev/null",
-               *[f"--toggle-collect={name}" for name in functions], program, str(pairs)]
+               *[f"--toggle-collect={name}" for name in functions], program, str(pairs), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
     if done.returncode != 0 or not found:
@@ -43,10 +47,10 @@ def collected(program, pairs, functions):
     return int(found.group(1))
 
 
-def each(program, pairs, functions):
+def each(program, pairs, functions, words):
     """Instructions per pair."""
-    few = collected(program, pairs, functions)
-    many = collected(program, 3 * pairs, functions)
+    few = collected(program, pairs, functions, words)
+    many = collected(program, 3 * pairs, functions, words)
     return (many - few) / (2 * pairs)
 
 
@@ -56,13 +60,17 @@ def main():
     parser.add_argument("--pairs", type=int, default=20000, help="pairs of the short run")
     parser.add_argument("--limit", type=float, default=60,
                         help="most instructions allowed per pair; 0: any")
+    parser.add_argument("--stream", action="store_true",
+                        help="in the order of a stream of a device that is not the pool's first")
     chosen = parser.parse_args()
+    what = STREAM if chosen.stream else PLAIN
     if shutil.which("valgrind") is None:
         print("instruction_count: skipped, valgrind is not installed")
         return SKIP
-    inside = each(chosen.warm_pair, chosen.pairs, LIBRARY)
-    loop = each(chosen.warm_pair, chosen.pairs, LOOP)
-    print("instructions per warm pair of allocate_raw and deallocate, 64 KiB")
+    inside = each(chosen.warm_pair, chosen.pairs, what["library"], what["words"])
+    loop = each(chosen.warm_pair, chosen.pairs, what["loop"], what["words"])
+    print("instructions per warm pair of allocate_raw and deallocate, 64 KiB"
+          + (", on a stream" if chosen.stream else ""))
     print(f"  inside the library {inside:.2f}\n  with the calls     {inside + CALLS:.2f}\n"
           f"  with the loop      {loop:.2f}")
     if inside <= 0 or loop < inside + CALLS:

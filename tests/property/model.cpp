@@ -330,13 +330,11 @@ class runner {
     return alive;
   }
   void free_id(tensor_id id) {
-    const auto it = live_.find(id);
-    if (it != live_.end() && it->second.references == it->second.pins + it->second.parts) {
+    const errc code = pool_.deallocate(id);
+    if (const auto it = live_.find(id); it != live_.end() && !it->second.has_owner()) {
       ++expected_reports_;
-      require(pool_.deallocate(id) == errc::stale_id, "pins and slices keep their references");
-      return;
-    }
-    if (expect(id, pool_.deallocate(id))) {
+      require(code == errc::stale_id, "pins and slices keep their references");
+    } else if (expect(id, code)) {
       drop(id);
     }
   }

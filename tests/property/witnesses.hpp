@@ -70,6 +70,8 @@ struct live_tensor {
   tensor_id parent = {};
   std::shared_ptr<adoption> adopted = {};
 
+  /// Is a reference left that is no pin's and no slice's?
+  [[nodiscard]] bool has_owner() const { return references > pins + parts; }
   /// Does it own a block of the pool?
   [[nodiscard]] bool has_block() const { return !parent && adopted == nullptr && bytes != 0; }
 

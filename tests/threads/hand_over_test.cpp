@@ -202,8 +202,8 @@ TEST(HandOver, SharedTensorsEndOnceAndSlicesKeepTheirBlock) {
   expect_clean(p);
 }
 
-// Others pin and unpin by id while the owner frees: a pin comes in time or finds a stale id, and the
-// owner's free is never taken for one too many.
+// Others pin and unpin by id while the owner frees: a pin comes in time or finds a stale id, and
+// the owner's free is never taken for one too many.
 TEST(HandOver, PinsOfOthersDoNotHinderTheOwnersFree) {
   std::atomic<int> refused_frees{0};
   const pool_options options{.on_misuse =
