@@ -40,26 +40,27 @@ std::vector<row> run(const domain_contest& of, const case_settings& settings) {
       each(part(of.stream, at, of.batch));
     }
   };
-  contest held{.name = of.name,
-               .pattern = of.pattern + ", " + std::to_string(of.batch) + " ids",
-               .size = of.size,
-               .units = static_cast<double>(of.stream.size()),
-               .ours = {"tidepool",
-                        [&] {
-                          batches([&](std::span<const std::int32_t> b) {
-                            require(p.record_access(
-                                         {.where = d, .indices = b, .mode = of.how, .tick = ++tick})
-                                        .has_value(),
-                                    "a batch failed");
-                          });
-                        }},
-               .rivals = {{"scalar reference",
-                           [&] {
-                             batches([&](std::span<const std::int32_t> b) {
-                               (void)scalar.record(b, how, ++tick);
-                             });
-                           },
-                           of.target}}};
+  contest held{
+      .name = of.name,
+      .pattern = of.pattern + ", " + std::to_string(of.batch) + " ids",
+      .size = of.size,
+      .units = static_cast<double>(of.stream.size()),
+      .ours = {"tidepool",
+               [&] {
+                 batches([&](std::span<const std::int32_t> b) {
+                   require(p.record_access(
+                                {.where = d, .indices = b, .mode = of.how, .tick = ++batch_tick})
+                               .has_value(),
+                           "a batch failed");
+                 });
+               }},
+      .rivals = {{"scalar reference",
+                  [&] {
+                    batches([&](std::span<const std::int32_t> b) {
+                      (void)scalar.record(b, how, ++batch_tick);
+                    });
+                  },
+                  of.target}}};
   if (of.memory_target != 0) {
     held.rivals.push_back({"random read-modify-write", [&] { scalar.read_modify_write(of.stream); },
                            of.memory_target});

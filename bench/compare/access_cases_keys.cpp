@@ -75,15 +75,17 @@ std::vector<row> keys_case(const case_settings& settings) {
                 .ours = {"tidepool",
                          [&] {
                            batches([&](span b) {
-                             const auto done = ours.p.record_access({.keys = b, .tick = ++tick});
+                             const auto done =
+                                 ours.p.record_access({.keys = b, .tick = ++batch_tick});
                              require(done && done->recorded == b.size(), "a key was not found");
                            });
                          }},
                 .rivals = {{"scalar probe",
-                            [&] { batches([&](span b) { (void)probe.record(b, ++tick); }); },
+                            [&] { batches([&](span b) { (void)probe.record(b, ++batch_tick); }); },
                             size > 1'000'000 ? 0.75 : 0.5},
                            {"mutex and unordered_map",
-                            [&] { batches([&](span b) { (void)map.record(b, ++tick); }); }, 0.05}}},
+                            [&] { batches([&](span b) { (void)map.record(b, ++batch_tick); }); },
+                            0.05}}},
                settings.how));
     }
   }
@@ -108,28 +110,28 @@ std::vector<row> tensor_ids_case(const case_settings& settings) {
         named.push_back(ours.tensors[static_cast<std::size_t>(id)]);
         keys.push_back(static_cast<std::uint64_t>(id) + 1);
       }
-      append(
-          all,
-          hold({.name = "D7",
-                .pattern = std::string(is_zipf ? "zipf 1.0" : "uniform") + ", tensor ids",
-                .size = size,
-                .units = static_cast<double>(named.size()),
-                .ours = {"tidepool",
-                         [&] {
-                           for (std::size_t at = 0; at < named.size(); at += batch) {
-                             (void)ours.p.record_access(
-                                 {.tensors = std::span(named).subspan(at, batch), .tick = ++tick});
-                           }
-                         }},
-                .rivals = {{"tidepool, by key",
-                            [&] {
-                              for (std::size_t at = 0; at < keys.size(); at += batch) {
-                                (void)ours.p.record_access(
-                                    {.keys = std::span(keys).subspan(at, batch), .tick = ++tick});
-                              }
-                            },
-                            0.5}}},
-               settings.how));
+      append(all, hold({.name = "D7",
+                        .pattern = std::string(is_zipf ? "zipf 1.0" : "uniform") + ", tensor ids",
+                        .size = size,
+                        .units = static_cast<double>(named.size()),
+                        .ours = {"tidepool",
+                                 [&] {
+                                   for (std::size_t at = 0; at < named.size(); at += batch) {
+                                     (void)ours.p.record_access(
+                                         {.tensors = std::span(named).subspan(at, batch),
+                                          .tick = ++batch_tick});
+                                   }
+                                 }},
+                        .rivals = {{"tidepool, by key",
+                                    [&] {
+                                      for (std::size_t at = 0; at < keys.size(); at += batch) {
+                                        (void)ours.p.record_access(
+                                            {.keys = std::span(keys).subspan(at, batch),
+                                             .tick = ++batch_tick});
+                                      }
+                                    },
+                                    0.5}}},
+                       settings.how));
     }
   }
   return all;

@@ -18,7 +18,7 @@ namespace tidepool::bench::compare {
 using ids = std::vector<std::int32_t>;
 
 /// A clock for the batches: each has the next tick.
-inline std::uint64_t tick = 0;
+inline std::uint64_t batch_tick = 0;
 
 inline void require(bool holds, const char* what) {
   if (!holds) {

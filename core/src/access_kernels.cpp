@@ -52,10 +52,20 @@ std::size_t apply(access_record* records, const std::uint32_t* indices, std::siz
              : apply_steps<false>(records, indices, n, step);
 }
 
-void count(std::uint32_t* bins, const std::uint32_t* indices, std::size_t n) {
+template <class Id>
+std::size_t count(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
+                  access_tally* rest) {
+  std::size_t counted = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    ++bins[indices[i]];
+    const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
+    if (id < range.extent) {
+      ++bins[range.base + id];
+      ++counted;
+    } else {
+      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+    }
   }
+  return counted;
 }
 
 std::uint64_t merge(access_record* records, std::uint32_t* bins, std::size_t n, access_step step) {
@@ -84,7 +94,8 @@ constinit const access_kernels scalar_access_kernels{.name = "scalar",
                                                      .narrow_32 = narrow<std::int32_t>,
                                                      .narrow_64 = narrow<std::int64_t>,
                                                      .apply = apply,
-                                                     .count = count,
+                                                     .count_32 = count<std::int32_t>,
+                                                     .count_64 = count<std::int64_t>,
                                                      .merge = merge};
 
 }  // namespace detail

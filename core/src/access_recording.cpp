@@ -17,7 +17,7 @@ namespace {
 // Measured (bench/README.md): with fewer ids for each entry the merge costs more than it saves.
 constexpr std::size_t ids_per_bin = 4;
 constexpr std::size_t most_bins = std::size_t{1} << 20;
-constexpr std::uint64_t most_in_bins = std::uint64_t{1} << 31;  // a bin never overflows
+constexpr std::size_t most_in_bins = std::size_t{1} << 31;  // a bin never overflows
 constexpr std::size_t chunks_before_others = 64;
 
 [[nodiscard]] access_view view_of(const access_chunk& chunk, const access_batch& batch,
@@ -114,23 +114,10 @@ struct recording {
     if (bins == nullptr) {
       return false;
     }
-    access_chunk chunk;
-    std::uint64_t sum = 0;
-    const auto merge = [&] {
-      table.merge({bins.get(), table.size()}, sum, tick, report);
-      sum = 0;
-    };
-    while (source.next(chunk, report)) {
-      table.kernels().count(bins.get(), chunk.indices.data(), chunk.n);
-      sum += chunk.n;
-      if (sum >= most_in_bins) {
-        const std::lock_guard lock(table);
-        merge();
-      }
-    }
+    const std::uint64_t sum = source.count_in(bins.get(), report);
     {
       const std::lock_guard lock(table);
-      merge();
+      table.merge({bins.get(), table.size()}, sum, tick, report);
       table.note(report, 1);
     }
     table.keep_bins(std::move(bins));
@@ -276,10 +263,11 @@ status access_store::record_from(const Source& source, access_table& table, std:
   recording<Source> work{source, table, report, tick};
   const access_batch& batch = source.batch;
   const std::size_t ids = batch.size();
-  constexpr bool is_plain = !Source::has_generations;
-  if (is_plain && batch.mode == access_mode::occurrence && table.size() <= most_bins &&
-      ids / ids_per_bin >= table.size() && work.count_in_bins()) {
-    return {};
+  if constexpr (!Source::has_generations) {
+    if (batch.mode == access_mode::occurrence && table.size() <= most_bins &&
+        ids / ids_per_bin >= table.size() && ids <= most_in_bins && work.count_in_bins()) {
+      return {};
+    }
   }
   access_chunk chunk;
   if (batch.mode == access_mode::once) {

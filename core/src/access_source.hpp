@@ -31,26 +31,29 @@ class index_source {
     if (asked.layout.tokens == 0) {  // no layout, whatever else it says: rows of one index each
       tokens_ = asked.indices.size();
       layer_stride_ = tokens_;
-      return;
+    } else {
+      layers_ = asked.layout.layers;
+      tokens_ = asked.layout.tokens;
+      k_ = asked.layout.k;
+      extent_ = asked.layout.extent;
+      bases_ = asked.layout.bases;
+      token_stride_ = asked.layout.token_stride != 0 ? asked.layout.token_stride : k_;
+      layer_stride_ =
+          asked.layout.layer_stride != 0 ? asked.layout.layer_stride : tokens_ * token_stride_;
     }
-    layers_ = asked.layout.layers;
-    tokens_ = asked.layout.tokens;
-    k_ = asked.layout.k;
-    extent_ = asked.layout.extent;
-    bases_ = asked.layout.bases;
-    token_stride_ = asked.layout.token_stride != 0 ? asked.layout.token_stride : k_;
-    layer_stride_ =
-        asked.layout.layer_stride != 0 ? asked.layout.layer_stride : tokens_ * token_stride_;
+    const bool is_one_run = asked.mask.empty() && token_stride_ == k_;
+    rows_ = is_one_run ? 1 : tokens_;
+    run_ = is_one_run ? tokens_ * k_ : k_;
   }
 
   [[nodiscard]] bool next(access_chunk& chunk, access_report& report) noexcept {
     chunk.n = 0;
-    const bool is_one_run = batch.mask.empty() && token_stride_ == k_;
-    while (chunk.n < chunk_indices && layer_ < layers_ && tokens_ * k_ != 0) {
-      // From here to the end of the row, or of the layer where rows follow each other.
-      const std::size_t run = (is_one_run ? tokens_ - token_ : 1) * k_ - column_;
-      const std::size_t count = std::min(run, chunk_indices - chunk.n);
-      if (!batch.mask.empty() && batch.mask[token_] == 0) {
+    if (layer_ >= layers_ || tokens_ == 0) {
+      return false;
+    }
+    while (chunk.n < chunk_indices && layer_ < layers_) {
+      const std::size_t count = std::min(run_ - column_, chunk_indices - chunk.n);
+      if (!batch.mask.empty() && batch.mask[row_] == 0) {
         report.masked += count;
       } else if (batch.weights.empty()) {
         narrow(count, chunk, report);
@@ -59,11 +62,28 @@ class index_source {
       }
       advance(count);
     }
-    if (chunk.n == 0 && layer_ >= layers_) {
-      return false;
-    }
     chunk.pad();
-    return tokens_ * k_ != 0;
+    return true;
+  }
+
+  /// The rest of the batch: ++bins[i] for each valid index i. Returns their number. Pre: unweighted.
+  [[nodiscard]] std::uint64_t count_in(std::uint32_t* bins, access_report& report) noexcept {
+    std::uint64_t counted = 0;
+    access_tally rest{};
+    while (layer_ < layers_ && tokens_ != 0) {
+      const std::size_t count = run_ - column_;
+      if (!batch.mask.empty() && batch.mask[row_] == 0) {
+        report.masked += count;
+      } else {
+        counted += batch.indices.is_wide()
+                       ? kernels_.count_64(bins, ids<std::int64_t>(), count, range(), &rest)
+                       : kernels_.count_32(bins, ids<std::int32_t>(), count, range(), &rest);
+      }
+      advance(count);
+    }
+    report.padding += rest.padding;
+    report.out_of_range += rest.out_of_range;
+    return counted;
   }
 
   const access_batch& batch;
@@ -74,30 +94,27 @@ class index_source {
     const std::uint64_t rest = size_ - base;
     return {.extent = extent_ == 0 ? rest : std::min<std::uint64_t>(extent_, rest), .base = base};
   }
-  [[nodiscard]] std::size_t place() const noexcept {
-    return layer_ * layer_stride_ + token_ * token_stride_ + column_;
+  template <class Id>
+  [[nodiscard]] const Id* ids() const noexcept {
+    return static_cast<const Id*>(batch.indices.data()) + layer_ * layer_stride_ +
+           row_ * token_stride_ + column_;
   }
   void narrow(std::size_t count, access_chunk& chunk, access_report& report) const noexcept {
     access_tally rest{};
     std::uint32_t* const out = &chunk.indices[chunk.n];
-    chunk.n +=
-        batch.indices.is_wide()
-            ? kernels_.narrow_64(static_cast<const std::int64_t*>(batch.indices.data()) + place(),
-                                 count, range(), out, &rest)
-            : kernels_.narrow_32(static_cast<const std::int32_t*>(batch.indices.data()) + place(),
-                                 count, range(), out, &rest);
+    chunk.n += batch.indices.is_wide()
+                   ? kernels_.narrow_64(ids<std::int64_t>(), count, range(), out, &rest)
+                   : kernels_.narrow_32(ids<std::int32_t>(), count, range(), out, &rest);
     report.padding += rest.padding;
     report.out_of_range += rest.out_of_range;
   }
   void narrow_weighted(std::size_t count, access_chunk& chunk,
                        access_report& report) const noexcept {
     const access_range valid = range();
-    const std::uint32_t* const weights = &batch.weights[(layer_ * tokens_ + token_) * k_ + column_];
+    const std::uint32_t* const weights = &batch.weights[done_];
     for (std::size_t i = 0; i < count; ++i) {
       const std::int64_t id =
-          batch.indices.is_wide()
-              ? static_cast<const std::int64_t*>(batch.indices.data())[place() + i]
-              : static_cast<const std::int32_t*>(batch.indices.data())[place() + i];
+          batch.indices.is_wide() ? ids<std::int64_t>()[i] : ids<std::int32_t>()[i];
       if (static_cast<std::uint64_t>(id) >= valid.extent) {
         ++(id == -1 ? report.padding : report.out_of_range);
       } else if (weights[i] == 0) {
@@ -109,12 +126,17 @@ class index_source {
       }
     }
   }
+  // No division: most batches are small.
   void advance(std::size_t count) noexcept {
+    done_ += count;
     column_ += count;
-    token_ += column_ / k_;
-    column_ %= k_;
-    layer_ += token_ / tokens_;
-    token_ %= tokens_;
+    if (column_ == run_) {
+      column_ = 0;
+      if (++row_ == rows_) {
+        row_ = 0;
+        ++layer_;
+      }
+    }
   }
 
   const access_kernels& kernels_;
@@ -126,9 +148,15 @@ class index_source {
   std::size_t k_ = 1;
   std::size_t token_stride_ = 1;
   std::size_t layer_stride_ = 0;
+  // What lies side by side and is looked at as one: a row, or where no mask or stride parts them,
+  // all rows of a layer.
+  std::size_t rows_ = 1;
+  std::size_t run_ = 0;
+  // The position.
   std::size_t layer_ = 0;
-  std::size_t token_ = 0;
+  std::size_t row_ = 0;
   std::size_t column_ = 0;
+  std::size_t done_ = 0;  // ids, in all
 };
 
 /// What tensors and keys have in common: an id for each, and weights and masks by their number.

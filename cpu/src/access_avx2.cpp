@@ -126,17 +126,54 @@ std::size_t apply(access_record* records, const std::uint32_t* indices, std::siz
              : apply_steps<false>(records, indices, n, step);
 }
 
-void count(std::uint32_t* bins, const std::uint32_t* indices, std::size_t n) {
+template <class Id>
+inline std::size_t count_some(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
+                              access_tally* rest) {
+  std::size_t counted = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
+    if (id < range.extent) {
+      ++bins[range.base + id];
+      ++counted;
+    } else {
+      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+    }
+  }
+  return counted;
+}
+
+std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n,
+                     access_range range, access_tally* rest) {
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+  const std::uint64_t extent = range.extent < above ? range.extent : above;
+  if (extent == 0) {
+    return count_some(bins, ids, n, range, rest);
+  }
+  const __m256i last = _mm256_set1_epi32(static_cast<int>(extent - 1));
+  std::uint32_t* const layer = bins + range.base;
+  std::size_t counted = 0;
   std::size_t i = 0;
-  for (; i + 4 <= n; i += 4) {
-    ++bins[indices[i]];
-    ++bins[indices[i + 1]];
-    ++bins[indices[i + 2]];
-    ++bins[indices[i + 3]];
+  for (; i + 8 <= n; i += 8) {
+    const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(ids + i));
+    if (_mm256_movemask_epi8(_mm256_cmpeq_epi32(_mm256_min_epu32(v, last), v)) == -1) {
+      // Two ids with one load; the stores are what takes time.
+      for (std::size_t j = 0; j < 8; j += 2) {
+        std::uint64_t two = 0;
+        __builtin_memcpy(&two, ids + i + j, sizeof two);
+        ++layer[two & 0xffffffffU];
+        ++layer[two >> 32];
+      }
+      counted += 8;
+    } else {
+      counted += count_some(bins, ids + i, 8, range, rest);
+    }
   }
-  for (; i < n; ++i) {
-    ++bins[indices[i]];
-  }
+  return counted + count_some(bins, ids + i, n - i, range, rest);
+}
+
+std::size_t count_64(std::uint32_t* bins, const std::int64_t* ids, std::size_t n,
+                     access_range range, access_tally* rest) {
+  return count_some(bins, ids, n, range, rest);
 }
 
 std::uint64_t merge(access_record* records, std::uint32_t* bins, std::size_t n, access_step step) {
@@ -162,7 +199,8 @@ constinit const access_kernels avx2_access_kernels{.name = "avx2",
                                                    .narrow_32 = narrow_32,
                                                    .narrow_64 = narrow_64,
                                                    .apply = apply,
-                                                   .count = count,
+                                                   .count_32 = count_32,
+                                                   .count_64 = count_64,
                                                    .merge = merge};
 
 }  // namespace cpu

@@ -59,8 +59,12 @@ struct access_kernels {
   /// many met no entry.
   std::size_t (*apply)(access_record* records, const std::uint32_t* indices, std::size_t n,
                        access_step step, bool far);
-  /// ++bins[i] for each index i.
-  void (*count)(std::uint32_t* bins, const std::uint32_t* indices, std::size_t n);
+  /// ++bins[base + id] for those of ids[0..n) that are in the range; counts the others. Returns how
+  /// many were. Apart from narrow because the ids need not be written down in between.
+  std::size_t (*count_32)(std::uint32_t* bins, const std::int32_t* ids, std::size_t n,
+                          access_range range, access_tally* rest);
+  std::size_t (*count_64)(std::uint32_t* bins, const std::int64_t* ids, std::size_t n,
+                          access_range range, access_tally* rest);
   /// bins[i] steps for each of records[0..n), and bins[i] = 0. Returns the steps that met no entry.
   std::uint64_t (*merge)(access_record* records, std::uint32_t* bins, std::size_t n,
                          access_step step);
