@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which memory locations there are: the devices, the host, and the NUMA nodes that this machine has.
-// For api/ only.
+// Which memory locations there are: the devices, the host, and the NUMA nodes that this machine
+// has. For api/ only.
 #pragma once
 
 #include "api/call.hpp"

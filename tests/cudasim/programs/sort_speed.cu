@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How long the simulator takes to sort with CUB: user time, as the machine may be busy with other
-// things. sort_speed [keys] [runs] prints one line for each run; the first one decodes the kernels too. What it
-// says is of the simulator and never of a GPU.
+// things. sort_speed [keys] [runs] prints one line for each run; the first one decodes the kernels
+// too. What it says is of the simulator and never of a GPU.
 #include <cub/cub.cuh>
 #include <cudasim.h>
 
