@@ -95,11 +95,8 @@ pool_core::callback::~callback() {
     count(std::uint64_t{0} - one_active);
     wait_for_fork();
   }
-  for (use* u = innermost_;; u = u->outer_) {
+  for (use* u = innermost_; u != nullptr; u = u == last_ ? nullptr : u->outer_) {
     u->active_ = true;
-    if (u == last_) {
-      break;
-    }
   }
 }
 

@@ -118,7 +118,7 @@ class symbol_finder::loaded_file {
     }
     const auto sections = file_->at<ElfW(Shdr)>(header[0].e_shoff, header[0].e_shnum);
     // The full table if the file was not stripped of it, else what is exported.
-    for (const std::uint32_t wanted : {SHT_SYMTAB, SHT_DYNSYM}) {
+    for (const std::uint32_t wanted : {std::uint32_t{SHT_SYMTAB}, std::uint32_t{SHT_DYNSYM}}) {
       for (const ElfW(Shdr) & section : sections) {
         if (section.sh_type == wanted && section.sh_link < sections.size() && functions_.empty()) {
           read_table(section, sections[section.sh_link]);
