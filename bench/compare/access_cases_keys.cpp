@@ -11,14 +11,19 @@ namespace tidepool::bench::compare {
 
 namespace {
 
-// A pool whose tensors have the keys 1 .. n and no bytes.
+// Callers' ids are any numbers: hashes of objects, sequence ids, addresses.
+std::uint64_t key_of(std::size_t i) {
+  return streams::generator(i)() | 1;
+}
+
+// A pool whose tensors have the keys key_of(0) .. key_of(n - 1) and no bytes.
 struct keyed_pool {
   explicit keyed_pool(std::size_t n)
       : p({cpu::make_backend()}, {.max_tensors = n + (std::size_t{1} << 16)}) {
     tensors.reserve(n);
     for (std::size_t i = 0; i < n; ++i) {
       const result<raw_tensor> made =
-          p.allocate_raw(0, {}, {.category = category::kv_cache, .key = i + 1});
+          p.allocate_raw(0, {}, {.category = category::kv_cache, .key = key_of(i)});
       require(made.has_value(), "no memory for the tensors");
       tensors.push_back(made->id);
     }
@@ -47,9 +52,12 @@ std::vector<row> keys_case(const case_settings& settings) {
     keyed_pool ours(size);
     probe_table probe(size);
     for (std::size_t i = 0; i < size; ++i) {
-      probe.insert(i + 1, static_cast<std::uint32_t>(i));
+      probe.insert(key_of(i), static_cast<std::uint32_t>(i));
     }
     locked_map map(size);
+    for (std::size_t i = 0; i < size; ++i) {
+      map.insert(key_of(i));
+    }
     for (const bool is_zipf : {false, true}) {
       constexpr std::size_t batch = 65'536;
       const auto n = static_cast<std::uint32_t>(size);
@@ -57,7 +65,7 @@ std::vector<row> keys_case(const case_settings& settings) {
                                  : streams::uniform_indices(1 << 20, n, 6);
       std::vector<std::uint64_t> keys;
       for (const std::int32_t id : chosen) {
-        keys.push_back(static_cast<std::uint64_t>(id) + 1);
+        keys.push_back(key_of(static_cast<std::size_t>(id)));
       }
       const auto batches = [&](auto&& each) {
         for (std::size_t at = 0; at < keys.size(); at += batch) {
@@ -108,7 +116,7 @@ std::vector<row> tensor_ids_case(const case_settings& settings) {
       std::vector<std::uint64_t> keys;
       for (const std::int32_t id : chosen) {
         named.push_back(ours.tensors[static_cast<std::size_t>(id)]);
-        keys.push_back(static_cast<std::uint64_t>(id) + 1);
+        keys.push_back(key_of(static_cast<std::size_t>(id)));
       }
       append(all, hold({.name = "D7",
                         .pattern = std::string(is_zipf ? "zipf 1.0" : "uniform") + ", tensor ids",

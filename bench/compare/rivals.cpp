@@ -152,11 +152,8 @@ counts probe_table::record(std::span<const std::uint64_t> keys, std::uint64_t ti
   return sum;
 }
 
-locked_map::locked_map(std::size_t keys) {
-  records_.reserve(keys);
-  for (std::size_t i = 1; i <= keys; ++i) {
-    records_[i] = {.count = 0, .tick = 0, .batch = 0, .generation = 1, .attributes = 0};
-  }
+void locked_map::insert(std::uint64_t key) {
+  records_[key] = {.count = 0, .tick = 0, .batch = 0, .generation = 1, .attributes = 0};
 }
 
 counts locked_map::record(std::span<const std::uint64_t> keys, std::uint64_t tick) noexcept {

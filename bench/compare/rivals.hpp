@@ -116,7 +116,8 @@ class probe_table {
 /// What the seed system did: a mutex and a hash map, for each id.
 class locked_map {
  public:
-  explicit locked_map(std::size_t keys);
+  explicit locked_map(std::size_t keys) { records_.reserve(keys); }
+  void insert(std::uint64_t key);
   counts record(std::span<const std::uint64_t> keys, std::uint64_t tick) noexcept;
 
  private:

@@ -39,7 +39,9 @@ void access_table::apply_each(const access_view& what, std::uint64_t gain,
     } else {
       r.count += weight;
     }
-    r.score += weight * gain;
+    if (gain != 0) {
+      r.score += weight * gain;
+    }
     r.tick = r.tick < batch.tick ? batch.tick : r.tick;
   }
   report.stale += stale;

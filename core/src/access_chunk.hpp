@@ -31,7 +31,7 @@ struct access_view {
 struct access_chunk {
   // Room for what kernels write and read behind the end.
   std::array<std::uint32_t, chunk_indices + 2 * access_lookahead> indices;
-  std::array<std::uint32_t, chunk_indices> generations;
+  std::array<std::uint32_t, chunk_indices + 1> generations;
   std::array<std::uint32_t, chunk_indices> weights;
   std::size_t n = 0;
 

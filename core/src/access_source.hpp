@@ -169,6 +169,10 @@ class entry_source {
   entry_source(const access_batch& asked, std::uint64_t pool_tag, std::size_t slots) noexcept
       : batch(asked), pool_tag_(pool_tag), slots_(slots) {}
 
+  /// All ids that lead somewhere count: no look at masks and weights is needed.
+  [[nodiscard]] bool is_plain() const noexcept {
+    return batch.mask.empty() && batch.weights.empty();
+  }
   [[nodiscard]] bool is_masked(std::size_t i) const noexcept {
     return (!batch.mask.empty() && batch.mask[i] == 0) ||
            (!batch.weights.empty() && batch.weights[i] == 0);
@@ -199,6 +203,10 @@ class tensor_source : public entry_source {
       return false;
     }
     const std::size_t last = std::min(batch.tensors.size(), at_ + chunk_indices);
+    if (is_plain()) {
+      next_plain(batch.tensors.subspan(at_, last - at_), chunk, report);
+      at_ = last;
+    }
     for (; at_ < last; ++at_) {
       const std::uint64_t id = batch.tensors[at_].value();
       const std::uint64_t slot = self_of(id) >> slot_shift;
@@ -215,6 +223,25 @@ class tensor_source : public entry_source {
     chunk.pad();
     return true;
   }
+
+ private:
+  // Every id is written down, and those that are none are written over.
+  void next_plain(std::span<const tensor_id> ids, access_chunk& chunk,
+                  access_report& report) const noexcept {
+    std::size_t kept = 0;
+    std::size_t padding = 0;
+    for (const tensor_id each : ids) {
+      const std::uint64_t id = each.value();
+      const std::uint64_t slot = self_of(id) >> slot_shift;
+      chunk.indices[kept] = static_cast<std::uint32_t>(slot);
+      chunk.generations[kept] = generation_of(id);
+      kept += (id & (tag_mask | free_bit)) == pool_tag_ && slot < slots_ ? 1 : 0;
+      padding += id == 0 ? 1 : 0;
+    }
+    chunk.n = kept;
+    report.padding += padding;
+    report.out_of_range += ids.size() - kept - padding;
+  }
 };
 
 class key_source : public entry_source {
@@ -229,6 +256,12 @@ class key_source : public entry_source {
     }
     const auto keys = batch.keys.subspan(at_, std::min(batch.keys.size() - at_, chunk_indices));
     keys_.find_n(keys, found_);
+    if (is_plain()) {
+      next_plain(keys, chunk, report);
+      at_ += keys.size();
+      chunk.pad();
+      return true;
+    }
     for (std::size_t i = 0; i < keys.size(); ++i, ++at_) {
       if (keys[i] == 0) {
         ++report.padding;
@@ -245,6 +278,21 @@ class key_source : public entry_source {
   }
 
  private:
+  void next_plain(std::span<const std::uint64_t> keys, access_chunk& chunk,
+                  access_report& report) const noexcept {
+    std::size_t kept = 0;
+    std::size_t padding = 0;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      chunk.indices[kept] = found_[i].slot;
+      chunk.generations[kept] = found_[i].generation;
+      kept += found_[i].generation != 0 ? 1 : 0;
+      padding += keys[i] == 0 ? 1 : 0;
+    }
+    chunk.n = kept;
+    report.padding += padding;
+    report.stale += keys.size() - kept - padding;
+  }
+
   const flat_index& keys_;
   std::array<flat_index::value, chunk_indices> found_;
 };

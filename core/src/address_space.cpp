@@ -45,8 +45,13 @@ address_space::~address_space() {
 
 void address_space::advise_huge() const noexcept {
   constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
+  // Larger ones are room for what may come: their first 2 MiB stay in small pages. Smaller ones have
+  // the size of what they hold.
+  constexpr std::size_t largest_filled_bytes = std::size_t{64} << 20;
   const auto begin = reinterpret_cast<std::uintptr_t>(data_);
-  const std::uintptr_t first = (begin / huge_page_bytes + 1) * huge_page_bytes;
+  const std::uintptr_t skipped =
+      bytes_ > largest_filled_bytes ? huge_page_bytes : huge_page_bytes - 1;
+  const std::uintptr_t first = (begin + skipped) / huge_page_bytes * huge_page_bytes;
   if (data_ != nullptr && first - begin < bytes_) {
     // A refusal costs speed only.
     (void)::madvise(static_cast<std::byte*>(data_) + (first - begin), bytes_ - (first - begin),

@@ -88,11 +88,12 @@ std::optional<std::uint32_t> flat_index::find(std::uint64_t key) const noexcept 
   return c.key == key ? std::optional(c.to.slot) : std::nullopt;
 }
 
-// Places of the next keys are fetched while those of the first are looked at.
+// The place of a key is fetched `ahead` keys before it is looked at: so misses overlap, all the time.
 void flat_index::find_n(std::span<const std::uint64_t> keys,
                         std::span<value> found) const noexcept {
-  constexpr std::size_t group = 64;
-  std::array<std::size_t, group> homes;
+  constexpr std::size_t group = 256;
+  constexpr std::size_t ahead = 32;
+  std::array<std::size_t, ahead> homes;
   for (std::size_t at = 0; at < keys.size(); at += group) {
     const std::size_t n = std::min(group, keys.size() - at);
     const std::lock_guard lock(mutex_);
@@ -101,16 +102,20 @@ void flat_index::find_n(std::span<const std::uint64_t> keys,
       continue;
     }
     const std::size_t mask = count_ - 1;
-    for (std::size_t i = 0; i < n; ++i) {
-      homes[i] = mix(keys[at + i]) & mask;
-      __builtin_prefetch(&cells_[homes[i]]);
-    }
-    for (std::size_t i = 0; i < n; ++i) {
-      std::size_t place = homes[i];
-      while (cells_[place].key != 0 && cells_[place].key != keys[at + i]) {
-        place = (place + 1) & mask;
+    const cell* const cells = cells_;
+    for (std::size_t i = 0; i < n + ahead; ++i) {
+      if (i >= ahead) {
+        const std::uint64_t key = keys[at + i - ahead];
+        std::size_t place = homes[i % ahead];
+        while (cells[place].key != 0 && cells[place].key != key) {
+          place = (place + 1) & mask;
+        }
+        found[at + i - ahead] = cells[place].key != 0 ? cells[place].to : value{};
       }
-      found[at + i] = cells_[place].key != 0 ? cells_[place].to : value{};
+      if (i < n) {
+        homes[i % ahead] = mix(keys[at + i]) & mask;
+        __builtin_prefetch(&cells[homes[i % ahead]]);
+      }
     }
   }
 }

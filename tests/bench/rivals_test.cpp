@@ -45,6 +45,7 @@ TEST(Rivals, FindTheSameKeys) {
   locked_map map(100);
   for (std::uint32_t i = 0; i < 100; ++i) {
     probe.insert(i + 1, i);
+    map.insert(i + 1);
   }
   const std::vector<std::uint64_t> keys{1, 100, 101, 1};
   EXPECT_EQ(probe.record(keys, 1).recorded, 3U);
