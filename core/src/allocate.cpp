@@ -82,7 +82,7 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
             .where = request.where,
             .text = "no backend of this pool serves the device"};
   }
-  const result<lane*> found = lane_for(*device, request.stream);
+  const result<lane*> found = home_for(*device, request.stream);
   if (!found) {
     status why = found.error();
     why.requested = request.bytes;
@@ -111,6 +111,14 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   }
   if (request.bytes == 0) {
     return allocate_empty(request, *where);
+  }
+  if (where->device->is_for_host() && !request.stream.is_none()) {
+    // When it ends without a stream, it ends in the order of this one.
+    const result<lane*> user = lane_for(*where->device, request.stream);
+    if (!user) {
+      return fail(user.error());
+    }
+    request.used_by = *user;
   }
   const footprint asked{request.bytes, std::max(request.alignment, where->device->alignment)};
   const footprint room = footprint_of(*where->device, asked);
@@ -141,6 +149,15 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   slot.bytes.store(request.bytes, std::memory_order_release);
   slot.tag.store(make_tag(request.name, request.category, where->tag_number()),
                  std::memory_order_release);
+  if (request.used_by != nullptr) {
+    if (uses_elsewhere_.add(static_cast<std::uint32_t>(slots.index_of(slot)),
+                            request.used_by->number)) {
+      request.flags = request.flags | tensor_flags::used_elsewhere;
+    } else {
+      give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
+      return fail({.code = errc::out_of_memory, .text = "no memory to note the stream"});
+    }
+  }
   const tensor_flags flags =
       begin_entry(*this, slot, tensor_id::from_value(id), request.lifecycle, request.flags);
   const bool plain = request.lifecycle == lifecycle::temporary && flags == tensor_flags::none;

@@ -20,10 +20,10 @@ result<lane*> pool_core::open_arena(device where) noexcept {
   if (entry == nullptr) {
     return status{.code = errc::unknown_device, .where = where};
   }
-  if (!entry->description.stream_ordered) {
+  if (!entry->description.stream_ordered || entry->is_for_host()) {
     return status{.code = errc::unsupported,
                   .where = where,
-                  .text = "arenas are for devices whose frees are ordered by streams"};
+                  .text = "arenas are for device memory whose frees are ordered by streams"};
   }
   const std::lock_guard lock(registry_mutex_);
   lane* const made = make_lane(*entry);

@@ -46,6 +46,7 @@ struct allocation_request {
   tidepool::category category = category::temporary;
   tidepool::lifecycle lifecycle = lifecycle::automatic;
   tensor_flags flags = tensor_flags::none;
+  lane* used_by = nullptr;  // whose stream uses it, where its home is another lane
 };
 
 /// What one tensor asks of a block.

@@ -52,9 +52,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     if (!stream.is_none() && slots.is_live(slot, header, ending.value()) &&
         references_of(header) > 1) {
       if (record_use(ending, stream) == errc::out_of_memory) {
-        // Nothing remembers it: the tensor's own stream waits for what was done so far.
+        // Nothing can remember it: it is waited for.
         const lane& own = lane_of(slot);
-        (void)own.device->source->order(own.device->where, stream, own.stream());
+        (void)own.device->source->synchronise(own.device->where, stream);
       }
       header = slot.header.load(std::memory_order_acquire);
     }

@@ -211,10 +211,13 @@ struct alignas(64) front_cache {
   }
   [[nodiscard]] lane_front& lane(std::size_t number) noexcept;
   [[nodiscard]] magazine& lane0_small(unsigned size_class) noexcept;
-  /// The magazine of a class up to 1 MiB; empty for others. Pre: number < lanes.
-  [[nodiscard]] magazine& small_in(std::size_t number, unsigned size_class) noexcept {
-    return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(&lane0_small(size_class)) +
-                                        number * sizeof(lane_front));
+  /// Where a lane's magazines would begin if there were a size class 0: a distance that may be
+  /// below zero.
+  [[nodiscard]] static constexpr std::size_t origin_of(std::size_t number) noexcept;
+  /// The magazine of a class up to 1 MiB; empty for others. Pre: origin == origin_of(a lane).
+  [[nodiscard]] magazine& small_at(std::size_t origin, unsigned size_class) noexcept {
+    return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) +
+                                        (origin + std::size_t{size_class} * sizeof(magazine)));
   }
 
   /// The owner's entry from slow paths: true when the biased lock is held. leave() ends it either
@@ -249,6 +252,10 @@ constexpr std::uint32_t front_cache::offset_of_none() noexcept {
 }
 constexpr std::size_t front_cache::bytes_for(std::size_t lanes) noexcept {
   return sizeof(front_cache) + lanes * sizeof(lane_front);
+}
+constexpr std::size_t front_cache::origin_of(std::size_t number) noexcept {
+  return number * sizeof(lane_front) + sizeof(front_cache) + offsetof(lane_front, magazines) -
+         first_size_class * sizeof(magazine);
 }
 // Written so that all constants end in the addressing mode.
 inline magazine& front_cache::lane0_small(unsigned size_class) noexcept {

@@ -38,6 +38,11 @@ struct device_entry {
   std::atomic<std::uint64_t> live_bytes{0};       // requested, as published by threads
   std::atomic<std::uint64_t> peak_live{0};
 
+  /// Memory that host code touches at once, in no stream's order: its free blocks are idle ones, and
+  /// what streams have used goes to the backend until they are done.
+  [[nodiscard]] bool is_for_host() const noexcept {
+    return description.stream_ordered && description.host_accessible && where.is_host();
+  }
   /// Free blocks that no thread has and the backend does not know to be free.
   [[nodiscard]] std::size_t kept_bytes() const noexcept {
     return ready_bytes.load(std::memory_order_relaxed) +
@@ -52,10 +57,13 @@ struct device_entry {
 /// What the warm path compares before it takes from a lane: {stream handle, device}. Written under
 /// the pool's registry mutex. A closed key, of a lane that the warm path must not take from, has a
 /// device that is none and its own address, which is no stream.
-struct lane_key {
+struct alignas(32) lane_key {
   std::atomic<const void*> handle{this};
   std::atomic<std::uint32_t> device{closed_device};
   std::atomic<std::uint32_t> alignment_mask{0};  // alignment - 1
+  // Of the lane's number, so written once, before the pool is used.
+  std::uint64_t tag = 0;      // of unnamed temporaries
+  std::size_t magazines = 0;  // front_cache::origin_of(lane)
 
   static constexpr std::uint32_t closed_device = 0xffffffffU;
 };

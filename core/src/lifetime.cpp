@@ -115,6 +115,10 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     }
     core->device_lanes =
         static_cast<std::uint32_t>(core->lane_count_.load(std::memory_order_relaxed));
+    for (std::uint32_t n = 0; n < most_cached_lanes; ++n) {
+      core->keys[n].magazines = front_cache::origin_of(n);
+      core->keys[n].tag = make_tag({}, category::temporary, n < core->device_lanes ? 0 : n);
+    }
     // The path of lane 0 gives no more than a cache line's alignment.
     const device_entry& first = *core->devices_.front();
     core->lane0_bits =

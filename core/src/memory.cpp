@@ -50,8 +50,9 @@ trim_report pool_core::measure(const device_entry& where) noexcept {
   };
   trim_report report;
   report.reserved_bytes = now.reserved_bytes;
-  report.stranded_bytes = part(now.free_bytes);
-  report.pending_bytes = part(now.pending_bytes);
+  const std::size_t pending = std::min(now.pending_bytes, now.free_bytes);
+  report.stranded_bytes = part(now.free_bytes - pending);
+  report.pending_bytes = part(pending);
   report.cached_bytes = part(where.kept_bytes());
   report.in_use_bytes = rest;
   return report;

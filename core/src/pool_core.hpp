@@ -215,6 +215,7 @@ class alignas(cache_line) pool_core {
   errc retire(device where, const stream_ref& stream) noexcept;
   /// The lane in whose order the stream works; made on first use.
   [[nodiscard]] result<lane*> lane_for(device_entry& device, const stream_ref& stream) noexcept;
+  [[nodiscard]] result<lane*> home_for(device_entry& device, const stream_ref& stream) noexcept;
   /// Those of per-thread default streams of a thread that ends, which calls this.
   void retire_lanes_of(std::uint64_t thread) noexcept;
   errc record_use(tensor_id id, const stream_ref& stream) noexcept;
@@ -334,7 +335,7 @@ class alignas(cache_line) pool_core {
   void move_to_lane(record& slot, lane& to) noexcept;
 
   // stream_order.cpp
-  [[nodiscard]] static status order(const lane& earlier, const lane& later) noexcept;
+  static void order(const lane& earlier, const lane& later) noexcept;
   [[nodiscard]] lane* order_of_free(record& slot, const stream_ref& stream) noexcept;
   void end_block(record& slot, std::uint64_t bytes, lane* last, bool used_elsewhere,
                  front_cache* cache) noexcept;

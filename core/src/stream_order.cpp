@@ -17,9 +17,13 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-status pool_core::order(const lane& earlier, const lane& later) noexcept {
+// Memory for the host has no stream that could wait: the host does.
+void pool_core::order(const lane& earlier, const lane& later) noexcept {
   const device_entry& device = *later.device;
-  return device.source->order(device.where, earlier.stream(), later.stream());
+  if (device.is_for_host() ||
+      !device.source->order(device.where, earlier.stream(), later.stream()).ok()) {
+    (void)device.source->synchronise(device.where, earlier.stream());
+  }
 }
 
 // The lane in whose order a reference ends; null: in the tensor's own.
@@ -31,9 +35,12 @@ lane* pool_core::order_of_free(record& slot, const stream_ref& stream) noexcept 
   }
   const result<lane*> found = lane_for(device, stream);
   if (!found) {
-    // No lane is to be had for it: the tensor's own waits for it.
-    (void)device.source->order(device.where, stream, own.stream());
+    // No lane is to be had for it: it is waited for.
+    (void)device.source->synchronise(device.where, stream);
     return nullptr;
+  }
+  if (device.is_for_host()) {
+    return *found;
   }
   return *found == &own || (*found)->captured_by.load(std::memory_order_acquire) == &own ? nullptr
                                                                                          : *found;
@@ -62,7 +69,7 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
     if (!elsewhere) {
       return elsewhere.error().code;
     }
-    if (*elsewhere == &own) {
+    if (*elsewhere == &own && !own.device->is_for_host()) {
       return errc::ok;
     }
     if (!uses_elsewhere_.add(static_cast<std::uint32_t>(slots.index_of(slot)),
@@ -102,15 +109,16 @@ void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool us
   if (debug_ != nullptr || stays) {
     // It stays where it is: its own stream waits for all.
     if (last != nullptr) {
-      (void)order(*last, own);
+      order(*last, own);
     }
     for (const std::uint16_t number : others) {
-      (void)order(lane_number(number), own);
+      order(lane_number(number), own);
     }
     debug_ == nullptr ? free_block(slot, bytes, cache) : end_checked(slot, bytes);
     return;
   }
-  if (others.empty()) {
+  const bool for_host = own.device->is_for_host();
+  if (others.empty() && !for_host) {
     move_to_lane(slot, *last);
     free_block(slot, bytes, cache);
     return;
@@ -119,13 +127,16 @@ void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool us
   count_push(own, slot.size_class.load(std::memory_order_relaxed), bytes);
   const block held = slots.block_of(slot);
   unbind(slot);
-  std::array<stream_ref, 16> after{home.stream()};
-  std::size_t n = 1;
+  std::array<stream_ref, 16> after;
+  std::size_t n = 0;
+  if (!for_host || last != nullptr) {
+    after[n++] = home.stream();
+  }
   for (const std::uint16_t number : others) {
     if (n < after.size()) {
       after[n++] = lane_number(number).stream();
     } else {
-      (void)order(lane_number(number), home);
+      order(lane_number(number), home);
     }
   }
   home.device->source->take_back_after(home.device->where, held, std::span(after).first(n));

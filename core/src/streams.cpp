@@ -128,6 +128,11 @@ result<lane*> pool_core::open_lane(device_entry& device, const stream_ref& strea
   return open_lane(device, stream, stream_id);
 }
 
+// The lane in which a tensor that is asked for on the stream stands.
+result<lane*> pool_core::home_for(device_entry& device, const stream_ref& stream) noexcept {
+  return device.is_for_host() ? result<lane*>(&lane_of_device(device)) : lane_for(device, stream);
+}
+
 result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream) noexcept {
   if (!device.description.stream_ordered || stream.is_default()) {
     return &lane_of_device(device);
@@ -246,8 +251,8 @@ void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
     gone.left.store(static_cast<std::int64_t>(alive), std::memory_order_release);
   }
   // Tensors of other lanes that were used here: their own streams wait for it.
-  uses_elsewhere_.forget(
-      gone.number, [&](std::uint32_t slot) { (void)order(gone, lane_of(slots.by_index(slot))); });
+  uses_elsewhere_.forget(gone.number,
+                         [&](std::uint32_t slot) { order(gone, lane_of(slots.by_index(slot))); });
   (void)drain_ready(gone, true);
   if (!gone.is_arena) {
     device.source->retire(device.where, gone.stream());

@@ -52,17 +52,16 @@ template <class Again, class Slow>
 
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_slow(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
-                                                         std::uint64_t tag,
-                                                         const stream_ref& stream,
-                                                         way_ref way) noexcept {
+                                                         const stream_ref& stream) noexcept {
   return allocate_after_miss(
-      core, way, [&] { return allocate_on(core, bytes, device_bits, tag, stream); },
+      core, way_ref(core->way),
       [&] {
-        return core->allocate({.bytes = bytes,
-                               .where = device::from_bits(device_bits),
-                               .stream = stream,
-                               .name = name_of(tag),
-                               .category = category_of(tag)});
+        return stream.is_default() ? allocate_plain(core, bytes, device_bits)
+                                   : allocate_on(core, bytes, device_bits, stream);
+      },
+      [&] {
+        return core->allocate(
+            {.bytes = bytes, .where = device::from_bits(device_bits), .stream = stream});
       });
 }
 
@@ -145,73 +144,132 @@ template <class Again, class Slow>
   return allocate_plain_slow(core, bytes, way);
 }
 
-// In a lane whose alignment is its device's own. Pre: the cache is entered, the lane is cached.
+// No small block is ready in the lane. The caller was inside the cache, and so is this.
+[[gnu::noinline, gnu::cold]] raw_tensor allocate_on_missed(pool_core* core, std::size_t bytes,
+                                                           std::uint32_t device_bits,
+                                                           const stream_ref& stream,
+                                                           const lane_key& key) noexcept {
+  const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
+  if (last >= largest_small_block && last < largest_request) {
+    const auto n = static_cast<std::size_t>(&key - core->keys.data());
+    const way_ref way(core->way);
+    magazine& ready = way.cache()->lane(n).magazine_of(size_class_of(last + 1));
+    record* const slot = ready.top;
+    if (slot != nullptr && slot->fit > last) {
+      const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+      if (static_cast<std::int64_t>(id) > 0) {
+        return pop(core, bytes, way, ready, *slot, id, key.tag);
+      }
+    }
+  }
+  return allocate_on_slow(core, bytes, device_bits, stream);
+}
+
+// In a lane whose alignment is its device's own. Pre: the cache is entered, and the key was open
+// then. Little is alive across the branches, so that no register has to be saved.
 [[gnu::always_inline]] inline raw_tensor pop_in_lane(pool_core* core, std::size_t bytes,
-                                                     std::uint32_t device_bits, std::uint64_t tag,
+                                                     std::uint32_t device_bits,
                                                      const stream_ref& stream, way_ref way,
-                                                     std::uint32_t n) noexcept {
-  front_cache& cache = *way.cache();
+                                                     const lane_key& key) noexcept {
   // Rounded up to the alignment, less one: 0 bytes and what cannot be rounded have a class too,
   // whose magazine stays empty.
-  const std::size_t last =
-      (bytes - 1) | core->keys[n].alignment_mask.load(std::memory_order_relaxed);
-  magazine* ready = &cache.small_in(n, size_class_of(last + 1));
-  record* slot = ready->top;
-  if (slot == nullptr && last >= largest_small_block && last < largest_request) {
-    ready = &cache.lane(n).magazine_of(size_class_of(last + 1));
-    slot = ready->top;
-    slot = slot != nullptr && slot->fit > last ? slot : nullptr;
-  }
+  const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
+  const unsigned size_class = size_class_of(last + 1);
+  magazine& ready = way.cache()->small_at(key.magazines, size_class);
+  record* const slot = ready.top;
   if (slot == nullptr) [[unlikely]] {
-    return allocate_on_slow(core, bytes, device_bits, tag, stream, way);
+    return allocate_on_missed(core, bytes, device_bits, stream, key);
   }
   const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
   if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
-    return allocate_on_slow(core, bytes, device_bits, tag, stream, way);
+    return allocate_on_slow(core, bytes, device_bits, stream);
   }
-  return pop(core, bytes, way, *ready, *slot, id, tag);
+  return pop(core, bytes, way, ready, *slot, id, key.tag);
 }
 
 // Another device than lane 0's, in the order of its default stream, a pool whose lane 0 asks for
 // more alignment, or an unknown name.
 [[gnu::noinline]] raw_tensor allocate_elsewhere(pool_core* core, std::size_t bytes,
-                                                std::uint32_t device_bits,
-                                                std::uint64_t tag) noexcept {
+                                                std::uint32_t device_bits) noexcept {
+  static constexpr stream_ref none{};
   const way_ref way(core->way);
-  (void)way.enter();
+  way.begin();
   const std::uint32_t n = core->warm_lane_of(device_bits);
-  if (n == most_cached_lanes || static_cast<std::uint32_t>(tag) > core->names.last()) {
-    return allocate_on_slow(core, bytes, device_bits, tag, {}, way);
+  if (n == most_cached_lanes) {
+    return allocate_on_slow(core, bytes, device_bits, none);
   }
-  return pop_in_lane(core, bytes, device_bits, tag, {}, way, n);
+  return pop_in_lane(core, bytes, device_bits, none, way, core->keys[n]);
+}
+
+// With a name or a category: the same, and then the tag, which nobody reads before. What is observed
+// must have it at once.
+template <class Plain>
+[[nodiscard, gnu::always_inline]] inline raw_tensor tagged(pool_core* core,
+                                                           const allocation_request& request,
+                                                           Plain&& plain) noexcept {
+  const std::uint64_t tag = make_tag(request.name, request.category, 0);
+  if (request.name.value() > core->names.last() || core->is_observed()) [[unlikely]] {
+    return core->allocate(request);
+  }
+  const raw_tensor made = plain();
+  if (made.id) [[likely]] {
+    // Nobody else has the id yet.
+    record& slot = core->slots.at(made.id.value());
+    slot.tag.store(slot.tag.load(std::memory_order_relaxed) | tag, std::memory_order_release);
+  }
+  return made;
+}
+
+// Not attached, or not by this number: what this thread used last.
+[[gnu::noinline]] raw_tensor allocate_by_memo(pool_core* core, std::size_t bytes,
+                                              std::uint32_t device_bits,
+                                              const stream_ref& stream) noexcept {
+  const way_ref way(core->way);
+  const lane_memo& memo = way.cache()->memo;
+  const lane_key& key = core->keys[memo.lane];
+  if (memo.handle != stream.handle || key.handle.load(std::memory_order_relaxed) != memo.expected ||
+      key.device.load(std::memory_order_relaxed) != device_bits) {
+    return allocate_on_slow(core, bytes, device_bits, stream);
+  }
+  return pop_in_lane(core, bytes, device_bits, stream, way, key);
 }
 
 }  // namespace
 
 raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_bits,
-                       std::uint64_t tag, const stream_ref& stream) noexcept {
+                       const stream_ref& stream) noexcept {
   const way_ref way(core->way);
-  const front_cache& cache = way.enter();
-  std::uint32_t n = stream.number;
-  const void* expected = stream.handle;
-  if (n == 0) {
-    if (cache.memo.handle != stream.handle) [[unlikely]] {
-      return allocate_on_slow(core, bytes, device_bits, tag, stream, way);
-    }
-    n = cache.memo.lane;
-    expected = cache.memo.expected;
+  way.begin();
+  // 0, not attached, becomes the largest number.
+  const std::size_t n = std::size_t{stream.number} - 1;
+  if (n >= most_cached_lanes - 1) [[unlikely]] {
+    return allocate_by_memo(core, bytes, device_bits, stream);
   }
-  if (n >= most_cached_lanes || core->keys[n].handle.load(std::memory_order_relaxed) != expected ||
-      core->keys[n].device.load(std::memory_order_relaxed) != device_bits ||
-      static_cast<std::uint32_t>(tag) > core->names.last()) [[unlikely]] {
-    return allocate_on_slow(core, bytes, device_bits, tag, stream, way);
+  const lane_key* key = &core->keys[n + 1];
+  // Emits nothing: one register for the key, where compilers would make two of its address, and
+  // save others for that.
+  asm("" : "+r"(key));
+  if (key->handle.load(std::memory_order_relaxed) != stream.handle ||
+      key->device.load(std::memory_order_relaxed) != device_bits) [[unlikely]] {
+    return allocate_by_memo(core, bytes, device_bits, stream);
   }
-  return pop_in_lane(core, bytes, device_bits, tag | std::uint64_t{n} << 40, stream, way, n);
+  return pop_in_lane(core, bytes, device_bits, stream, way, *key);
+}
+
+raw_tensor allocate_tagged_on(pool_core* core, std::size_t bytes, device where,
+                              const allocation_options& options) noexcept {
+  return tagged(core,
+                {.bytes = bytes,
+                 .where = where,
+                 .stream = options.stream,
+                 .name = options.name,
+                 .category = options.category},
+                [&] { return allocate_on(core, bytes, where.bits(), options.stream); });
 }
 
 raw_tensor allocate_plain(pool_core* core, std::size_t bytes, std::uint32_t device_bits) noexcept {
   if (device_bits != core->lane0_bits) [[unlikely]] {
-    return allocate_elsewhere(core, bytes, device_bits, 0);
+    return allocate_elsewhere(core, bytes, device_bits);
   }
   const way_ref way(core->way);
   front_cache& cache = way.enter();
@@ -231,15 +289,12 @@ raw_tensor allocate_plain(pool_core* core, std::size_t bytes, std::uint32_t devi
 
 raw_tensor allocate_tagged(pool_core* core, std::size_t bytes, std::uint32_t device_bits,
                            std::uint64_t tag) noexcept {
-  if (static_cast<std::uint32_t>(tag) > core->names.last() || core->is_observed()) [[unlikely]] {
-    return allocate_elsewhere(core, bytes, device_bits, tag);
-  }
-  const raw_tensor made = allocate_plain(core, bytes, device_bits);
-  if (made.id) [[likely]] {
-    // Nobody else has the id yet.
-    core->slots.at(made.id.value()).tag.store(tag, std::memory_order_release);
-  }
-  return made;
+  return tagged(core,
+                {.bytes = bytes,
+                 .where = device::from_bits(device_bits),
+                 .name = name_of(tag),
+                 .category = category_of(tag)},
+                [&] { return allocate_plain(core, bytes, device_bits); });
 }
 
 errc deallocate_id(pool_core* core, tensor_id id) noexcept {

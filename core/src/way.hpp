@@ -80,6 +80,14 @@ class way_ref {
       return way_at(offset_).enter();
     }
   }
+  /// As enter; cache() then is the entry. For who needs it later, and its register before.
+  void begin() const noexcept {
+    if constexpr (has_thread_segment) {
+      asm volatile("movl $1, %%fs:8(%0)" : : "r"(offset_) : "memory");
+    } else {
+      (void)way_at(offset_).enter();
+    }
+  }
   void leave() const noexcept {
     if constexpr (has_thread_segment) {
       asm volatile("movl $0, %%fs:8(%0)" : : "r"(offset_) : "memory");

@@ -2,6 +2,7 @@
 //
 // Streams of stream-ordered devices: in whose order blocks come back, and whom they serve next.
 #include "stream_support.hpp"
+#include <tidepool/graph.hpp>
 
 namespace tidepool::test {
 namespace {
@@ -108,6 +109,39 @@ TEST_F(PoolStream, UsesThatCannotBeRecordedAreAnswered) {
   std::array<char, 64> bytes{};
   const tensor adopted = p.adopt(bytes.data(), bytes.size(), gpu);
   EXPECT_EQ(p.record_use(adopted.id(), a), errc::unsupported);
+}
+
+// The host writes at once: a block that a stream may still read is nobody's until it is done.
+TEST_F(PoolStream, MemoryForTheHostWaitsInTheBackendForItsStreams) {
+  constexpr device pinned = device::pinned(gpu);
+  pool p(std::make_unique<heap_backend>(log, pinned, 64, true), misuses.options());
+  const stream_ref a = *p.attach(pinned, raw_stream(1));
+  const stream_ref b = *p.attach(pinned, raw_stream(2));
+  const auto at = [&](const stream_ref& stream, std::size_t bytes = 1000) {
+    return p.allocate(bytes, pinned, {.stream = stream});
+  };
+  tensor t = at(a);
+  void* data = t.data();
+  t.reset();
+  EXPECT_EQ(log.returned[data], std::vector{a});
+  tensor u = at(a, 3 * mib);
+  data = u.data();
+  EXPECT_EQ(p.record_use(u.id(), b), errc::ok);
+  u.reset();
+  EXPECT_EQ(log.returned[data], (std::vector{a, b}));
+  tensor v = at({});
+  data = v.data();
+  v.reset(b);
+  EXPECT_EQ(log.returned[data], std::vector{b});
+  // Without a stream nobody is waited for, and the thread keeps it.
+  tensor w = at({});
+  data = w.data();
+  const std::size_t made = log.made;
+  w.reset();
+  EXPECT_EQ(at({}).data(), data);
+  EXPECT_EQ(log.made.load(), made);
+  EXPECT_EQ(graph_arena::try_create(p, pinned).error().code, errc::unsupported);
+  expect_balanced(p);
 }
 
 TEST_F(PoolStream, ARecycledHandleIsAnotherStreamAndAMisuse) {

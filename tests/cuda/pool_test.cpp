@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <thread>
 
 namespace tidepool::test {
@@ -157,6 +158,30 @@ TEST_F(CudaPool, TensorsMoveTheirBytesBetweenDevices) {
   EXPECT_EQ(got[9], static_cast<unsigned char>(63));
   EXPECT_EQ(std::count(got.begin() + 10, got.begin() + 15, 0x5a), 5);
   EXPECT_EQ(got[15], static_cast<unsigned char>(105));
+}
+
+// Staging: the host fills a pinned tensor, a copy reads it, it ends, and the next one is filled.
+TEST_F(CudaPool, TheHostNeverWritesWhereACopyStillReads) {
+  const device pinned = device::pinned(gpu);
+  const pool_stream a(*p);
+  for (const std::size_t bytes : {4 * kib, 200 * kib, 3 * mib}) {
+    const tensor target = p->allocate(bytes, gpu, {.stream = a.raw()});
+    for (unsigned i = 0; i < 8; ++i) {
+      tensor staging = p->allocate(bytes, pinned, {.stream = a.raw()});
+      std::memset(staging.data(), static_cast<int>(i), bytes);
+      ASSERT_TRUE(p->copy(target, staging, a.raw()).ok());
+      if (i % 2 == 0) {
+        staging.reset();
+      } else {
+        staging.reset(a.raw());
+      }
+    }
+    tensor back = p->allocate(bytes);
+    ASSERT_TRUE(p->copy(back, target, a.raw()).ok());
+    ASSERT_TRUE(p->synchronise(gpu, a.raw()).ok());
+    const auto got = back.as<unsigned char>();
+    EXPECT_EQ(std::count(got.begin(), got.end(), 7), static_cast<std::ptrdiff_t>(bytes));
+  }
 }
 
 TEST_F(CudaPool, AFreeThatIsOnlyPendingIsWaitedForBeforeAnAllocationFails) {

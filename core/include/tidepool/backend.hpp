@@ -76,7 +76,7 @@ struct memory_info {
   std::size_t reserved_bytes = 0;      ///< claimed from backend_host and backed
   std::size_t free_bytes = 0;          ///< of these, not in blocks handed out
   std::size_t largest_free_bytes = 0;  ///< largest block that needs no growth
-  std::size_t pending_bytes = 0;       ///< taken back, but a stream has still to come there
+  std::size_t pending_bytes = 0;       ///< of the free ones, what a stream has still to come to
   std::size_t address_space_bytes = 0;
   std::uint64_t system_calls = 0;  ///< memory calls to the system or driver so far
   /// Of the physical device: what neither it has free nor this backend has reserved. What a driver

@@ -54,10 +54,13 @@ namespace detail {
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_tagged(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
                                                          std::uint64_t tag) noexcept;
-/// The same in the order of a stream that is not the device's default one.
+/// An unnamed temporary in the order of a stream that is not the device's default one.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_on(pool_core* core, std::size_t bytes,
-                                                     std::uint32_t device_bits, std::uint64_t tag,
+                                                     std::uint32_t device_bits,
                                                      const stream_ref& stream) noexcept;
+/// The same with a name or a temporary category.
+[[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_tagged_on(
+    pool_core* core, std::size_t bytes, device where, const allocation_options& options) noexcept;
 /// The same with every option looked at.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_general(
     pool_core* core, std::size_t bytes, device where, const allocation_options& options) noexcept;
@@ -72,10 +75,12 @@ namespace detail {
   if (options.is_plain()) {
     const std::uint64_t tag = std::uint64_t{options.name.value()} |
                               std::uint64_t{static_cast<std::uint8_t>(options.category)} << 32;
-    return !options.stream.is_default()
-               ? allocate_on(core, bytes, where.bits(), tag, options.stream)
-           : tag == 0 ? allocate_plain(core, bytes, where.bits())
-                      : allocate_tagged(core, bytes, where.bits(), tag);
+    if (!options.stream.is_default()) {
+      return tag == 0 ? allocate_on(core, bytes, where.bits(), options.stream)
+                      : allocate_tagged_on(core, bytes, where, options);
+    }
+    return tag == 0 ? allocate_plain(core, bytes, where.bits())
+                    : allocate_tagged(core, bytes, where.bits(), tag);
   }
   return allocate_general(core, bytes, where, options);
 }
@@ -255,7 +260,9 @@ class TIDEPOOL_EXPORT pool {
   // Streams, of devices that are stream-ordered; elsewhere they are accepted and mean nothing.
   // No stream, and the legacy default stream, are the device's default one. What is allocated on a
   // stream may be used there at once; when it ends, its memory serves the same stream without
-  // waiting, and others after they have waited for it (they do so by themselves).
+  // waiting, and others after they have waited for it (they do so by themselves). Pinned and managed
+  // memory, which the host touches in no stream's order, is free when the streams that were named at
+  // allocation, record_use and the end have come there; what is allocated is in nobody's use.
   /// Gives a stream its dense number; the answer makes later calls cheapest. Streams that were not
   /// attached are, at their first use. The per-thread default stream is another one in each thread
   /// and has no number (0), as the default one. Errors: unknown_device, too_many (4096).

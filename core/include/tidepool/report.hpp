@@ -40,14 +40,14 @@ struct device_report {
   std::size_t peak_reserved_bytes = 0;
   /// Blocks of live tensors, with what stands idle beside them, and what graph arenas hold.
   std::size_t live_bytes = 0;
-  std::size_t requested_bytes = 0;   ///< what live tensors asked for
-  std::size_t inactive_bytes = 0;    ///< blocks of live tensors with lifecycle::inactive
-  std::size_t in_threads_bytes = 0;  ///< free blocks in threads' caches
-  std::size_t ready_bytes = 0;       ///< free blocks in the pool's ready lists and quarantine
-  std::size_t free_bytes = 0;        ///< free in the backend
-  std::size_t pending_bytes = 0;     ///< of these, what a stream has still to come to
-  std::size_t arena_bytes = 0;       ///< of live_bytes, free blocks that graph arenas keep
-  std::size_t foreign_bytes = 0;     ///< of the physical device, used by others; 0: unknown
+  std::size_t requested_bytes = 0;     ///< what live tensors asked for
+  std::size_t inactive_bytes = 0;      ///< blocks of live tensors with lifecycle::inactive
+  std::size_t in_threads_bytes = 0;    ///< free blocks in threads' caches
+  std::size_t ready_bytes = 0;         ///< free blocks in the pool's ready lists and quarantine
+  std::size_t free_bytes = 0;          ///< free in the backend
+  std::size_t pending_bytes = 0;       ///< of these, what a stream has still to come to
+  std::size_t arena_bytes = 0;         ///< of live_bytes, free blocks that graph arenas keep
+  std::size_t foreign_bytes = 0;       ///< of the physical device, used by others; 0: unknown
   std::size_t largest_free_bytes = 0;  ///< the largest piece of it in one block
   /// 1 - largest_free / free: 0 when all free memory is one piece.
   double fragmentation = 0;
