@@ -16,7 +16,9 @@ namespace {
 class EveryCall : public ::testing::TestWithParam<std::tuple<scenario, fault_kind, bool>> {};
 
 TEST_P(EveryCall, MayFail) {
-  const auto& [what, kind, for_good] = GetParam();
+  const scenario& what = std::get<0>(GetParam());
+  const fault_kind kind = std::get<1>(GetParam());
+  const bool for_good = std::get<2>(GetParam());
   const auto run_once = [&](std::uint64_t number) {
     faults.reset(kind, number, for_good);
     {

@@ -11,7 +11,8 @@ const std::vector<scenario>& scenarios() {
   static const std::vector<scenario> all{
       {"small",
        [](world& w) {
-         for (const std::size_t bytes : {1, 64, 100, 4096, 5000, 70000, 0, 300000}) {
+         for (const std::size_t bytes :
+              std::initializer_list<std::size_t>{1, 64, 100, 4096, 5000, 70000, 0, 300000}) {
            w.allocate(bytes);
            w.allocate(bytes);
          }
