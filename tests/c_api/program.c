@@ -11,7 +11,7 @@
 
 _Static_assert(sizeof(tidepool_tensor) == 16, "as in C++");
 _Static_assert(sizeof(tidepool_allocation_options) == 48, "as in C++");
-_Static_assert(sizeof(tidepool_pool_options) == 168, "as in C++");
+_Static_assert(sizeof(tidepool_pool_options) == 176, "as in C++");
 _Static_assert(sizeof(tidepool_tensor_info) == 80, "as in C++");
 _Static_assert(sizeof(tidepool_statistics) == 160, "as in C++");
 _Static_assert(sizeof(tidepool_device_description) == 96, "as in C++");
