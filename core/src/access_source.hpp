@@ -66,7 +66,8 @@ class index_source {
     return true;
   }
 
-  /// The rest of the batch: ++bins[i] for each valid index i. Returns their number. Pre: unweighted.
+  /// The rest of the batch: ++bins[i] for each valid index i. Returns their number. Pre:
+  /// unweighted.
   [[nodiscard]] std::uint64_t count_in(std::uint32_t* bins, access_report& report) noexcept {
     std::uint64_t counted = 0;
     access_tally rest{};

@@ -45,8 +45,8 @@ address_space::~address_space() {
 
 void address_space::advise_huge() const noexcept {
   constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
-  // Larger ones are room for what may come: their first 2 MiB stay in small pages. Smaller ones have
-  // the size of what they hold.
+  // Larger ones are room for what may come: their first 2 MiB stay in small pages. Smaller ones
+  // have the size of what they hold.
   constexpr std::size_t largest_filled_bytes = std::size_t{64} << 20;
   const auto begin = reinterpret_cast<std::uintptr_t>(data_);
   const std::uintptr_t skipped =

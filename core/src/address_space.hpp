@@ -30,7 +30,7 @@ class address_space {
   [[nodiscard]] void* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
-  /// Asks for huge pages, but for the first 2 MiB: small tables stay small.
+  /// Asks for huge pages; of ranges above 64 MiB, which are room for more, not for the first 2 MiB.
   void advise_huge() const noexcept;
   /// For what reserve made and no object owns any more.
   static void release(void* data, std::size_t bytes) noexcept;

@@ -88,7 +88,8 @@ std::optional<std::uint32_t> flat_index::find(std::uint64_t key) const noexcept 
   return c.key == key ? std::optional(c.to.slot) : std::nullopt;
 }
 
-// The place of a key is fetched `ahead` keys before it is looked at: so misses overlap, all the time.
+// The place of a key is fetched `ahead` keys before it is looked at: so misses overlap, all the
+// time.
 void flat_index::find_n(std::span<const std::uint64_t> keys,
                         std::span<value> found) const noexcept {
   constexpr std::size_t group = 256;
