@@ -3,8 +3,8 @@
 // warm_pair N [stream]: warms a pool up, then runs N pairs of allocate_raw(64 KiB) and deallocate
 // inside measured_pairs, which instruction_count.py has callgrind count. All instructions of that
 // function and of what it calls are counted: the loop, the calls through the library's linkage
-// table, the library's own work. With `stream` the pairs are in the order of an attached stream of a
-// device that is not the pool's first: what core does for a GPU, without one.
+// table, the library's own work. With `stream` the pairs are in the order of an attached stream of
+// a device that is not the pool's first: what core does for a GPU, without one.
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 

@@ -206,13 +206,13 @@ TIDEPOOL_EXPORT tidepool_status tidepool_synchronise(tidepool_pool* pool, tidepo
 // --- Graphs. Memory of work that is captured must serve nobody else while the graph is replayed:
 // between capture_begin and capture_end, what is allocated on the stream comes from the arena.
 
-// Pre: the pool is destroyed after the arena. Errors: unknown_device, unsupported (the device orders
-// no streams), too_many, out_of_memory. *out is NULL then.
+// Pre: the pool is destroyed after the arena. Errors: unknown_device, unsupported (the device
+// orders no streams), too_many, out_of_memory. *out is NULL then.
 TIDEPOOL_EXPORT tidepool_status tidepool_graph_arena_create(tidepool_pool* pool,
                                                             tidepool_device where,
                                                             tidepool_graph_arena** out);
-// Gives the memory back in the order of `last`, the stream of the last replay. NULL is ignored. Pre:
-// nothing is captured with it, and no graph that uses it is replayed afterwards. Errors:
+// Gives the memory back in the order of `last`, the stream of the last replay. NULL is ignored.
+// Pre: nothing is captured with it, and no graph that uses it is replayed afterwards. Errors:
 // invalid_argument: nothing has changed.
 TIDEPOOL_EXPORT tidepool_status tidepool_graph_arena_destroy(tidepool_graph_arena* arena,
                                                              tidepool_stream last);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lanes and devices of a pool. A lane is what blocks may be reused within without waiting: a device,
-// a device and a stream, or a graph_arena. Lane i is the i-th device of the pool; then come the
-// others. A lane whose stream is retired is used again for another one.
+// Lanes and devices of a pool. A lane is what blocks may be reused within without waiting: a
+// device, a device and a stream, or a graph_arena. Lane i is the i-th device of the pool; then come
+// the others. A lane whose stream is retired is used again for another one.
 #pragma once
 
 #include "budget.hpp"
 #include "class_counts.hpp"
+#include "front_cache.hpp"
 #include "ready_list.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/size_class.hpp>
@@ -38,8 +39,8 @@ struct device_entry {
   std::atomic<std::uint64_t> live_bytes{0};       // requested, as published by threads
   std::atomic<std::uint64_t> peak_live{0};
 
-  /// Memory that host code touches at once, in no stream's order: its free blocks are idle ones, and
-  /// what streams have used goes to the backend until they are done.
+  /// Memory that host code touches at once, in no stream's order: its free blocks are idle ones,
+  /// and what streams have used goes to the backend until they are done.
   [[nodiscard]] bool is_for_host() const noexcept {
     return description.stream_ordered && description.host_accessible && where.is_host();
   }
@@ -66,6 +67,26 @@ struct alignas(32) lane_key {
   std::size_t magazines = 0;  // front_cache::origin_of(lane)
 
   static constexpr std::uint32_t closed_device = 0xffffffffU;
+};
+
+/// The keys of the lanes that threads cache for, by number. Lanes [0, devices) are those of
+/// devices.
+struct lane_keys {
+  std::array<lane_key, most_cached_lanes> of;
+  std::uint32_t devices = 0;  // written once, before the pool is used
+
+  /// The lane of a device and its default stream; most_cached_lanes: not warm.
+  [[nodiscard]] std::uint32_t lane_of(std::uint32_t device_bits) const noexcept {
+    const std::uint32_t cached = devices < of.size() ? devices : std::uint32_t{most_cached_lanes};
+    std::uint32_t n = 0;
+    while (n < cached && of[n].device.load(std::memory_order_relaxed) != device_bits) {
+      ++n;
+    }
+    // A closed key has a handle.
+    return n < cached && of[n].handle.load(std::memory_order_relaxed) == nullptr
+               ? n
+               : std::uint32_t{most_cached_lanes};
+  }
 };
 
 enum class lane_state : std::uint8_t {

@@ -113,11 +113,11 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         core->lane_count_.fetch_add(1, std::memory_order_release);
       }
     }
-    core->device_lanes =
+    core->keys.devices =
         static_cast<std::uint32_t>(core->lane_count_.load(std::memory_order_relaxed));
     for (std::uint32_t n = 0; n < most_cached_lanes; ++n) {
-      core->keys[n].magazines = front_cache::origin_of(n);
-      core->keys[n].tag = make_tag({}, category::temporary, n < core->device_lanes ? 0 : n);
+      core->keys.of[n].magazines = front_cache::origin_of(n);
+      core->keys.of[n].tag = make_tag({}, category::temporary, n < core->keys.devices ? 0 : n);
     }
     // The path of lane 0 gives no more than a cache line's alignment.
     const device_entry& first = *core->devices_.front();
@@ -179,7 +179,7 @@ void pool_core::unregister_cache(front_cache& cache) noexcept {
   cache.owner.store(nullptr, std::memory_order_release);
 }
 
-bool pool_core::host::claim(device where, std::size_t bytes) noexcept {
+bool pool_host::claim(device where, std::size_t bytes) noexcept {
   device_entry* const entry = pool_.find_device(where);
   if (entry == nullptr || !entry->reserved.claim(bytes)) {
     return false;
@@ -191,7 +191,7 @@ bool pool_core::host::claim(device where, std::size_t bytes) noexcept {
   return true;
 }
 
-void pool_core::host::unclaim(device where, std::size_t bytes) noexcept {
+void pool_host::unclaim(device where, std::size_t bytes) noexcept {
   if (device_entry* const entry = pool_.find_device(where)) {
     entry->reserved.unclaim(bytes);
     pool_.reserved_.unclaim(bytes);

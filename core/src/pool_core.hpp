@@ -3,26 +3,7 @@
 // pool_core: the state behind a pool handle. It lives until the handle and the last tensor are
 // gone.
 //
-// One allocation, step by step: see core/README.md. Where the steps live:
-//   warm_path.cpp     pop and push on the thread's magazine
-//   allocate.cpp      everything else that allocates: validation, lanes, full-form headers
-//   obtain.cpp        finding a block: magazine, ready list, backend
-//   climb.cpp         the out-of-memory ladder
-//   report.cpp        where memory is, for whoever ran out
-//   free.cpp          everything else that frees: references, parts, misuse
-//   blocks.cpp        binding blocks to slots, giving them back, moving them between lists
-//   recall.cpp        closing all gates: recall, trim, statistics, observers
-//   lifetime.cpp      making a pool, threads that come and end
-//   operations.cpp    slow operations under way: what closing and fork wait for
-//   closing.cpp       closing, by force too
-//   fork.cpp          standing still for fork, and going on in the child
-//   parts.cpp         adopt, share, slice, pin, resize
-//   streams.cpp       lanes of streams
-//   stream_order.cpp  tensors that more than one stream uses
-//   capture.cpp       arenas for graphs
-//   transfer.cpp      copies and fills
-//   entries.cpp       access entries: where the pool meets its access_store
-//   debug_steps.cpp   debug modes, where any is on
+// One allocation, step by step, and in which file each step lives: core/README.md.
 //
 // Lock order: observer_mutex_ -> process_mutex -> registry_mutex_ -> ready lists, lanes -> indexes
 // -> slot table -> backend. Callbacks run with none of them held but observer_mutex_, shared, for
@@ -36,9 +17,11 @@
 #include "lane.hpp"
 #include "latency_sampler.hpp"
 #include "pointer_index.hpp"
+#include "pool_host.hpp"
 #include "registry.hpp"
 #include "slot_table.hpp"
 #include "stream_uses.hpp"
+#include "use_word.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/debug.hpp>
 #include <tidepool/observer.hpp>
@@ -74,19 +57,7 @@ class alignas(cache_line) pool_core {
   std::ptrdiff_t way = 0;        // offset_of_way: this pool's entry in each thread's table
   std::uint32_t lane0_bits = 0;  // device of lane 0; never equal to a device when not plain enough
   slot_table slots;
-  std::array<lane_key, most_cached_lanes> keys;  // of lanes that threads cache for
-  /// The lane of a device and its default stream, most_cached_lanes: not warm.
-  [[nodiscard]] std::uint32_t warm_lane_of(std::uint32_t device_bits) const noexcept {
-    std::uint32_t n = 0;
-    while (n < device_lanes && keys[n].device.load(std::memory_order_relaxed) != device_bits) {
-      ++n;
-    }
-    // A closed key has a handle.
-    return n < device_lanes && keys[n].handle.load(std::memory_order_relaxed) == nullptr
-               ? n
-               : std::uint32_t{most_cached_lanes};
-  }
-  std::uint32_t device_lanes = 0;  // lanes [0, device_lanes) are those of devices; written once
+  lane_keys keys;  // of lanes that threads cache for
 
   // Making and ending (lifetime.cpp).
   [[nodiscard]] static result<pool_core*> make(std::vector<std::unique_ptr<backend>> backends,
@@ -115,34 +86,9 @@ class alignas(cache_line) pool_core {
   /// Every slow operation holds one: the pool is not destroyed meanwhile, and closing and fork wait
   /// for it. They nest within a thread (operations are made of others, callbacks use the pool): an
   /// inner one never waits for the closing or the fork that waits for the outer one.
-  class use {
-   public:
-    explicit use(pool_core& pool, bool waits = true) noexcept;
-    ~use();
-    use(const use&) = delete;
-    use& operator=(const use&) = delete;
-    /// Is this thread within another operation of the same pool?
-    [[nodiscard]] bool nests() const noexcept;
-
-   private:
-    friend class pool_core;
-    pool_core& pool_;
-    use* const outer_;
-    bool active_ = false;    // not within a callback
-    bool observes_ = false;  // within a callback of the observer, which is held shared
-  };
+  class use;
   /// Around every call of the user's code: fork does not wait for it. Pre: nothing is half done.
-  class callback {
-   public:
-    explicit callback(bool observes = false) noexcept;
-    ~callback();
-    callback(const callback&) = delete;
-    callback& operator=(const callback&) = delete;
-
-   private:
-    use* const innermost_;
-    use* last_ = nullptr;  // outermost of the uses that are not active meanwhile
-  };
+  class callback;
   /// A tensor that was alive when the pool closed is gone.
   void forget_tensor() noexcept { uses_.fetch_sub(1, std::memory_order_acq_rel); }
 
@@ -286,18 +232,9 @@ class alignas(cache_line) pool_core {
   }
 
  private:
+  friend class pool_host;
   explicit pool_core(const pool_options& options);
   ~pool_core();
-
-  class host final : public backend_host {
-   public:
-    explicit host(pool_core& pool) noexcept : pool_(pool) {}
-    [[nodiscard]] bool claim(device where, std::size_t bytes) noexcept override;
-    void unclaim(device where, std::size_t bytes) noexcept override;
-
-   private:
-    pool_core& pool_;
-  };
 
   // blocks.cpp
   [[nodiscard]] bool bind(lane& where, const block& what, record& slot) noexcept;
@@ -410,7 +347,7 @@ class alignas(cache_line) pool_core {
   bool fenced_;  // written by the only thread of a new child
   unsigned tag_ = 0;
   bool has_way_ = false;
-  host host_{*this};
+  pool_host host_{*this};
   std::vector<std::unique_ptr<backend>> backends_;
   std::vector<std::unique_ptr<device_entry>> devices_;  // sorted by nothing, few
   std::vector<device_description> descriptions_;
@@ -430,16 +367,7 @@ class alignas(cache_line) pool_core {
   flat_index keys_;
   pointer_index pointers_{slots};
 
-  // uses_: what keeps this alive. After closing, tensors that are alive or whose handles are; is
-  // closing wanted; slow operations, and of these those not in a callback; the pool's handle.
-  static constexpr std::uint64_t tensors_mask = (std::uint64_t{1} << 27) - 1;
-  static constexpr std::uint64_t closing_bit = std::uint64_t{1} << 27;
-  static constexpr std::uint64_t one_operation = std::uint64_t{1} << 28;
-  static constexpr std::uint64_t one_active = std::uint64_t{1} << 46;
-  static constexpr std::uint64_t operations_mask = one_active - one_operation;
-  static constexpr std::uint64_t handle_bit = std::uint64_t{1} << 63;
-  static constexpr std::uint64_t active_mask = handle_bit - one_active;
-  std::atomic<std::uint64_t> uses_{handle_bit};
+  std::atomic<std::uint64_t> uses_{handle_bit};  // use_word.hpp
   // Of enum closing. Operations wait while reached < wanted; the last one closes that gap.
   std::atomic<std::uint8_t> close_wanted_{0};  // raised with the process mutex held
   std::atomic<std::uint8_t> close_reached_{0};
@@ -463,3 +391,5 @@ class alignas(cache_line) pool_core {
 }  // namespace detail
 }  // namespace v0
 }  // namespace tidepool
+
+#include "pool_use.hpp"

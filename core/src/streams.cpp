@@ -39,7 +39,7 @@ void pool_core::open_key(lane& of) noexcept {
   if (of.number >= options_.max_cached_lanes || of.is_arena) {
     return;
   }
-  lane_key& key = keys[of.number];
+  lane_key& key = keys.of[of.number];
   const stream_ref stream = of.stream();
   key.alignment_mask.store(static_cast<std::uint32_t>(of.device->alignment - 1),
                            std::memory_order_relaxed);
@@ -54,8 +54,8 @@ void pool_core::open_key(lane& of) noexcept {
 // Pre: registry_mutex_ is held.
 void pool_core::close_key(const lane& of) noexcept {
   if (of.number < most_cached_lanes) {
-    keys[of.number].device.store(lane_key::closed_device, std::memory_order_relaxed);
-    keys[of.number].handle.store(&keys[of.number], std::memory_order_relaxed);
+    keys.of[of.number].device.store(lane_key::closed_device, std::memory_order_relaxed);
+    keys.of[of.number].handle.store(&keys.of[of.number], std::memory_order_relaxed);
   }
 }
 
@@ -63,7 +63,7 @@ void pool_core::close_key(const lane& of) noexcept {
 // Pre: registry_mutex_ is held.
 lane* pool_core::make_lane(device_entry& device) noexcept {
   const std::size_t count = lane_count_.load(std::memory_order_relaxed);
-  for (std::size_t i = device_lanes; i < count; ++i) {
+  for (std::size_t i = keys.devices; i < count; ++i) {
     lane* const used = lanes_[i].load(std::memory_order_relaxed);
     if (used->device == &device &&
         used->state.load(std::memory_order_relaxed) == lane_state::retired &&
@@ -89,7 +89,7 @@ result<lane*> pool_core::open_lane(device_entry& device, const stream_ref& strea
   {
     const std::lock_guard lock(registry_mutex_);
     const std::size_t count = lane_count_.load(std::memory_order_relaxed);
-    for (std::size_t i = device_lanes; i < count; ++i) {
+    for (std::size_t i = keys.devices; i < count; ++i) {
       lane* const known = lanes_[i].load(std::memory_order_relaxed);
       if (known->device != &device || known->is_arena ||
           known->state.load(std::memory_order_relaxed) != lane_state::open) {
@@ -194,7 +194,7 @@ errc pool_core::retire(device where, const stream_ref& stream) noexcept {
   if (!entry->description.stream_ordered || stream.is_default()) {
     return errc::ok;
   }
-  for (std::size_t i = device_lanes; i < lane_count_.load(std::memory_order_acquire); ++i) {
+  for (std::size_t i = keys.devices; i < lane_count_.load(std::memory_order_acquire); ++i) {
     lane* const known = lanes_[i].load(std::memory_order_acquire);
     if (known->is(*entry, stream) &&
         (stream.kind != stream_kind::per_thread ||
@@ -209,7 +209,7 @@ errc pool_core::retire(device where, const stream_ref& stream) noexcept {
 // Waits for nothing: the thread ends with the process mutex held, which fork would need.
 void pool_core::retire_lanes_of(std::uint64_t thread) noexcept {
   const use guard(*this, false);
-  for (std::size_t i = device_lanes; i < lane_count_.load(std::memory_order_acquire); ++i) {
+  for (std::size_t i = keys.devices; i < lane_count_.load(std::memory_order_acquire); ++i) {
     lane* const known = lanes_[i].load(std::memory_order_acquire);
     if (known->stream().kind == stream_kind::per_thread &&
         known->thread.load(std::memory_order_acquire) == thread) {
@@ -218,9 +218,9 @@ void pool_core::retire_lanes_of(std::uint64_t thread) noexcept {
   }
 }
 
-// Gives the lane's free blocks back in the order of `last`. Tensors that are alive keep the lane, and
-// when they end, their blocks go to the device's own (end_block). Pre: no other thread works in the
-// lane meanwhile.
+// Gives the lane's free blocks back in the order of `last`. Tensors that are alive keep the lane,
+// and when they end, their blocks go to the device's own (end_block). Pre: no other thread works in
+// the lane meanwhile.
 void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
   device_entry& device = *gone.device;
   {

@@ -151,7 +151,7 @@ template <class Again, class Slow>
                                                            const lane_key& key) noexcept {
   const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
   if (last >= largest_small_block && last < largest_request) {
-    const auto n = static_cast<std::size_t>(&key - core->keys.data());
+    const auto n = static_cast<std::size_t>(&key - core->keys.of.data());
     const way_ref way(core->way);
     magazine& ready = way.cache()->lane(n).magazine_of(size_class_of(last + 1));
     record* const slot = ready.top;
@@ -194,15 +194,15 @@ template <class Again, class Slow>
   static constexpr stream_ref none{};
   const way_ref way(core->way);
   way.begin();
-  const std::uint32_t n = core->warm_lane_of(device_bits);
+  const std::uint32_t n = core->keys.lane_of(device_bits);
   if (n == most_cached_lanes) {
     return allocate_on_slow(core, bytes, device_bits, none);
   }
-  return pop_in_lane(core, bytes, device_bits, none, way, core->keys[n]);
+  return pop_in_lane(core, bytes, device_bits, none, way, core->keys.of[n]);
 }
 
-// With a name or a category: the same, and then the tag, which nobody reads before. What is observed
-// must have it at once.
+// With a name or a category: the same, and then the tag, which nobody reads before. What is
+// observed must have it at once.
 template <class Plain>
 [[nodiscard, gnu::always_inline]] inline raw_tensor tagged(pool_core* core,
                                                            const allocation_request& request,
@@ -226,7 +226,7 @@ template <class Plain>
                                               const stream_ref& stream) noexcept {
   const way_ref way(core->way);
   const lane_memo& memo = way.cache()->memo;
-  const lane_key& key = core->keys[memo.lane];
+  const lane_key& key = core->keys.of[memo.lane];
   if (memo.handle != stream.handle || key.handle.load(std::memory_order_relaxed) != memo.expected ||
       key.device.load(std::memory_order_relaxed) != device_bits) {
     return allocate_on_slow(core, bytes, device_bits, stream);
@@ -245,7 +245,7 @@ raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_
   if (n >= most_cached_lanes - 1) [[unlikely]] {
     return allocate_by_memo(core, bytes, device_bits, stream);
   }
-  const lane_key* key = &core->keys[n + 1];
+  const lane_key* key = &core->keys.of[n + 1];
   // Emits nothing: one register for the key, where compilers would make two of its address, and
   // save others for that.
   asm("" : "+r"(key));
@@ -337,7 +337,7 @@ errc deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noex
     // has the handle of the per-thread stream, which names another lane in each thread.
     const unsigned n = core->slots.at(id.value()).lane.load(std::memory_order_relaxed);
     if (n >= most_cached_lanes || stream.kind == stream_kind::legacy ||
-        core->keys[n].handle.load(std::memory_order_relaxed) != stream.handle) {
+        core->keys.of[n].handle.load(std::memory_order_relaxed) != stream.handle) {
       return core->deallocate(id, stream);
     }
   }

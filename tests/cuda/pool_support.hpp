@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tests of a whole pool on the GPU share: host memory and all devices of GPU 0, streams, kernels
-// that touch a tensor.
+// What tests of a whole pool on the GPU share: host memory and all devices of GPU 0, streams,
+// kernels that touch a tensor.
 #pragma once
 
 #include "support.hpp"

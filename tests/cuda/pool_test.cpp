@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A pool with host memory and a GPU: what operations on streams cost in driver calls, that memory is
-// never touched out of order, copies between devices, and running out.
+// A pool with host memory and a GPU: what operations on streams cost in driver calls, that memory
+// is never touched out of order, copies between devices, and running out.
 #include "pool_support.hpp"
 
 #include <algorithm>

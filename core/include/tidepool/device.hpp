@@ -31,8 +31,8 @@ enum class memory_kind : std::uint8_t {
   growable = 2,  ///< mapped address space: blocks can be extended in place
 };
 
-/// A place for memory: {kind, memory kind, ordinal, NUMA node}. Trivially copyable, 4 bytes, totally
-/// ordered.
+/// A place for memory: {kind, memory kind, ordinal, NUMA node}. Trivially copyable, 4 bytes,
+/// totally ordered.
 class device {
  public:
   /// The host, any NUMA node.

@@ -260,9 +260,10 @@ class TIDEPOOL_EXPORT pool {
   // Streams, of devices that are stream-ordered; elsewhere they are accepted and mean nothing.
   // No stream, and the legacy default stream, are the device's default one. What is allocated on a
   // stream may be used there at once; when it ends, its memory serves the same stream without
-  // waiting, and others after they have waited for it (they do so by themselves). Pinned and managed
-  // memory, which the host touches in no stream's order, is free when the streams that were named at
-  // allocation, record_use and the end have come there; what is allocated is in nobody's use.
+  // waiting, and others after they have waited for it (they do so by themselves). Pinned and
+  // managed memory, which the host touches in no stream's order, is free when the streams that were
+  // named at allocation, record_use and the end have come there; what is allocated is in nobody's
+  // use.
   /// Gives a stream its dense number; the answer makes later calls cheapest. Streams that were not
   /// attached are, at their first use. The per-thread default stream is another one in each thread
   /// and has no number (0), as the default one. Errors: unknown_device, too_many (4096).
