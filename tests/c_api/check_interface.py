@@ -14,7 +14,8 @@ import subprocess
 import sys
 
 HEADERS = ["core/include/tidepool.h", "core/include/tidepool/access.h",
-           "cpu/include/tidepool/cpu.h"]
+           "cpu/include/tidepool/cpu.h",
+           "cuda/include/tidepool/cuda.h"]
 
 
 def without_comments(text):
