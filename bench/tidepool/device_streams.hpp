@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Streams of GPUs, made and destroyed without a CUDA header. Two implementations, of which the build
-// has one: device_streams_cuda.cpp with a toolkit, device_streams_none.cpp without.
+// Streams of GPUs, made and destroyed without a CUDA header. A build has one implementation of the
+// two: device_streams_cuda.cpp with a toolkit, device_streams_none.cpp without.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -10,7 +10,7 @@
 
 namespace tidepool::bench {
 
-/// A stream of the GPU that `where` belongs to, which does not wait for the default one. Errors:
+/// A stream of the GPU that `where` belongs to (0 for pinned memory of a NUMA node), which does not wait for the default one. Errors:
 /// driver_error; backend_unavailable in a build without CUDA. Any thread.
 [[nodiscard]] result<stream_ref> make_device_stream(device where) noexcept;
 /// Pre: of make_device_stream, and no pool refers to it.

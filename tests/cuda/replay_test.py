@@ -91,7 +91,7 @@ class Streams(unittest.TestCase):
             self.assertIsNotNone(figures["driver_calls_per_op"])
 
     def test_pinned_memory_of_a_numa_node(self):
-        figures = self.replay("pinned:node0", lambda i: 0, lambda i: 0)
+        figures = self.replay("pinned:node0", lambda i: 1 + i % 2, lambda i: 2)
         self.assertGreaterEqual(figures["peak_reserved_bytes"], MIB)
 
     def test_streams_mean_nothing_on_cpu(self):
