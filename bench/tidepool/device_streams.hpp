@@ -10,9 +10,9 @@
 
 namespace tidepool::bench {
 
-/// A stream that does not wait for the default one, of the GPU that `where` belongs to (of GPU 0 for
-/// pinned memory of a NUMA node). Errors: driver_error; backend_unavailable in a build without CUDA.
-/// Any thread.
+/// A stream that does not wait for the default one, of the GPU that `where` belongs to: GPU 0 for
+/// pinned memory of a NUMA node. Errors: driver_error; backend_unavailable in a build without
+/// CUDA. Any thread.
 [[nodiscard]] result<stream_ref> make_device_stream(device where) noexcept;
 /// Pre: of make_device_stream, and no pool refers to it.
 void destroy_device_stream(const stream_ref& stream) noexcept;
