@@ -75,8 +75,8 @@ void add_replay_options(CLI::App& self, replay_words& words) {
                   "Limit of the pool, e.g. 8GiB; what does not fit is counted as failed")
       ->check(check_bytes);
   self.add_option("--device", words.device_name,
-                  "Where all tensors go: cpu, cpu:<node>, cuda:<n>, pinned:<n>, managed:<n>. "
-                  "Default: cpu")
+                  "Where all tensors go: cpu, cpu:<node>, cuda[:<n>], pinned:<n>, managed:<n>. "
+                  "Default: cpu. cuda leaves the peers out and writes nothing")
       ->check(check_device);
   self.add_option("--json", words.request.json,
                   "Writes the figures to this file too; - writes only them, to standard output");
@@ -97,8 +97,9 @@ void add_replay(CLI::App& program, command& run) {
   CLI::App* const self = program.add_subcommand(
       "replay", "Replays a recorded trace through tidepool, malloc and a naive pool");
   self->footer(
-      "Allocations and frees are replayed, an operation is one of them; then, in a pass of\n"
-      "their own, the trace's reads through record_access.");
+      "Allocations and frees are replayed, an operation is one of them; on CUDA\n"
+      "devices on the streams of the trace. Then, in passes of their own, the trace's reads\n"
+      "through record_access.");
   const auto words = std::make_shared<replay_words>();
   add_replay_options(*self, *words);
   self->callback(

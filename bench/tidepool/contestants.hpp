@@ -6,6 +6,7 @@
 //
 //   allocation allocate(const replay_op& op) noexcept;   // ok == false: no memory
 //   void deallocate(const replay_slot& slot) noexcept;   // pre: filled by this contestant
+//   void deallocate(const replay_slot& slot, const replay_op& op) noexcept;   // optional: the free
 //
 // A contestant is a handle that threads copy; the allocator behind it outlives them.
 #pragma once
@@ -18,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <span>
 
 namespace tidepool::bench {
 
@@ -60,6 +62,43 @@ class pool_contestant {
  private:
   pool* target_;
   device where_;
+};
+
+/// The pool on a device with streams: tensors begin and end on those of the trace.
+class stream_pool_contestant {
+ public:
+  static constexpr const char* name = pool_contestant::name;
+  /// Pre: `streams` has the plan's streams, and outlives the contestant.
+  stream_pool_contestant(pool& target, device where, std::span<const stream_ref> streams) noexcept
+      : target_(&target), where_(where), streams_(streams) {}
+
+  [[nodiscard]] allocation allocate(const replay_op& op) noexcept {
+    const result<raw_tensor> made =
+        target_->allocate_raw(op.bytes(), where_,
+                              {.stream = streams_[op.stream()],
+                               .category = static_cast<category>(op.category()),
+                               .name = name_id::from_value(op.name()),
+                               .alignment = op.alignment()});
+    if (!made) [[unlikely]] {
+      return {};
+    }
+    return {.data = made->data, .id = made->id.value(), .ok = true};
+  }
+  void deallocate(const replay_slot& slot) noexcept {
+    target_->deallocate(tensor_id::from_value(slot.id));
+  }
+  void deallocate(const replay_slot& slot, const replay_op& op) noexcept {
+    if (op.changes_stream()) [[unlikely]] {
+      target_->deallocate(tensor_id::from_value(slot.id), streams_[op.stream()]);
+    } else {
+      deallocate(slot);
+    }
+  }
+
+ private:
+  pool* target_;
+  device where_;
+  std::span<const stream_ref> streams_;
 };
 
 /// The C library with tidepool's promise of alignment: 64 bytes or more.

@@ -15,12 +15,17 @@
 namespace tidepool::bench {
 namespace {
 
-result<std::unique_ptr<backend>> make_backend(device where) noexcept {
+result<std::unique_ptr<backend>> make_backend(device where) {
   switch (where.kind()) {
   case device_kind::cpu:
     return cpu::try_make_backend({.device = where});
   case device_kind::cuda:
   case device_kind::pinned:
+    if (where.node() != device::any_node) {
+      // Of no GPU, so it is served only where it is named.
+      return cuda::try_make_backend({.devices = {where}});
+    }
+    return cuda::try_make_backend({.ordinal = where.ordinal()});
   case device_kind::managed:
     return cuda::try_make_backend({.ordinal = where.ordinal()});
   default:

@@ -75,6 +75,9 @@ std::optional<device> parse_device(std::string_view text) noexcept {
   if (text == "cpu") {
     return device::cpu();
   }
+  if (text == "cuda") {
+    return device::cuda(0);
+  }
   const std::size_t colon = text.find(':');
   if (colon == std::string_view::npos) {
     return std::nullopt;

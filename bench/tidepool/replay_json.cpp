@@ -131,6 +131,7 @@ std::string replay_json(const replay_report& report) {
     out["contestants"].push_back(contestant_json(each, figures.peak_live_bytes));
   }
   out["accesses"] = accesses_json(figures.accesses);
+  out["streams"] = figures.streams;
   // A path may hold any bytes; JSON may not.
   return out.dump(2, ' ', false, json::error_handler_t::replace);
 }

@@ -91,7 +91,11 @@ std::uint64_t run_operations(Contestant& target, std::span<const replay_op> ops,
     replay_slot& slot = slots[op.slot()];
     if (op.is_free()) {
       if (settled(slot) == slot_state::live) [[likely]] {
-        target.deallocate(slot);
+        if constexpr (requires { target.deallocate(slot, op); }) {
+          target.deallocate(slot, op);
+        } else {
+          target.deallocate(slot);
+        }
       }
       slot.state.store(slot_state::empty, std::memory_order_relaxed);
       continue;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <new>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -55,6 +56,8 @@ class decoder {
   struct live_tensor {
     std::uint64_t bytes = 0;
     std::uint32_t slot = no_slot;  // no_slot: left out
+    std::uint16_t stream = 0;      // the plan's number
+    std::uint8_t device = 0;       // a free does not say it again
   };
 
   trace::status take(const trace::event_view& seen) {
@@ -107,11 +110,19 @@ class decoder {
     if (!list) {
       return error_of(list);
     }
-    (*list)->push_back(
-        replay_op::allocate(place->second.slot, {.bytes = record.bytes,
-                                                 .alignment_log2 = record.alignment_log2,
-                                                 .category = record.category,
-                                                 .name = record.name}));
+    const std::optional<std::uint16_t> stream = stream_of(record.device, record.stream);
+    if (!stream) {
+      return wrong(seen, "more than 2047 streams");
+    }
+    place->second.stream = *stream;
+    place->second.device = record.device;
+    (*list)->push_back(replay_op::allocate(
+        place->second.slot,
+        {.bytes = record.bytes,
+         .alignment_log2 = record.alignment_log2,
+         .category = record.category,
+         .name = record.name <= replay_op::most_names ? record.name : std::uint32_t{0},
+         .stream = *stream}));
     count_allocation(record.bytes);
     return {};
   }
@@ -130,7 +141,12 @@ class decoder {
     if (!list) {
       return error_of(list);
     }
-    (*list)->push_back(replay_op::free(ended.slot));
+    const std::optional<std::uint16_t> stream = stream_of(ended.device, seen.record.stream);
+    if (!stream) {
+      return wrong(seen, "more than 2047 streams");
+    }
+    (*list)->push_back(*stream == ended.stream ? replay_op::free(ended.slot)
+                                               : replay_op::free_on(ended.slot, *stream));
     ++plan_.frees;
     live_bytes_ -= ended.bytes;
     --live_tensors_;
@@ -189,6 +205,24 @@ class decoder {
     return &plan_.threads[list];
   }
 
+  /// The plan's number of a device's stream: 0 is the default stream of every device, the others
+  /// are numbered as they come. Nothing: there are too many.
+  std::optional<std::uint16_t> stream_of(std::uint8_t device, std::uint16_t stream) {
+    if (stream == 0) {
+      return std::uint16_t{0};
+    }
+    const auto next = static_cast<std::uint16_t>(plan_.streams + 1);
+    const std::uint32_t key = std::uint32_t{device} << 16 | stream;
+    const auto [place, is_new] = streams_.try_emplace(key, next);
+    if (is_new) {
+      if (next > replay_op::most_streams) {
+        return std::nullopt;
+      }
+      plan_.streams = next;
+    }
+    return place->second;
+  }
+
   static void define(std::vector<std::string>& texts, std::size_t index, std::string_view text) {
     if (index >= texts.size()) {
       texts.resize(index + 1);
@@ -209,6 +243,7 @@ class decoder {
   replay_plan plan_;
   std::unordered_map<std::uint64_t, live_tensor> live_;
   std::unordered_map<std::uint16_t, std::size_t> threads_;
+  std::unordered_map<std::uint32_t, std::uint16_t> streams_;
   std::unordered_set<std::uint64_t> sizes_;
   std::uint64_t live_bytes_ = 0;
   std::uint64_t live_tensors_ = 0;

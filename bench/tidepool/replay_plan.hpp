@@ -17,26 +17,38 @@
 
 namespace tidepool::bench {
 
-/// One allocation or one free. The size, alignment and category of a free are 0.
+/// One allocation or one free. The size, alignment, category and name of a free are 0.
 class replay_op {
  public:
   struct shape {
     std::uint64_t bytes = 0;          ///< up to 2^48
     std::uint8_t alignment_log2 = 0;  ///< 0: the device's default; up to 32
     std::uint8_t category = 0;
-    std::uint32_t name = 0;
+    std::uint32_t name = 0;    ///< up to most_names
+    std::uint16_t stream = 0;  ///< up to most_streams; 0: the default one
   };
+  static constexpr std::uint32_t most_names = std::uint32_t{1} << 20;
+  static constexpr std::uint16_t most_streams = 2047;
+
   [[nodiscard]] static constexpr replay_op allocate(std::uint32_t slot, const shape& of) noexcept {
     replay_op op;
     op.shape_ = of.bytes | std::uint64_t{of.alignment_log2} << alignment_shift |
                 std::uint64_t{of.category} << category_shift;
-    op.name_ = of.name;
+    op.name_and_stream_ = of.name | std::uint32_t{of.stream} << stream_shift;
     op.slot_and_kind_ = slot << 1;
     return op;
   }
   [[nodiscard]] static constexpr replay_op free(std::uint32_t slot) noexcept {
     replay_op op;
     op.slot_and_kind_ = slot << 1 | 1U;
+    return op;
+  }
+  /// A free on another stream than the allocation's.
+  [[nodiscard]] static constexpr replay_op free_on(std::uint32_t slot,
+                                                   std::uint16_t stream) noexcept {
+    replay_op op = free(slot);
+    op.shape_ = 1;
+    op.name_and_stream_ = std::uint32_t{stream} << stream_shift;
     return op;
   }
 
@@ -52,12 +64,20 @@ class replay_op {
   [[nodiscard]] constexpr std::uint8_t category() const noexcept {
     return static_cast<std::uint8_t>(shape_ >> category_shift);
   }
-  [[nodiscard]] constexpr std::uint32_t name() const noexcept { return name_; }
+  [[nodiscard]] constexpr std::uint32_t name() const noexcept {
+    return name_and_stream_ & name_mask;
+  }
+  /// Of an allocation, or of a free that changes it.
+  [[nodiscard]] constexpr std::uint16_t stream() const noexcept {
+    return static_cast<std::uint16_t>(name_and_stream_ >> stream_shift);
+  }
+  /// Pre: is_free().
+  [[nodiscard]] constexpr bool changes_stream() const noexcept { return shape_ != 0; }
   /// Replaces what the trace calls its category and name by what a pool calls them.
   constexpr void rename(std::uint8_t new_category, std::uint32_t new_name) noexcept {
     shape_ = (shape_ & ((std::uint64_t{1} << category_shift) - 1)) | std::uint64_t{new_category}
                                                                          << category_shift;
-    name_ = new_name;
+    name_and_stream_ = (name_and_stream_ & ~name_mask) | new_name;
   }
   constexpr void move_to(std::uint32_t slot) noexcept {
     slot_and_kind_ = slot << 1 | (slot_and_kind_ & 1U);
@@ -66,14 +86,19 @@ class replay_op {
  private:
   static constexpr unsigned alignment_shift = 50;
   static constexpr unsigned category_shift = 56;
+  static constexpr unsigned stream_shift = 21;
+  static constexpr std::uint32_t name_mask = (std::uint32_t{1} << stream_shift) - 1;
   std::uint64_t shape_ = 0;
   std::uint32_t slot_and_kind_ = 0;
-  std::uint32_t name_ = 0;
+  std::uint32_t name_and_stream_ = 0;
 };
 static_assert(sizeof(replay_op) == 16);
 static_assert(replay_op::allocate(3, {.bytes = std::uint64_t{1} << 48, .alignment_log2 = 32})
                   .alignment() == std::size_t{1} << 32);
 static_assert(replay_op::allocate(3, {.bytes = 7}).alignment() == 0);
+static_assert(replay_op::allocate(3, {.name = replay_op::most_names,
+                                      .stream = replay_op::most_streams})
+                  .stream() == replay_op::most_streams);
 
 enum class thread_use : std::uint8_t {
   one,       ///< all operations in the trace's order, on one thread
@@ -96,6 +121,7 @@ struct replay_plan {
   std::uint64_t peak_tensors = 0;
   std::uint64_t trace_threads = 0;
   std::uint64_t trace_devices = 0;
+  std::uint16_t streams = 0;   ///< beside the default ones; operations name them 1 to streams
   std::uint64_t left_out = 0;  ///< allocations: failed when recorded, or external
 
   /// +bytes and -bytes in the trace's order, for prewarm_plan::from_sizes. Filled on request.
@@ -108,7 +134,8 @@ struct decode_options {
 };
 
 /// Decodes a trace to its end. Errors: damage, truncation, and events that break the rules (a free
-/// of what is not alive, an allocation of what is); more than 64 threads with thread_use::by_trace.
+/// of what is not alive, an allocation of what is); more than 64 threads with thread_use::by_trace,
+/// more than 2047 streams.
 [[nodiscard]] trace::result<replay_plan> decode(const std::string& path,
                                                 const decode_options& options = {}) noexcept;
 

@@ -8,6 +8,7 @@
 #include "make_pool.hpp"
 #include "progress_bar.hpp"
 #include "quantity.hpp"
+#include "replay_streams.hpp"
 #include "samples.hpp"
 
 #include <malloc.h>
@@ -17,6 +18,7 @@
 #include <barrier>
 #include <memory>
 #include <random>
+#include <span>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -24,8 +26,12 @@
 namespace tidepool::bench {
 namespace {
 
-using any_contestant = std::variant<pool_contestant, aligned_contestant, malloc_contestant,
-                                    naive_contestant, null_contestant>;
+using any_contestant = std::variant<pool_contestant, stream_pool_contestant, aligned_contestant,
+                                    malloc_contestant, naive_contestant, null_contestant>;
+
+template <class Contestant>
+inline constexpr bool is_tidepool = std::is_same_v<Contestant, pool_contestant> ||
+                                    std::is_same_v<Contestant, stream_pool_contestant>;
 
 std::uint64_t page_faults_of_this_thread() noexcept {
   rusage usage{};
@@ -58,10 +64,13 @@ struct thread_tally {
 
 class session {
  public:
-  session(replay_plan& plan, const replay_settings& settings, pool& target)
+  /// `streams` has the plan's streams; it is empty where the device has none.
+  session(replay_plan& plan, const replay_settings& settings, pool& target,
+          std::span<const stream_ref> streams)
       : plan_(plan),
         settings_(settings),
         pool_(target),
+        streams_(streams),
         threads_(settings.copies != 0 ? settings.copies
                                       : static_cast<unsigned>(plan.threads.size())),
         barrier_(static_cast<std::ptrdiff_t>(threads_)) {
@@ -89,7 +98,11 @@ class session {
   };
 
   void choose_contestants() {
-    contestants_.emplace_back(pool_contestant(pool_, settings_.where));
+    if (streams_.empty()) {
+      contestants_.emplace_back(pool_contestant(pool_, settings_.where));
+    } else {
+      contestants_.emplace_back(stream_pool_contestant(pool_, settings_.where, streams_));
+    }
     if (settings_.peers) {
       contestants_.emplace_back(aligned_contestant());
       contestants_.emplace_back(malloc_contestant());
@@ -165,7 +178,7 @@ class session {
     if constexpr (std::is_same_v<Contestant, null_contestant>) {
       // It has no memory to write all of.
       how.touch = how.touch == touch_mode::all ? touch_mode::none : how.touch;
-    } else if constexpr (!std::is_same_v<Contestant, pool_contestant>) {
+    } else if constexpr (!is_tidepool<Contestant>) {
       if (now.round == 0 && threads_ == 1) {
         heap_survey& survey = surveys_[now.contestant];
         survey.before = heap_survey::used_now();
@@ -260,6 +273,7 @@ class session {
   replay_plan& plan_;
   const replay_settings settings_;
   pool& pool_;
+  const std::span<const stream_ref> streams_;
   naive_pool naive_;
   const unsigned threads_;
   std::barrier<> barrier_;
@@ -325,6 +339,15 @@ prewarm_plan chosen_prewarm(const replay_plan& plan, const replay_settings& sett
   return chosen;
 }
 
+bool is_stream_ordered(const pool& of, device where) noexcept {
+  for (const device_description& each : of.devices()) {
+    if (each.where == where) {
+      return each.stream_ordered;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 replay_outcome run_replay(replay_plan& plan, const replay_settings& settings) {
@@ -356,9 +379,16 @@ replay_outcome run_replay(replay_plan& plan, const replay_settings& settings) {
       return {.figures = {}, .failure = {std::string("prewarming failed: ") + lack.what()}};
     }
   }
-  session all(plan, settings, *made);
+  const bool ordered = is_stream_ordered(*made, settings.where);
+  const result<replay_streams> streams =
+      replay_streams::make(*made, settings.where, ordered ? plan.streams : 0);
+  if (!streams) {
+    return {.figures = {}, .failure = {"no streams: " + to_string(streams.error())}};
+  }
+  session all(plan, settings, *made, ordered ? streams->refs() : std::span<const stream_ref>{});
   replay_figures figures = all.run();
   figures.prewarmed_bytes = prewarmed_bytes;
+  figures.streams = static_cast<std::uint32_t>(streams->refs().size() - 1);
   return {.figures = std::move(figures), .failure = {}};
 }
 

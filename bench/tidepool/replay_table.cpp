@@ -167,6 +167,10 @@ std::string replay_table(const replay_report& report) {
     out.line("  The trace's " + count_text(report.plan.trace_devices) +
              " devices are all replayed on " + device_text(report.settings.where) + ".");
   }
+  if (report.figures.streams != 0) {
+    out.line("  Streams: the trace's " + count_text(report.figures.streams) +
+             " beside the default one; no work runs on them.");
+  }
   if (report.plan.trace_threads > 1 && report.settings.copies != 0) {
     out.line("  The trace's " + count_text(report.plan.trace_threads) +
              " threads are replayed in their common order by each thread.");

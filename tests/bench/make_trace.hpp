@@ -30,6 +30,7 @@ class temporary_trace {
     trace::result<trace::writer> out = trace::writer::create(path_);
     EXPECT_TRUE(out.has_value());
     EXPECT_TRUE(out->device("cpu").has_value());
+    EXPECT_TRUE(out->device("cuda:0").has_value());
     for (const std::string& text : categories) {
       EXPECT_TRUE(out->category(text).has_value());
     }
@@ -69,6 +70,8 @@ struct event_fields {
   std::uint8_t category = 0;
   std::uint32_t name = 0;
   std::uint32_t generation = 0;
+  std::uint16_t stream = 0;
+  std::uint8_t device = 0;
 };
 
 inline trace::event allocation_event(const event_fields& of) {
@@ -80,6 +83,8 @@ inline trace::event allocation_event(const event_fields& of) {
   made.category = of.category;
   made.name = of.name;
   made.generation = of.generation;
+  made.stream = of.stream;
+  made.device = of.device;
   return made;
 }
 
@@ -89,6 +94,7 @@ inline trace::event free_event(const event_fields& of) {
   made.id = of.id;
   made.thread = of.thread;
   made.generation = of.generation;
+  made.stream = of.stream;
   return made;
 }
 

@@ -35,6 +35,7 @@ TEST(Quantity, DevicesAreUnderstoodAndPrinted) {
   EXPECT_EQ(parse_device("cpu"), device::cpu());
   EXPECT_EQ(parse_device("cpu:1"), device::cpu(1));
   EXPECT_EQ(parse_device("cuda:2"), device::cuda(2));
+  EXPECT_EQ(parse_device("cuda"), device::cuda(0));
   EXPECT_EQ(parse_device("pinned:0"), device::pinned(device::cuda(0)));
   EXPECT_EQ(parse_device("cpu:node1"), device::cpu(1));
   EXPECT_EQ(parse_device("pinned:node0"), device::pinned(0));
@@ -43,7 +44,7 @@ TEST(Quantity, DevicesAreUnderstoodAndPrinted) {
     EXPECT_EQ(device_text(*parse_device(text)), text);
   }
   for (const char* text :
-       {"", "gpu", "cuda", "cuda:", "cuda:x", "cpu:255", "cuda:70000", "cpu:-1", "cpu:node",
+       {"", "gpu", "pinned", "cuda:", "cuda:x", "cpu:255", "cuda:70000", "cpu:-1", "cpu:node",
         "cpu:node255", "cuda:node0", "managed:node0", "automatic", "user:0"}) {
     EXPECT_FALSE(parse_device(text)) << text;
   }

@@ -12,13 +12,15 @@ namespace {
 
 TEST(ReplayOp, FieldsComeBack) {
   constexpr replay_op op = replay_op::allocate(
-      (1U << 31) - 1, {.bytes = 12345, .alignment_log2 = 12, .category = 200, .name = 77});
+      (1U << 31) - 1,
+      {.bytes = 12345, .alignment_log2 = 12, .category = 200, .name = 77, .stream = 2047});
   EXPECT_FALSE(op.is_free());
   EXPECT_EQ(op.slot(), (1U << 31) - 1);
   EXPECT_EQ(op.bytes(), 12345U);
   EXPECT_EQ(op.alignment(), 4096U);
   EXPECT_EQ(op.category(), 200U);
   EXPECT_EQ(op.name(), 77U);
+  EXPECT_EQ(op.stream(), 2047U);
   replay_op renamed = op;
   renamed.rename(3, 9);
   renamed.move_to(5);
@@ -26,9 +28,67 @@ TEST(ReplayOp, FieldsComeBack) {
   EXPECT_EQ(renamed.alignment(), 4096U);
   EXPECT_EQ(renamed.category(), 3U);
   EXPECT_EQ(renamed.name(), 9U);
+  EXPECT_EQ(renamed.stream(), 2047U);
   EXPECT_EQ(renamed.slot(), 5U);
   EXPECT_FALSE(renamed.is_free());
   EXPECT_TRUE(replay_op::free(4).is_free());
+  EXPECT_FALSE(replay_op::free(4).changes_stream());
+  replay_op moved = replay_op::free_on(4, 2000);
+  moved.rename(0, 0);
+  moved.move_to(9);
+  EXPECT_TRUE(moved.is_free());
+  EXPECT_TRUE(moved.changes_stream());
+  EXPECT_EQ(moved.stream(), 2000U);
+  EXPECT_EQ(moved.slot(), 9U);
+  EXPECT_TRUE(replay_op::free_on(4, 0).changes_stream());
+}
+
+TEST(ReplayPlan, StreamsAreNumberedAsTheyComeAndFreesNameThoseThatDiffer) {
+  const temporary_trace file({allocation_event({.id = 1, .bytes = 1, .stream = 700}),
+                              allocation_event({.id = 2, .bytes = 1}),
+                              allocation_event({.id = 3, .bytes = 1, .stream = 5}),
+                              free_event({.id = 1, .stream = 700}),
+                              free_event({.id = 2, .stream = 5}), free_event({.id = 3})});
+  trace::result<replay_plan> decoded = decode(file.path());
+  ASSERT_TRUE(decoded.has_value());
+  const replay_plan& plan = plan_of(decoded);
+  EXPECT_EQ(plan.streams, 2U);
+  const std::vector<replay_op>& ops = plan.threads.front();
+  ASSERT_EQ(ops.size(), 6U);
+  EXPECT_EQ(ops[0].stream(), 1U);
+  EXPECT_EQ(ops[1].stream(), 0U);
+  EXPECT_EQ(ops[2].stream(), 2U);
+  EXPECT_FALSE(ops[3].changes_stream());
+  EXPECT_TRUE(ops[4].changes_stream());
+  EXPECT_EQ(ops[4].stream(), 2U);
+  EXPECT_TRUE(ops[5].changes_stream());
+  EXPECT_EQ(ops[5].stream(), 0U);
+}
+
+TEST(ReplayPlan, TheSameNumberOnTwoDevicesIsTwoStreams) {
+  // The free says no device: its stream is one of the tensor's.
+  const temporary_trace file({allocation_event({.id = 1, .bytes = 1, .stream = 1, .device = 0}),
+                              allocation_event({.id = 2, .bytes = 1, .stream = 1, .device = 1}),
+                              free_event({.id = 2, .stream = 1})});
+  trace::result<replay_plan> decoded = decode(file.path());
+  ASSERT_TRUE(decoded.has_value());
+  EXPECT_EQ(plan_of(decoded).streams, 2U);
+  const std::vector<replay_op>& ops = plan_of(decoded).threads.front();
+  ASSERT_EQ(ops.size(), 3U);
+  EXPECT_NE(ops[0].stream(), ops[1].stream());
+  EXPECT_FALSE(ops[2].changes_stream());
+}
+
+TEST(ReplayPlan, MoreStreamsThanAnOperationCanNameAreAnError) {
+  for (const unsigned count : {2047U, 2048U}) {
+    std::vector<trace::event> events;
+    for (unsigned n = 1; n <= count; ++n) {
+      events.push_back(
+          allocation_event({.id = n, .bytes = 1, .stream = static_cast<std::uint16_t>(n)}));
+    }
+    const temporary_trace file(events);
+    EXPECT_EQ(decode(file.path()).has_value(), count == 2047) << count;
+  }
 }
 
 TEST(ReplayPlan, CountsAndPeakAreExact) {
@@ -110,7 +170,7 @@ TEST(ReplayPlan, NonsenseIsAnErrorWithItsEvent) {
   const trace::result<replay_plan> first = decode(twice.path());
   ASSERT_FALSE(first.has_value());
   EXPECT_EQ(error_of(first).code, trace::errc::invalid);
-  EXPECT_EQ(error_of(first).event, 2U) << "the definition of the device is event 0";
+  EXPECT_EQ(error_of(first).event, 3U) << "the definitions of two devices come first";
   const temporary_trace stale({free_event({.id = 1})});
   EXPECT_FALSE(decode(stale.path()).has_value());
   EXPECT_FALSE(decode("/nonexistent/trace.tpt").has_value());
