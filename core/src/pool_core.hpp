@@ -176,6 +176,7 @@ class alignas(cache_line) pool_core {
 
   // Data (transfer.cpp).
   [[nodiscard]] status read_live(tensor_id id, tensor_info& info) noexcept;
+  void note_use(const tensor_info& used, const stream_ref& stream) noexcept;
   [[nodiscard]] status copy(const copy_request& request) noexcept;
   [[nodiscard]] status fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept;
   [[nodiscard]] status prefetch(tensor_id id, device to, const stream_ref& stream) noexcept;

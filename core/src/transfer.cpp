@@ -21,6 +21,15 @@ status pool_core::read_live(tensor_id id, tensor_info& info) noexcept {
   return read(id, info) ? status{} : status{.code = report(misuse_kind::stale_use, id)};
 }
 
+// Work on the stream uses the tensor now. Memory for the host would be written again at once after
+// its end: it waits for that stream.
+void pool_core::note_use(const tensor_info& used, const stream_ref& stream) noexcept {
+  const device_entry& device = *find_device(used.where);
+  if (device.is_for_host() && record_use(used.id, stream) == errc::out_of_memory) {
+    (void)device.source->synchronise(used.where, stream);
+  }
+}
+
 status pool_core::copy(const copy_request& request) noexcept {
   const use guard(*this);
   tensor_info dst;
@@ -45,9 +54,14 @@ status pool_core::copy(const copy_request& request) noexcept {
   const device_entry& to = *find_device(dst.where);
   const device_entry& from = *find_device(src.where);
   const device_entry& works = to.description.stream_ordered ? to : from;
-  return works.source->copy(works.where, static_cast<std::byte*>(dst.data) + request.dst_offset,
-                            static_cast<const std::byte*>(src.data) + request.src_offset, bytes,
-                            request.stream);
+  const status done = works.source->copy(
+      works.where, static_cast<std::byte*>(dst.data) + request.dst_offset,
+      static_cast<const std::byte*>(src.data) + request.src_offset, bytes, request.stream);
+  if (done.ok()) {
+    note_use(dst, request.stream);
+    note_use(src, request.stream);
+  }
+  return done;
 }
 
 status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept {
@@ -56,9 +70,15 @@ status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& strea
   if (const status why = read_live(id, info); !why.ok()) {
     return why;
   }
-  return info.bytes == 0 ? status{}
-                         : find_device(info.where)
-                               ->source->fill(info.where, info.data, value, info.bytes, stream);
+  if (info.bytes == 0) {
+    return {};
+  }
+  const status done =
+      find_device(info.where)->source->fill(info.where, info.data, value, info.bytes, stream);
+  if (done.ok()) {
+    note_use(info, stream);
+  }
+  return done;
 }
 
 status pool_core::prefetch(tensor_id id, device to, const stream_ref& stream) noexcept {

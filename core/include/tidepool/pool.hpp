@@ -283,7 +283,8 @@ class TIDEPOOL_EXPORT pool {
   // Data. Errors: stale_id, invalid_argument (a range beyond the end), unsupported, driver errors;
   // then nothing was enqueued. Stream order: enqueued on the stream, none: the device's default
   // one; between tensors of host memory it is done when the call returns. Both tensors must live
-  // until it is done there, and the memory of pageable tensors be unchanged.
+  // until it is done there (pinned and managed ones may end: their memory waits), and the memory of
+  // pageable tensors be unchanged.
   [[nodiscard]] status copy(const copy_request& request) noexcept;
   /// All bytes of src to the first of dst. Pre: dst.bytes() >= src.bytes().
   [[nodiscard]] status copy(const tensor& dst, const tensor& src,
