@@ -105,6 +105,9 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] raw_tensor allocate_empty(const allocation_request& request, lane& where) noexcept;
   [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
   void count_failure(const status& why) noexcept;
+  [[nodiscard]] device device_of_lane(std::size_t number) const noexcept {
+    return lanes_[number].load(std::memory_order_acquire)->device->where;
+  }
   [[nodiscard]] lane& lane_of_device(const device_entry& device) const noexcept {
     return *lanes_[device.first_lane].load(std::memory_order_acquire);
   }

@@ -144,14 +144,14 @@ template <class Again, class Slow>
   return allocate_plain_slow(core, bytes, way);
 }
 
-// No small block is ready in the lane. The caller was inside the cache, and so is this.
+// No small block is ready in the lane, or its slot is not free. The caller was inside the cache,
+// and so is this. The device is asked of the lane: the key may be closed by now.
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_missed(pool_core* core, std::size_t bytes,
-                                                           std::uint32_t device_bits,
                                                            const stream_ref& stream,
                                                            const lane_key& key) noexcept {
+  const auto n = static_cast<std::size_t>(&key - core->keys.of.data());
   const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
   if (last >= largest_small_block && last < largest_request) {
-    const auto n = static_cast<std::size_t>(&key - core->keys.of.data());
     const way_ref way(core->way);
     magazine& ready = way.cache()->lane(n).magazine_of(size_class_of(last + 1));
     record* const slot = ready.top;
@@ -162,27 +162,31 @@ template <class Again, class Slow>
       }
     }
   }
-  return allocate_on_slow(core, bytes, device_bits, stream);
+  return allocate_on_slow(core, bytes, core->device_of_lane(n).bits(), stream);
 }
 
-// In a lane whose alignment is its device's own. Pre: the cache is entered, and the key was open
-// then. Little is alive across the branches, so that no register has to be saved.
-[[gnu::always_inline]] inline raw_tensor pop_in_lane(pool_core* core, std::size_t bytes,
-                                                     std::uint32_t device_bits,
-                                                     const stream_ref& stream, way_ref way,
-                                                     const lane_key& key) noexcept {
+// The magazine of a lane whose alignment is its device's own. Pre: the cache is entered.
+[[gnu::always_inline]] inline magazine& ready_in_lane(std::size_t bytes, way_ref way,
+                                                      const lane_key& key) noexcept {
   // Rounded up to the alignment, less one: 0 bytes and what cannot be rounded have a class too,
   // whose magazine stays empty.
   const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
   const unsigned size_class = size_class_of(last + 1);
-  magazine& ready = way.cache()->small_at(key.magazines, size_class);
+  return way.cache()->small_at(key.magazines, size_class);
+}
+
+// The whole pop, for those whose tail calls need not be seen as such.
+[[gnu::always_inline]] inline raw_tensor pop_in_lane(pool_core* core, std::size_t bytes,
+                                                     const stream_ref& stream, way_ref way,
+                                                     const lane_key& key) noexcept {
+  magazine& ready = ready_in_lane(bytes, way, key);
   record* const slot = ready.top;
   if (slot == nullptr) [[unlikely]] {
-    return allocate_on_missed(core, bytes, device_bits, stream, key);
+    return allocate_on_missed(core, bytes, stream, key);
   }
   const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
   if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
-    return allocate_on_slow(core, bytes, device_bits, stream);
+    return allocate_on_missed(core, bytes, stream, key);
   }
   return pop(core, bytes, way, ready, *slot, id, key.tag);
 }
@@ -198,7 +202,8 @@ template <class Again, class Slow>
   if (n == most_cached_lanes) {
     return allocate_on_slow(core, bytes, device_bits, none);
   }
-  return pop_in_lane(core, bytes, device_bits, none, way, core->keys.of[n]);
+  const lane_key& key = core->keys.of[n];
+  return pop_in_lane(core, bytes, none, way, key);
 }
 
 // With a name or a category: the same, and then the tag, which nobody reads before. What is
@@ -231,7 +236,7 @@ template <class Plain>
       key.device.load(std::memory_order_relaxed) != device_bits) {
     return allocate_on_slow(core, bytes, device_bits, stream);
   }
-  return pop_in_lane(core, bytes, device_bits, stream, way, key);
+  return pop_in_lane(core, bytes, stream, way, key);
 }
 
 }  // namespace
@@ -253,7 +258,17 @@ raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_
       key->device.load(std::memory_order_relaxed) != device_bits) [[unlikely]] {
     return allocate_by_memo(core, bytes, device_bits, stream);
   }
-  return pop_in_lane(core, bytes, device_bits, stream, way, *key);
+  // As pop_in_lane, which would be a call in the middle: two instructions more.
+  magazine& ready = ready_in_lane(bytes, way, *key);
+  record* const slot = ready.top;
+  if (slot == nullptr) [[unlikely]] {
+    return allocate_on_missed(core, bytes, stream, *key);
+  }
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+  if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
+    return allocate_on_missed(core, bytes, stream, *key);
+  }
+  return pop(core, bytes, way, ready, *slot, id, key->tag);
 }
 
 raw_tensor allocate_tagged_on(pool_core* core, std::size_t bytes, device where,
