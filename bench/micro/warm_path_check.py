@@ -17,7 +17,8 @@ import sys
 
 SKIP = 77
 # Names without arguments; each must be found.
-WARM = ["tidepool::v0::detail::allocate_plain", "tidepool::v0::detail::deallocate_id"]
+WARM = ["tidepool::v0::detail::allocate_plain", "tidepool::v0::detail::allocate_on",
+        "tidepool::v0::detail::deallocate_id"]
 
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(.*)$")
