@@ -21,7 +21,9 @@ def defined(path, *options):
     nm = os.environ.get("NM", "nm")
     command = [nm, "--defined-only", "--extern-only", "--format=posix", *options, path]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [line.split()[0] for line in answer.stdout.splitlines() if not line.endswith(":")]
+    names = (line.split()[0] for line in answer.stdout.splitlines() if not line.endswith(":"))
+    # The address sanitizer marks each global variable by one more name.
+    return [name for name in names if not name.startswith("__odr_asan.")]
 
 
 def strangers(names):
