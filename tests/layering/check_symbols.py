@@ -22,8 +22,9 @@ def defined(path, *options):
     command = [nm, "--defined-only", "--extern-only", "--format=posix", *options, path]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     names = (line.split()[0] for line in answer.stdout.splitlines() if not line.endswith(":"))
-    # The address sanitizer marks each global variable by one more name.
-    return [name for name in names if not name.startswith("__odr_asan.")]
+    # What sanitizers add: a mark for each global variable; a pointer to the handler of exceptions,
+    # the same in all objects.
+    return [name for name in names if not name.startswith(("__odr_asan.", "DW.ref."))]
 
 
 def strangers(names):
