@@ -271,7 +271,7 @@ class TIDEPOOL_EXPORT pool {
   /// To be called before the stream is destroyed: what it kept goes back, and its live tensors end
   /// in the order of the default stream unless another is named. Without it, a handle that comes
   /// again is a misuse (misuse_kind::unretired_stream). Pre: no other thread works on the stream
-  /// meanwhile. Errors: unknown_device, not_found. Cost: as trim, and a look at every record.
+  /// meanwhile. Errors: unknown_device, not_found. Cost: interrupts each thread's cache once.
   errc retire(device where, const stream_ref& stream) noexcept;
   /// The tensor is used by work on `stream`, too: when it ends, its memory serves others only after
   /// what that stream has been given until then. Enough once per tensor and stream. Instead of it
