@@ -138,7 +138,7 @@ std::vector<row> many_ids(const case_settings& settings) {
 std::vector<row> middle_tables(const case_settings& settings) {
   std::vector<row> all;
   constexpr std::uint32_t size = 100'000;
-  for (const std::size_t batch : {1024, 65'536, 1 << 20}) {
+  for (const std::size_t batch : {std::size_t{1024}, std::size_t{65'536}, std::size_t{1} << 20}) {
     append(all,
            run({"D3", "uniform", size, streams::uniform_indices(1 << 20, size, 3), batch, 0.80},
                settings));
@@ -160,7 +160,7 @@ std::vector<row> middle_tables(const case_settings& settings) {
 std::vector<row> large_tables(const case_settings& settings) {
   std::vector<row> all;
   const std::uint32_t size = settings.quick ? 1'000'000 : 10'000'000;
-  for (const std::size_t batch : {65'536, 1 << 20}) {
+  for (const std::size_t batch : {std::size_t{65'536}, std::size_t{1} << 20}) {
     append(all,
            run({"D4", "uniform", size, streams::uniform_indices(1 << 22, size, 4), batch, 1.0, 1.2},
                settings));

@@ -56,7 +56,7 @@ class crew {
 
 std::vector<row> two_threads(const case_settings& settings) {
   std::vector<row> all;
-  for (const std::size_t batch : {1024, 65'536}) {
+  for (const std::size_t batch : {std::size_t{1024}, std::size_t{65'536}}) {
     for (const bool is_zipf : {false, true}) {
       if (settings.progress) {
         settings.progress("D5");

@@ -161,12 +161,12 @@ std::uint64_t access_table::gain_at(std::uint64_t tick, std::uint64_t sum) noexc
   for (bool is_known = false;;) {
     const std::uint64_t gain = gain_by_exponent(tick);
     std::uint64_t more = 0;
-    if (__builtin_mul_overflow(sum, gain, &more) || more > share) {
-      rebase(exponent_ + 8);
-    } else if (score_bound_ <= room - more) {
+    const bool is_too_much = __builtin_mul_overflow(sum, gain, &more) || more > share;
+    if (!is_too_much && score_bound_ <= room - more) {
       score_bound_ += more;
       return gain;
-    } else if (!is_known) {
+    }
+    if (!is_too_much && !is_known) {
       is_known = true;
       std::uint64_t highest = 0;
       for_each_entry(

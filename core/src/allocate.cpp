@@ -26,7 +26,8 @@ namespace {
 
 }  // namespace
 
-status pool_core::check_request(allocation_request& request, lane*& where) noexcept {
+// Completes the request; the lane in which its tensor stands.
+result<lane*> pool_core::check_request(allocation_request& request) noexcept {
   const auto invalid = [&](const char* text) {
     return status{.code = errc::invalid_argument,
                   .requested = request.bytes,
@@ -35,7 +36,7 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
   };
   if (is_closed()) {
     (void)report(misuse_kind::after_close, {});
-    return {.code = errc::closed, .requested = request.bytes, .where = request.where};
+    return status{.code = errc::closed, .requested = request.bytes, .where = request.where};
   }
   if (request.where.is_automatic()) {
     const allocation_options seen{.stream = request.stream,
@@ -77,10 +78,10 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
   }
   device_entry* const device = find_device(request.where);
   if (device == nullptr) {
-    return {.code = errc::unknown_device,
-            .requested = request.bytes,
-            .where = request.where,
-            .text = "no backend of this pool serves the device"};
+    return status{.code = errc::unknown_device,
+                  .requested = request.bytes,
+                  .where = request.where,
+                  .text = "no backend of this pool serves the device"};
   }
   const result<lane*> found = home_for(*device, request.stream);
   if (!found) {
@@ -88,27 +89,27 @@ status pool_core::check_request(allocation_request& request, lane*& where) noexc
     why.requested = request.bytes;
     return why;
   }
-  lane* const arena = (*found)->captured_by.load(std::memory_order_acquire);
-  where = arena == nullptr ? *found : arena;
   if (request.bytes > largest_request) {
-    return {.code = errc::out_of_memory,
-            .requested = request.bytes,
-            .where = request.where,
-            .text = "larger than any address space"};
+    return status{.code = errc::out_of_memory,
+                  .requested = request.bytes,
+                  .where = request.where,
+                  .text = "larger than any address space"};
   }
-  return {};
+  lane* const arena = (*found)->captured_by.load(std::memory_order_acquire);
+  return arena == nullptr ? *found : arena;
 }
 
 raw_tensor pool_core::allocate(allocation_request request) noexcept {
   const use guard(*this);
-  lane* where = nullptr;
   const auto fail = [&](const status& why) {
     count_failure(why);
     return failed(why.code);
   };
-  if (const status why = check_request(request, where); !why.ok()) {
-    return fail(why);
+  const result<lane*> home = check_request(request);
+  if (!home) {
+    return fail(home.error());
   }
+  lane* const where = *home;
   if (request.bytes == 0) {
     return allocate_empty(request, *where);
   }

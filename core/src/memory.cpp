@@ -147,11 +147,11 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
   const use guard(*this);
   prewarm_report report;
   allocation_request probe{.bytes = 1, .where = plan.where};
-  lane* where = nullptr;
-  if (const status why = check_request(probe, where); !why.ok()) {
-    return why;
+  const result<lane*> where = check_request(probe);
+  if (!where) {
+    return where.error();
   }
-  device_entry& device = *where->device;
+  device_entry& device = *(*where)->device;
   const unsigned threads =
       plan.threads != 0 ? plan.threads : std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
   for (const prewarm_item& item : plan.items) {

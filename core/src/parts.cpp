@@ -85,8 +85,8 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
                              .flags = options.tracked
                                           ? tensor_flags::adopted | tensor_flags::tracked
                                           : tensor_flags::adopted};
-  lane* home = nullptr;
-  status why = check_request(request, home);
+  const result<lane*> home = check_request(request);
+  status why = home.error();
   if (why.ok() && data == nullptr && bytes != 0) {
     why = {.code = errc::invalid_argument,
            .requested = bytes,
@@ -94,7 +94,7 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
            .text = "null data with a size"};
   }
   if (why.ok()) {
-    const result<record*> slot = open_loose(*home, options.key);
+    const result<record*> slot = open_loose(**home, options.key);
     why = slot.error();
     if (slot) {
       cold_record& cold = slots.cold(**slot);

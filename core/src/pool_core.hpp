@@ -336,7 +336,7 @@ class alignas(cache_line) pool_core {
 
   [[nodiscard]] tensor_id finish_free(record& slot, tensor_flags flags, lane* last) noexcept;
   void rebin(lane& where, record& slot, std::uint64_t bytes) noexcept;
-  [[nodiscard]] status check_request(allocation_request& request, lane*& where) noexcept;
+  [[nodiscard]] result<lane*> check_request(allocation_request& request) noexcept;
   [[nodiscard]] result<record*> open_loose(lane& where, std::uint64_t key) noexcept;
   void close_loose(record& slot, std::uint64_t key) noexcept;
   [[nodiscard]] raw_tensor make_loose(record& slot, const loose_tensor& what) noexcept;

@@ -127,14 +127,20 @@ void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool us
   count_push(own, slot.size_class.load(std::memory_order_relaxed), bytes);
   const block held = slots.block_of(slot);
   unbind(slot);
+  // Of memory for the host, no stream means that nobody uses it; a device's own lane is named here
+  // for its default stream.
+  const auto stream_of = [](const lane& of) {
+    const stream_ref stream = of.stream();
+    return stream.is_none() ? stream_ref{.kind = stream_kind::legacy} : stream;
+  };
   std::array<stream_ref, 16> after;
   std::size_t n = 0;
   if (!for_host || last != nullptr) {
-    after[n++] = home.stream();
+    after[n++] = stream_of(home);
   }
   for (const std::uint16_t number : others) {
     if (n < after.size()) {
-      after[n++] = lane_number(number).stream();
+      after[n++] = stream_of(lane_number(number));
     } else {
       order(lane_number(number), home);
     }

@@ -49,6 +49,10 @@ class annotated_source final : public slab_source {
     return of_->extend(what, bytes);
   }
 
+  [[nodiscard]] std::size_t held_bytes(std::size_t in_slabs) const noexcept override {
+    return of_->held_bytes(in_slabs);
+  }
+
   std::size_t populate(std::span<const block> blocks, unsigned threads) noexcept override {
     return of_->populate(blocks, threads);
   }

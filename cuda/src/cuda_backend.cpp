@@ -122,7 +122,7 @@ memory_info cuda_backend::memory(device where) const noexcept {
     std::size_t ours = 0;
     for (const std::unique_ptr<device_memory>& other : memories_) {
       if (other->description().where.kind() == device_kind::cuda) {
-        ours += other->memory().reserved_bytes;
+        ours += other->source().held_bytes(other->memory().reserved_bytes);
       }
     }
     const std::size_t used = now->total_bytes - std::min(now->total_bytes, now->free_bytes);

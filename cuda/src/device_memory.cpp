@@ -41,7 +41,7 @@ device_memory::device_memory(driver& of, std::unique_ptr<slab_source> source,
     : driver_(of),
       source_(std::move(source)),
       options_(options),
-      host_order_(source_->description().where.kind() == device_kind::pinned),
+      host_order_(source_->description().host_accessible),
       order_(of),
       spans_(extents_, order_, host_order_) {}
 
@@ -192,7 +192,16 @@ result<block> device_memory::allocate_large(const block_request& request) noexce
   return made;
 }
 
-// Pre: the stream's stamp is that of this free.
+// Whose memory is it that this stream frees? Memory for the host is nobody's without a stream.
+stream_index device_memory::heap_to_free(const stream_ref& stream) noexcept {
+  if (host_order_ && stream.is_none()) {
+    return no_stream;
+  }
+  const stream_index s = order_.find_to_free(stream);
+  return make_room_for_streams().ok() ? s : unknown_stream;  // one that allocated has its heap
+}
+
+// Pre: the stream's stamp is that of this free, or it is no stream.
 void device_memory::take_back_one(const block& what, stream_index s) noexcept {
   const cookie tag = cookie::from_bits(what.cookie);
   if (tag.kind == cookie_kind::span) {
@@ -209,15 +218,16 @@ void device_memory::take_back_one(const block& what, stream_index s) noexcept {
 
 void device_memory::take_back(std::span<const block> blocks, const stream_ref& stream) noexcept {
   const std::lock_guard lock(mutex_);
-  stream_index s = order_.find_to_free(stream);
-  if (!make_room_for_streams().ok()) {
-    s = unknown_stream;  // a stream that allocated has its heap
+  const stream_index s = heap_to_free(stream);
+  if (s != no_stream) {
+    static_cast<void>(order_.stamp(s));
   }
-  static_cast<void>(order_.stamp(s));
   for (const block& what : blocks) {
     take_back_one(what, s);
   }
-  order_.record_early(s);
+  if (s != no_stream) {
+    order_.record_early(s);
+  }
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
 }
 
@@ -226,9 +236,9 @@ void device_memory::take_back_after(const block& what,
   const std::lock_guard lock(mutex_);
   stream_set all;
   for (const stream_ref& stream : streams) {
-    stream_index s = order_.find_to_free(stream);
-    if (!make_room_for_streams().ok()) {
-      s = unknown_stream;
+    const stream_index s = heap_to_free(stream);
+    if (s == no_stream) {
+      continue;
     }
     if (!all.has(s)) {
       all.add(s, order_.stamp(s));
@@ -237,8 +247,8 @@ void device_memory::take_back_after(const block& what,
       all.stamp = std::max(all.stamp, order_.stamp(s));
     }
   }
-  if (all.count == 1) {
-    take_back_one(what, all.streams[0]);
+  if (!all.is_all && all.count <= 1) {
+    take_back_one(what, all.count == 0 ? no_stream : all.streams[0]);
     return;
   }
   const cookie tag = cookie::from_bits(what.cookie);

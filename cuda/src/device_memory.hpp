@@ -50,6 +50,7 @@ class device_memory {
   void attach(backend_host& host) noexcept { host_ = &host; }
 
   [[nodiscard]] slab_source& source() noexcept { return *source_; }
+  [[nodiscard]] const slab_source& source() const noexcept { return *source_; }
   [[nodiscard]] const device_description& description() const noexcept {
     return source_->description();
   }
@@ -127,6 +128,7 @@ class device_memory {
                                               lock_type& lock) noexcept;
   [[nodiscard]] std::size_t pending_pages() const noexcept;
   void forget_spent_streams() noexcept;
+  [[nodiscard]] stream_index heap_to_free(const stream_ref& stream) noexcept;
   void take_back_one(const block& what, stream_index s) noexcept;
   [[nodiscard]] const char* check_locked() const noexcept;
 

@@ -80,7 +80,8 @@ result<std::uint32_t> device_memory::add_span(const asker& who, std::size_t byte
         obtain(who, {.pages = pages}, extent_state::span, most, lock);
     if (made) {
       if (const status why = spans_.reserve(); !why.ok()) {
-        extents_.release(*made, who.stream, order_.stamp(who.stream));
+        const stream_index heap = who.own_heap ? who.stream : no_stream;
+        extents_.release(*made, heap, who.own_heap ? order_.stamp(heap) : 0);
         return why;
       }
       return spans_.add(who.stream, bytes, *made);

@@ -8,6 +8,7 @@
 #include "extent.hpp"
 #include "slab_source.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <new>
@@ -139,6 +140,12 @@ class pooled_slabs final : public device_slabs {
       static_cast<void>(gpu().trim(pool_));
     }
     return {};
+  }
+
+  // Drivers take memory for a pool in longer pieces than it is asked for.
+  [[nodiscard]] std::size_t held_bytes(std::size_t in_slabs) const noexcept override {
+    const result<std::size_t> reserved = gpu().reserved_by(pool_);
+    return reserved ? std::max(*reserved, in_slabs) : in_slabs;
   }
 
  private:

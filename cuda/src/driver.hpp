@@ -151,6 +151,8 @@ class driver {
                                        cudaStream_t in) noexcept;
   [[nodiscard]] status release(void* data, cudaStream_t in) noexcept;
   [[nodiscard]] status trim(cudaMemPool_t pool) noexcept;
+  /// What the pool has of the GPU's memory, handed out or not.
+  [[nodiscard]] result<std::size_t> reserved_by(cudaMemPool_t pool) noexcept;
 
   [[nodiscard]] status copy(void* dst, const void* src, std::size_t bytes,
                             cudaStream_t in) noexcept;

@@ -66,6 +66,14 @@ status driver::trim(cudaMemPool_t pool) noexcept {
   return anywhere("trimming a memory pool", [=] { return cudaMemPoolTrimTo(pool, 0); });
 }
 
+result<std::size_t> driver::reserved_by(cudaMemPool_t pool) noexcept {
+  std::uint64_t bytes = 0;
+  const status why = anywhere("asking a memory pool", [&] {
+    return cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &bytes);
+  });
+  return why.ok() ? result<std::size_t>(static_cast<std::size_t>(bytes)) : why;
+}
+
 }  // namespace cuda
 }  // namespace v0
 }  // namespace tidepool

@@ -21,6 +21,10 @@ status slab_source::extend(slab& /*what*/, std::size_t bytes) noexcept {
   return {.code = errc::unsupported, .requested = bytes, .where = description().where};
 }
 
+std::size_t slab_source::held_bytes(std::size_t in_slabs) const noexcept {
+  return in_slabs;
+}
+
 std::size_t slab_source::populate(std::span<const block> /*blocks*/,
                                   unsigned /*threads*/) noexcept {
   return 0;

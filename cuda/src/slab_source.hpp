@@ -67,6 +67,10 @@ class slab_source {
   /// unsupported.
   [[nodiscard]] virtual status extend(slab& what, std::size_t bytes) noexcept;
 
+  /// Bytes of the GPU that the driver holds for this source, whose slabs are `in_slabs` long
+  /// together. Default: in_slabs.
+  [[nodiscard]] virtual std::size_t held_bytes(std::size_t in_slabs) const noexcept;
+
   /// As in backend. Defaults: 0, unsupported, unsupported. `stream` is a cudaStream_t.
   virtual std::size_t populate(std::span<const block> blocks, unsigned threads) noexcept;
   [[nodiscard]] virtual status prefetch(std::span<const std::byte> range, device to,

@@ -182,7 +182,7 @@ std::uint32_t span_heap::add(stream_index s, std::size_t bytes,
 
 void span_heap::take_back(span_position position, stream_index s) noexcept {
   stream_set owes;
-  if (host_order_ || s != spans_[position.span].owner) {
+  if (s != no_stream && (host_order_ || s != spans_[position.span].owner)) {
     owes.add(s, order_.freed(s));
   }
   give_back(position, owes);
@@ -222,7 +222,8 @@ void span_heap::release(std::uint32_t index) noexcept {
   const span_record& span = spans_[index];
   const stream_index owner = span.owner;
   if (span.owes.empty()) {
-    extents_.release(span.extent, owner, order_.freed(owner));
+    const stream_index heap = host_order_ ? no_stream : owner;
+    extents_.release(span.extent, heap, order_.freed(heap));
   } else {
     stream_set all = span.owes;
     if (!host_order_) {

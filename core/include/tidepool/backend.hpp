@@ -79,8 +79,8 @@ struct memory_info {
   std::size_t pending_bytes = 0;       ///< of the free ones, what a stream has still to come to
   std::size_t address_space_bytes = 0;
   std::uint64_t system_calls = 0;  ///< memory calls to the system or driver so far
-  /// Of the physical device: what neither it has free nor this backend has reserved. What a driver
-  /// holds beyond that is in it, too. 0: unknown.
+  /// Of the physical device: what neither it has free nor the driver holds for this backend. What
+  /// a driver needs for itself in this process is in it, too. 0: unknown.
   std::size_t foreign_bytes = 0;
 };
 
@@ -124,7 +124,8 @@ class TIDEPOOL_EXPORT backend {
   [[nodiscard]] virtual result<block> allocate_large(const block_request& request) noexcept = 0;
 
   /// Takes blocks back, of any sizes, in the order of `stream`: work enqueued there so far may use
-  /// them. Never fails; a failed give-back to the system is retried by the next trim.
+  /// them. Blocks that the host may touch (host_accessible) are in nobody's use when no stream is
+  /// named. Never fails; a failed give-back to the system is retried by the next trim.
   virtual void take_back(device where, std::span<const block> blocks,
                          stream_ref stream) noexcept = 0;
   /// The same for a block that several streams have used: all of them may, so far. Pre: streams is

@@ -236,13 +236,15 @@ class TIDEPOOL_EXPORT pool {
   /// The first out.size() entries in order, coldest or hottest first; how many there were. Cost: a
   /// look at every entry (about 1 ns, and 0.1 us for each that enters the best so far); nothing is
   /// allocated.
-  std::size_t coldest(std::span<access_info> out, access_order by = access_order::tick,
-                      const access_filter& filter = {}) const noexcept;
-  std::size_t hottest(std::span<access_info> out, access_order by = access_order::tick,
-                      const access_filter& filter = {}) const noexcept;
+  [[nodiscard]] std::size_t coldest(std::span<access_info> out,
+                                    access_order by = access_order::tick,
+                                    const access_filter& filter = {}) const noexcept;
+  [[nodiscard]] std::size_t hottest(std::span<access_info> out,
+                                    access_order by = access_order::tick,
+                                    const access_filter& filter = {}) const noexcept;
   /// Entries last used before `tick`: how many, and the coldest of them.
-  access_selection older_than(std::uint64_t tick, std::span<access_info> out,
-                              const access_filter& filter = {}) const noexcept;
+  [[nodiscard]] access_selection older_than(std::uint64_t tick, std::span<access_info> out,
+                                            const access_filter& filter = {}) const noexcept;
   /// All entries, coldest first. Throws std::bad_alloc.
   [[nodiscard]] std::vector<access_info> ranked(access_order by,
                                                 const access_filter& filter = {}) const;

@@ -39,6 +39,17 @@ class Kinds : public CudaBackend {
   [[nodiscard]] block_request ask_for(device of, std::size_t bytes, const stream_ref& in) const {
     return {.where = of, .bytes = bytes, .alignment = 256, .stream = in};
   }
+  // In no stream's order.
+  [[nodiscard]] block make_large_of(device of, std::size_t bytes) {
+    const result<block> made = tested->allocate_large(ask_for(of, bytes, {}));
+    EXPECT_TRUE(made.has_value()) << to_string(made.error());
+    return made ? *made : block{};
+  }
+  [[nodiscard]] block make_small_of(device of, std::size_t bytes) {
+    block made;
+    EXPECT_EQ(tested->refill(ask_for(of, bytes, {}), {&made, 1}).count, 1U);
+    return made;
+  }
 };
 
 TEST_F(Kinds, AllThatTheGpuCanAreServed) {
@@ -78,7 +89,7 @@ TEST_F(Kinds, DevicesThatCannotBeNamedAreInvalid) {
   }
 }
 
-// A batch of what is held costs one question: does the stream capture? Page-locked memory serves
+// A batch of what is held costs one question: does the stream capture? Memory for the host serves
 // when the host knows that work on it is over: one record and one query more, with their questions.
 TEST_F(Kinds, HeldMemoryOfEachKindCostsAFewCallsForABatch) {
   if (cudasim_is_present() == 0) {
@@ -94,10 +105,63 @@ TEST_F(Kinds, HeldMemoryOfEachKindCostsAFewCallsForABatch) {
       tested->take_back(d.where, blocks, s.ref());
       ASSERT_EQ(tested->refill(ask_for(d.where, 4 * kib, s.ref()), blocks).count, blocks.size());
     }
-    const bool is_pinned = d.where.kind() == device_kind::pinned;
-    EXPECT_LE(calls_of(nullptr) - before, (is_pinned ? 5 : 1) * rounds) << d.name;
+    EXPECT_LE(calls_of(nullptr) - before, (d.host_accessible ? 5 : 1) * rounds) << d.name;
     tested->take_back(d.where, blocks, s.ref());
     s.wait();
+  }
+}
+
+// What no stream used is free at once, however busy the default stream is.
+TEST_F(Kinds, MemoryForTheHostThatNoStreamUsedIsIdle) {
+  for (const device_description& d : tested->devices()) {
+    if (!d.host_accessible) {
+      continue;
+    }
+    SCOPED_TRACE(d.name);
+    const wrong_words wrong;
+    for (const std::size_t bytes : {4 * kib, 3 * mib}) {
+      const block busy = make_large_of(d.where, 2 * mib);
+      fill(busy, 1, cudaStreamLegacy);
+      const block held =
+          bytes > mib ? make_large_of(d.where, bytes) : make_small_of(d.where, bytes);
+      const std::uint64_t before = calls_of(nullptr);
+      tested->take_back(d.where, {&held, 1}, {});
+      EXPECT_EQ(tested->memory(d.where).pending_bytes, 0U);
+      EXPECT_EQ(calls_of(nullptr), before);
+      const block again =
+          bytes > mib ? make_large_of(d.where, bytes) : make_small_of(d.where, bytes);
+      EXPECT_EQ(again.data, held.data);
+      tested->take_back_after(d.where, again, std::array{stream_ref{}});
+      EXPECT_EQ(tested->memory(d.where).pending_bytes, 0U);
+      tested->take_back(d.where, {&busy, 1}, cuda::stream(cudaStreamLegacy));
+      expect_success(cudaDeviceSynchronize());
+    }
+  }
+}
+
+// Another stream's order says nothing to the host, which writes at once: under a limit the request
+// waits for the work, or is refused, and never gets memory that work still uses.
+TEST_F(Kinds, MemoryForTheHostIsInNobodysUseWhenItIsGiven) {
+  for (const device_description& d : tested->devices()) {
+    if (!d.host_accessible) {
+      continue;
+    }
+    SCOPED_TRACE(d.name);
+    const test_stream s(*tested, 1);
+    const wrong_words wrong;
+    host.limit = host.claimed.load() + 8 * mib;
+    for (unsigned value = 1; value != 6; ++value) {
+      const block held = make_large_of(d.where, 6 * mib);
+      fill(held, value, s.get());
+      check(held, value, wrong, s.get());
+      tested->take_back(d.where, {&held, 1}, s.ref());
+      const block next = make_large_of(d.where, 6 * mib);
+      static_cast<unsigned*>(next.data)[0] = 0;  // cudasim reports it if work on it goes on
+      tested->take_back(d.where, {&next, 1}, {});
+    }
+    EXPECT_EQ(wrong.count(), 0U);
+    (void)tested->trim(d.where, 0);
+    host.limit = SIZE_MAX;
   }
 }
 
@@ -176,10 +240,6 @@ class random_work {
 
   [[nodiscard]] std::size_t below(std::size_t n) { return random_() % n; }
   [[nodiscard]] one* any() { return held_.empty() ? nullptr : &held_[below(held_.size())]; }
-  [[nodiscard]] static bool is_pinned(const one& o) {
-    return o.of->where.kind() == device_kind::pinned;
-  }
-
   void write_by_gpu(one& o) {
     o.value = ++last_value_;
     fill(o.what, o.value, streams_[o.stream].get());
@@ -213,8 +273,8 @@ class random_work {
     } else {
       return;
     }
-    if (is_pinned(made)) {
-      write_by_host(made);  // at once: nobody uses page-locked memory that the backend gives
+    if (made.of->host_accessible) {
+      write_by_host(made);  // at once: nobody uses memory for the host that the backend gives
     } else {
       write_by_gpu(made);
     }
