@@ -147,11 +147,12 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
   const use guard(*this);
   prewarm_report report;
   allocation_request probe{.bytes = 1, .where = plan.where};
-  const result<lane*> where = check_request(probe);
-  if (!where) {
-    return where.error();
+  const result<lane*> found = check_request(probe);
+  if (!found) {
+    return found.error();
   }
-  device_entry& device = *(*where)->device;
+  lane* const where = *found;
+  device_entry& device = *where->device;
   const unsigned threads =
       plan.threads != 0 ? plan.threads : std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
   for (const prewarm_item& item : plan.items) {

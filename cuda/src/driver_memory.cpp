@@ -71,7 +71,7 @@ result<std::size_t> driver::reserved_by(cudaMemPool_t pool) noexcept {
   const status why = anywhere("asking a memory pool", [&] {
     return cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &bytes);
   });
-  return why.ok() ? result<std::size_t>(static_cast<std::size_t>(bytes)) : why;
+  return why.ok() ? result<std::size_t>(bytes) : why;
 }
 
 }  // namespace cuda

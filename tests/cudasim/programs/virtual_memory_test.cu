@@ -57,6 +57,13 @@ class VirtualMemory : public ::testing::Test {
   decltype(&cuMemSetAccess) set_access = entry("cuMemSetAccess", &cuMemSetAccess);
   decltype(&cuMemGetAllocationGranularity) granularity =
       entry("cuMemGetAllocationGranularity", &cuMemGetAllocationGranularity);
+  decltype(&cuMemGetAccess) get_access = entry("cuMemGetAccess", &cuMemGetAccess);
+  decltype(&cuMemRetainAllocationHandle) retain =
+      entry("cuMemRetainAllocationHandle", &cuMemRetainAllocationHandle);
+  decltype(&cuMemGetAllocationPropertiesFromHandle) properties =
+      entry("cuMemGetAllocationPropertiesFromHandle", &cuMemGetAllocationPropertiesFromHandle);
+  decltype(&cuMemGetAddressRange) address_range =
+      entry("cuMemGetAddressRange", &cuMemGetAddressRange);
   CUmemAllocationProp wanted_{};
   std::size_t step_ = 0;
 };
@@ -154,6 +161,95 @@ TEST_F(VirtualMemory, UnmappingUnderAKernelIsReported) {
   EXPECT_EQ(release(memory), CUDA_SUCCESS);
   EXPECT_EQ(free_address(address, step_), CUDA_SUCCESS);
   cudasim_set_quiet(0);
+}
+
+TEST_F(VirtualMemory, AccessIsToldForEachDevice) {
+  const CUdeviceptr address = reserve_steps(2);
+  const CUmemGenericAllocationHandle memory = make();
+  const CUmemLocation own{CU_MEM_LOCATION_TYPE_DEVICE, 0};
+  unsigned long long flags = 99;
+  EXPECT_EQ(get_access(&flags, &own, address), CUDA_ERROR_INVALID_VALUE) << "nothing is mapped";
+  EXPECT_EQ(map(address, step_, 0, memory, 0), CUDA_SUCCESS);
+  EXPECT_EQ(get_access(&flags, &own, address), CUDA_SUCCESS);
+  EXPECT_EQ(flags, CU_MEM_ACCESS_FLAGS_PROT_NONE);
+  const CUmemAccessDesc access{own, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+  EXPECT_EQ(set_access(address, step_, &access, 1), CUDA_SUCCESS);
+  EXPECT_EQ(get_access(&flags, &own, address + step_ - 1), CUDA_SUCCESS);
+  EXPECT_EQ(flags, CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
+  EXPECT_EQ(get_access(&flags, &own, address + step_), CUDA_ERROR_INVALID_VALUE);
+  const CUmemLocation nowhere{CU_MEM_LOCATION_TYPE_DEVICE, 100};
+  EXPECT_NE(get_access(&flags, &nowhere, address), CUDA_SUCCESS);
+  EXPECT_EQ(get_access(nullptr, &own, address), CUDA_ERROR_INVALID_VALUE);
+  int devices = 0;
+  expect_success(cudaGetDeviceCount(&devices), "devices");
+  if (devices > 1) {
+    const CUmemLocation other{CU_MEM_LOCATION_TYPE_DEVICE, 1};
+    EXPECT_EQ(get_access(&flags, &other, address), CUDA_SUCCESS);
+    EXPECT_EQ(flags, CU_MEM_ACCESS_FLAGS_PROT_NONE);
+    const CUmemAccessDesc both[2] = {access, {other, CU_MEM_ACCESS_FLAGS_PROT_READWRITE}};
+    EXPECT_EQ(set_access(address, step_, both, 2), CUDA_SUCCESS);
+    EXPECT_EQ(get_access(&flags, &other, address), CUDA_SUCCESS);
+    EXPECT_EQ(flags, CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
+  }
+  EXPECT_EQ(unmap(address, step_), CUDA_SUCCESS);
+  EXPECT_EQ(release(memory), CUDA_SUCCESS);
+  EXPECT_EQ(free_address(address, 2 * step_), CUDA_SUCCESS);
+  cudaGetLastError();
+}
+
+TEST_F(VirtualMemory, ARetainedHandleKeepsTheMemory) {
+  const CUdeviceptr address = reserve_steps(1);
+  const CUmemGenericAllocationHandle first = make();
+  map_step(address, first);
+  fill<<<1, 32>>>(reinterpret_cast<int*>(address), 32, 40);
+  expect_synchronised();
+  CUmemGenericAllocationHandle second = 0;
+  EXPECT_EQ(retain(&second, reinterpret_cast<void*>(address + 64)), CUDA_SUCCESS);
+  EXPECT_EQ(second, first) << "one memory has one handle, counted";
+  EXPECT_EQ(release(first), CUDA_SUCCESS);
+  EXPECT_EQ(unmap(address, step_), CUDA_SUCCESS);
+  map_step(address, second);
+  EXPECT_EQ(values_at(reinterpret_cast<int*>(address), 2)[1], 41);
+  EXPECT_EQ(unmap(address, step_), CUDA_SUCCESS);
+  EXPECT_EQ(release(second), CUDA_SUCCESS);
+  EXPECT_EQ(map(address, step_, 0, second, 0), CUDA_ERROR_INVALID_VALUE) << "both are released";
+  EXPECT_EQ(retain(&second, reinterpret_cast<void*>(address)), CUDA_ERROR_INVALID_VALUE);
+  EXPECT_EQ(free_address(address, step_), CUDA_SUCCESS);
+  cudaGetLastError();
+}
+
+TEST_F(VirtualMemory, AHandleTellsWhereItsMemoryIs) {
+  int devices = 0;
+  expect_success(cudaGetDeviceCount(&devices), "devices");
+  for (int device = 0; device != devices; ++device) {
+    wanted_.location.id = device;
+    const CUmemGenericAllocationHandle memory = make();
+    CUmemAllocationProp told{};
+    EXPECT_EQ(properties(&told, memory), CUDA_SUCCESS);
+    EXPECT_EQ(told.type, CU_MEM_ALLOCATION_TYPE_PINNED);
+    EXPECT_EQ(told.location.type, CU_MEM_LOCATION_TYPE_DEVICE);
+    EXPECT_EQ(told.location.id, device);
+    EXPECT_EQ(release(memory), CUDA_SUCCESS);
+    EXPECT_EQ(properties(&told, memory), CUDA_ERROR_INVALID_VALUE);
+  }
+  cudaGetLastError();
+}
+
+TEST_F(VirtualMemory, AnAddressHasARange) {
+  void* plain = nullptr;
+  expect_success(cudaMalloc(&plain, 1000), "cudaMalloc");
+  const auto at = reinterpret_cast<CUdeviceptr>(plain);
+  CUdeviceptr base = 0;
+  std::size_t bytes = 0;
+  EXPECT_EQ(address_range(&base, &bytes, at + 999), CUDA_SUCCESS);
+  EXPECT_EQ(base, at);
+  EXPECT_EQ(bytes, 1000U);
+  EXPECT_EQ(address_range(&base, nullptr, at), CUDA_SUCCESS);
+  EXPECT_EQ(address_range(nullptr, &bytes, at), CUDA_SUCCESS);
+  expect_success(cudaFree(plain), "cudaFree");
+  EXPECT_NE(address_range(&base, &bytes, at), CUDA_SUCCESS);
+  EXPECT_NE(address_range(&base, &bytes, 16), CUDA_SUCCESS) << "nothing is there";
+  cudaGetLastError();
 }
 
 }  // namespace
