@@ -133,7 +133,7 @@ result<block> memory_backend::allocate_extent(std::size_t pages, std::size_t blo
   used_bytes_ += block_bytes;
   return block{.data = e.address(),
                .bytes = block_bytes,
-               .cookie = cookie{cookie_kind::extent, *made, 0}.bits()};
+               .cookie = support::cookie{support::cookie_kind::extent, *made, 0}.bits()};
 }
 
 backend::refill_result memory_backend::refill(const block_request& request,
@@ -187,14 +187,15 @@ result<block> memory_backend::allocate_large(const block_request& request) noexc
 }
 
 void memory_backend::take_back_one(const block& what) noexcept {
-  const cookie tag = cookie::from_bits(what.cookie);
-  if (tag.kind == cookie_kind::span) {
+  const support::cookie tag = support::cookie::from_bits(what.cookie);
+  if (tag.kind == support::cookie_kind::span) {
     TIDEPOOL_ASSERT(1, spans_.owns({tag.index, tag.block}, what));
     used_bytes_ -= what.bytes;
     spans_.take_back({tag.index, tag.block}, tick_);
     return;
   }
-  TIDEPOOL_ASSERT(1, tag.kind == cookie_kind::extent && large_extents_.is_block(tag.index));
+  TIDEPOOL_ASSERT(1,
+                  tag.kind == support::cookie_kind::extent && large_extents_.is_block(tag.index));
   const extent& e = large_extents_[tag.index];
   TIDEPOOL_ASSERT(1, e.address() == what.data && what.bytes <= e.block_bytes);
   used_bytes_ -= e.block_bytes;
@@ -269,8 +270,8 @@ result<std::size_t> memory_backend::extend(device where, const block& what,
   if (where != options_.device) {
     return status{.code = errc::unknown_device, .requested = bytes, .where = where};
   }
-  const cookie tag = cookie::from_bits(what.cookie);
-  if (tag.kind != cookie_kind::extent) {
+  const support::cookie tag = support::cookie::from_bits(what.cookie);
+  if (tag.kind != support::cookie_kind::extent) {
     return complete({.code = errc::unsupported, .text = "a small block has neighbours"}, bytes);
   }
   if (bytes > largest_block) {

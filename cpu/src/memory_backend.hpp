@@ -5,12 +5,12 @@
 // arenas: one of spans for blocks up to 64 KiB, one of extents for all others.
 #pragma once
 
-#include "cookie.hpp"
 #include "extent_heap.hpp"
 #include "os_memory.hpp"
 #include "span_heap.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/cpu/backend.hpp>
+#include <tidepool/support/cookie.hpp>
 
 #include <array>
 #include <cstddef>

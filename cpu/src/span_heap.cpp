@@ -5,8 +5,8 @@
 // mutex.
 #include "span_heap.hpp"
 
-#include "cookie.hpp"
 #include <tidepool/assert.hpp>
+#include <tidepool/support/cookie.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -94,7 +94,7 @@ std::size_t span_heap::take_blocks(std::uint32_t index, std::span<block> blocks)
       const std::uint32_t i = w * 64 + static_cast<std::uint32_t>(std::countr_zero(word));
       blocks[done++] = {.data = base + std::size_t{i} * span.block_bytes,
                         .bytes = span.block_bytes,
-                        .cookie = cookie{cookie_kind::span, index, i}.bits()};
+                        .cookie = support::cookie{support::cookie_kind::span, index, i}.bits()};
     }
     span.words[w] = word;
   }

@@ -25,7 +25,7 @@ inline constexpr std::size_t largest_span_block = std::size_t{64} << 10;
 inline constexpr unsigned span_class_count =
     size_class_of(largest_span_block) - first_size_class + 1;
 
-/// A block of a span. Cookies of extents have another form: see cookie.hpp.
+/// A block of a span. Cookies of extents have another form: see support/cookie.hpp.
 struct span_position {
   std::uint32_t span = 0;
   std::uint32_t block = 0;

@@ -5,9 +5,9 @@
 // are in device_memory_slabs.cpp.
 #include "device_memory.hpp"
 
-#include "cookie.hpp"
 #include <tidepool/assert.hpp>
 #include <tidepool/size_class.hpp>
+#include <tidepool/support/cookie.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -131,7 +131,7 @@ result<block> device_memory::allocate_extent(const asker& who, std::size_t pages
   used_bytes_ += block_bytes;
   return block{.data = e.address(),
                .bytes = block_bytes,
-               .cookie = cookie{cookie_kind::extent, *made, 0}.bits()};
+               .cookie = support::cookie{support::cookie_kind::extent, *made, 0}.bits()};
 }
 
 backend::refill_result device_memory::refill(const block_request& request,
@@ -203,14 +203,14 @@ stream_index device_memory::heap_to_free(const stream_ref& stream) noexcept {
 
 // Pre: the stream's stamp is that of this free, or it is no stream.
 void device_memory::take_back_one(const block& what, stream_index s) noexcept {
-  const cookie tag = cookie::from_bits(what.cookie);
-  if (tag.kind == cookie_kind::span) {
+  const support::cookie tag = support::cookie::from_bits(what.cookie);
+  if (tag.kind == support::cookie_kind::span) {
     TIDEPOOL_ASSERT(1, spans_.owns({tag.index, tag.block}, what));
     used_bytes_ -= what.bytes;
     spans_.take_back({tag.index, tag.block}, s);
     return;
   }
-  TIDEPOOL_ASSERT(1, tag.kind == cookie_kind::extent && extents_.is_block(tag.index));
+  TIDEPOOL_ASSERT(1, tag.kind == support::cookie_kind::extent && extents_.is_block(tag.index));
   TIDEPOOL_ASSERT(1, extents_[tag.index].address() == what.data);
   used_bytes_ -= extents_[tag.index].block_bytes;
   extents_.release(tag.index, s, order_.freed(s));
@@ -251,13 +251,13 @@ void device_memory::take_back_after(const block& what,
     take_back_one(what, all.count == 0 ? no_stream : all.streams[0]);
     return;
   }
-  const cookie tag = cookie::from_bits(what.cookie);
-  if (tag.kind == cookie_kind::span) {
+  const support::cookie tag = support::cookie::from_bits(what.cookie);
+  if (tag.kind == support::cookie_kind::span) {
     TIDEPOOL_ASSERT(1, spans_.owns({tag.index, tag.block}, what));
     used_bytes_ -= what.bytes;
     spans_.take_back({tag.index, tag.block}, all);
   } else {
-    TIDEPOOL_ASSERT(1, tag.kind == cookie_kind::extent && extents_.is_block(tag.index));
+    TIDEPOOL_ASSERT(1, tag.kind == support::cookie_kind::extent && extents_.is_block(tag.index));
     used_bytes_ -= extents_[tag.index].block_bytes;
     extents_.release(tag.index, all);
   }

@@ -2,9 +2,9 @@
 //
 // device_memory: slabs made, made longer and given back, waiting on the host, trim and decay. The
 // driver is called without the mutex where that takes time.
-#include "cookie.hpp"
 #include "device_memory.hpp"
 #include <tidepool/assert.hpp>
+#include <tidepool/support/cookie.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -184,8 +184,8 @@ std::size_t device_memory::decay() noexcept {
 
 // No stream is named, so what follows the block serves only if nobody has to wait for it.
 result<std::size_t> device_memory::extend(const block& what, std::size_t bytes) noexcept {
-  const cookie tag = cookie::from_bits(what.cookie);
-  if (!description().can_extend || tag.kind != cookie_kind::extent) {
+  const support::cookie tag = support::cookie::from_bits(what.cookie);
+  if (!description().can_extend || tag.kind != support::cookie_kind::extent) {
     return complete({.code = errc::unsupported}, bytes);
   }
   if (bytes > (std::size_t{1} << 42)) {

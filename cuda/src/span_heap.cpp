@@ -4,8 +4,8 @@
 // checks are in span_check.cpp.
 #include "span_heap.hpp"
 
-#include "cookie.hpp"
 #include <tidepool/assert.hpp>
+#include <tidepool/support/cookie.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -92,7 +92,7 @@ std::size_t span_heap::take_from(std::uint32_t index, std::span<block> blocks) n
       const std::uint32_t i = w * 64 + static_cast<std::uint32_t>(std::countr_zero(word));
       blocks[done++] = {.data = base + std::size_t{i} * span.block_bytes,
                         .bytes = span.block_bytes,
-                        .cookie = cookie{cookie_kind::span, index, i}.bits()};
+                        .cookie = support::cookie{support::cookie_kind::span, index, i}.bits()};
     }
     span.words[w] = word;
   }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // cookie: what the backend writes into a block to know it again: kind, descriptor and, for a block
-// of a span, its number there. Never 0.
+// of a span, its number there. Never 0. For writers of backends.
 #pragma once
 
 #include <cstdint>
 
 namespace tidepool {
 inline namespace v0 {
-namespace cpu {
+namespace support {
 
 enum class cookie_kind : std::uint8_t {
   none = 0,
@@ -33,6 +33,6 @@ struct cookie {
 };
 static_assert(cookie::from_bits(cookie{cookie_kind::span, 7, 1023}.bits()).block == 1023);
 
-}  // namespace cpu
+}  // namespace support
 }  // namespace v0
 }  // namespace tidepool
