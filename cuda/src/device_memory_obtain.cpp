@@ -186,6 +186,11 @@ result<std::uint32_t> device_memory::obtain(const asker& who, const extent_shape
   if (!why.ok()) {
     return why;
   }
+  // Memory for the host is in one heap or pending: what is done merges there with its neighbours,
+  // which may do instead of growing. Elsewhere that would part streams from their own free memory.
+  if (host_order_) {
+    learn_all();
+  }
   // Another thread may have grown meanwhile.
   if (const std::uint32_t made = take_free(who, shape, state); made != 0) {
     return made;

@@ -98,6 +98,30 @@ TEST_F(Kinds, MemoryForTheHostThatNoStreamUsedIsIdle) {
   }
 }
 
+// Two neighbours, one idle and one done on a stream that nobody asked yet, are one free block.
+TEST_F(Kinds, WhatIsDoneMergesBeforeMemoryForTheHostGrows) {
+  for (const device_description& d : tested->devices()) {
+    if (!d.host_accessible) {
+      continue;
+    }
+    SCOPED_TRACE(d.name);
+    const test_stream s(*tested, 1);
+    const block whole = make_large_of(d.where, 12 * mib);
+    tested->take_back(d.where, {&whole, 1}, {});
+    const block first = make_large_of(d.where, 6 * mib);
+    const block second = make_large_of(d.where, 6 * mib);
+    const std::size_t reserved = tested->memory(d.where).reserved_bytes;
+    fill(second, 1, s.get());
+    s.wait();
+    tested->take_back(d.where, {&first, 1}, {});
+    tested->take_back(d.where, {&second, 1}, s.ref());
+    const block again = make_large_of(d.where, 12 * mib);
+    EXPECT_EQ(again.data, whole.data);
+    EXPECT_EQ(tested->memory(d.where).reserved_bytes, reserved);
+    tested->take_back(d.where, {&again, 1}, {});
+  }
+}
+
 // Another stream's order says nothing to the host, which writes at once: under a limit the request
 // waits for the work, or is refused, and never gets memory that work still uses.
 TEST_F(Kinds, MemoryForTheHostIsInNobodysUseWhenItIsGiven) {
