@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C interface: access entries and domains, recording, predictors. Questions about entries are in
-// c_api_access_query.cpp.
+// The C interface: access entries and domains, recording, predictors. Questions about entries are
+// in c_api_access_query.cpp.
 #include "access_store.hpp"
 #include "c_api.hpp"
 #include "entries.hpp"
