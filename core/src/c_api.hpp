@@ -6,6 +6,7 @@
 
 #include "pool_core.hpp"
 #include <tidepool.h>
+#include <tidepool/access.hpp>
 #include <tidepool/c_interop.hpp>
 
 #include <algorithm>
@@ -25,6 +26,14 @@ namespace detail {
 /// An observer that calls C functions.
 class c_observer;
 
+/// A predictor that calls a C function (c_api_access.cpp).
+class c_predictor final : public access_predictor {
+ public:
+  void observe(const access_batch& batch) noexcept override;
+
+  tidepool_access_predictor calls{};  // written while no other thread records
+};
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tidepool
@@ -40,6 +49,7 @@ struct tidepool_pool {
   std::mutex observers_mutex;
   // Every observer there ever was: calls into a detached one may still be running.
   std::vector<std::unique_ptr<tidepool::detail::c_observer>> observers;  // guarded by the mutex
+  tidepool::detail::c_predictor predictor;
 };
 
 namespace tidepool {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C interface: access entries and domains.
+// The C interface: access entries and domains, recording, predictors. Questions about entries are
+// in c_api_access_query.cpp.
 #include "access_store.hpp"
 #include "c_api.hpp"
 #include "entries.hpp"
 #include <tidepool/access.h>
 #include <tidepool/pool.hpp>
 
-#include <array>
-#include <new>
+#include <cstdint>
+#include <span>
 
 namespace tidepool {
 inline namespace v0 {
@@ -18,27 +19,10 @@ namespace {
 
 static_assert(sizeof(tensor_id) == sizeof(tidepool_tensor_id));
 static_assert(static_cast<int>(access_mode::weighted) == TIDEPOOL_ACCESS_WEIGHTED);
-static_assert(static_cast<int>(access_order::score) == TIDEPOOL_ORDER_SCORE);
 
 [[nodiscard]] std::span<const tensor_id> ids_of(const tidepool_tensor_id* ids,
                                                 std::size_t count) noexcept {
   return {reinterpret_cast<const tensor_id*>(ids), count};
-}
-
-[[nodiscard]] tidepool_access_info info_to_c(const access_info& info) noexcept {
-  return {.size = sizeof(tidepool_access_info),
-          .id = info.id.value(),
-          .bound_to = info.bound_to.value(),
-          .index = info.index,
-          .count = info.count,
-          .tick = info.tick,
-          .score = info.score,
-          .part = info.part,
-          .where = info.where.bits(),
-          .category = static_cast<tidepool_category>(info.category),
-          .lifecycle = to_c(info.lifecycle),
-          .reserved = 0,
-          .reserved_too = 0};
 }
 
 [[nodiscard]] bool read_batch(const tidepool_access_batch& from, access_batch& to) noexcept {
@@ -73,77 +57,37 @@ static_assert(static_cast<int>(access_order::score) == TIDEPOOL_ORDER_SCORE);
   return from.mode <= TIDEPOOL_ACCESS_WEIGHTED;
 }
 
-[[nodiscard]] bool read_filter(const tidepool_access_filter* from, std::vector<device>& devices,
-                               access_filter& to) {
-  tidepool_access_filter known{};
-  if (from == nullptr) {
-    return true;
-  }
-  if (!read_c_struct(from, known)) {
-    return false;
-  }
-  to.within = domain::from_value(known.within);
-  for (unsigned c = 0; c < 256; ++c) {
-    if ((known.categories[c / 64] >> (c % 64) & 1) != 0) {
-      to.categories.insert(static_cast<category>(c));
-    }
-  }
-  for (unsigned s = 1; s <= lifecycle_count; ++s) {
-    if ((known.lifecycles >> s & 1) != 0) {
-      to.lifecycles.insert(lifecycle_from_c(static_cast<tidepool_lifecycle>(s)));
-    }
-  }
-  for (std::size_t i = 0; known.devices != nullptr && i < known.device_count; ++i) {
-    devices.push_back(device::from_bits(known.devices[i]));
-  }
-  to.devices = devices;
-  return true;
-}
-
-[[nodiscard]] tidepool_status rank(const tidepool_pool* pool, access_store::ranking how,
-                                   const tidepool_access_filter* filter, tidepool_access_info* out,
-                                   std::size_t* count) noexcept {
-  if (pool == nullptr || count == nullptr || (out == nullptr && *count != 0)) {
-    return null_argument();
-  }
-  if (*count != 0 && !is_writable(out)) {
-    return bad_struct();
-  }
-  if (how.by > access_order::score) {
-    return fail(errc::invalid_argument, "no such order");
-  }
-  try {
-    std::vector<device> devices;
-    access_filter chosen;
-    if (!read_filter(filter, devices, chosen)) {
-      return bad_struct();
-    }
-    // No more room than there are entries.
-    std::vector<access_info> best(std::min(*count, pool->core->accesses->count(chosen)));
-    best.resize(pool->core->accesses->select(best, how, chosen).written);
-    const std::size_t apart = best.empty() ? 0 : out->size;
-    for (std::size_t i = 0; i < best.size(); ++i) {
-      auto* const to = reinterpret_cast<unsigned char*>(out) + i * apart;
-      std::memcpy(to, &apart, sizeof apart);
-      write_c_struct(info_to_c(best[i]), reinterpret_cast<tidepool_access_info*>(to));
-    }
-    *count = best.size();
-    return TIDEPOOL_OK;
-  } catch (const std::exception&) {
-    return fail(errc::out_of_memory, "a query's answer");
-  }
-}
-
-[[nodiscard]] tidepool_status write_info(const result<access_info>& found,
-                                         tidepool_access_info* out) noexcept {
-  if (!found) {
-    return record_error(found.error());
-  }
-  write_c_struct(info_to_c(*found), out);
-  return TIDEPOOL_OK;
+// The inverse of read_batch.
+[[nodiscard]] tidepool_access_batch to_c(const access_batch& batch) noexcept {
+  return {.size = sizeof(tidepool_access_batch),
+          .count = !batch.tensors.empty() ? batch.tensors.size()
+                   : !batch.keys.empty()  ? batch.keys.size()
+                                          : batch.indices.size(),
+          .tensors = reinterpret_cast<const tidepool_tensor_id*>(batch.tensors.data()),
+          .keys = batch.keys.data(),
+          .indices = batch.indices.data(),
+          .where = batch.where.value(),
+          .indices_are_wide = batch.indices.is_wide() ? 1U : 0U,
+          .mode = static_cast<std::uint32_t>(batch.mode),
+          .tick = batch.tick,
+          .weights = batch.weights.data(),
+          .mask = batch.mask.data(),
+          .layers = batch.layout.layers,
+          .tokens = batch.layout.tokens,
+          .k = batch.layout.k,
+          .token_stride = batch.layout.token_stride,
+          .layer_stride = batch.layout.layer_stride,
+          .extent = batch.layout.extent,
+          .bases = batch.layout.bases.data()};
 }
 
 }  // namespace
+
+void c_predictor::observe(const access_batch& batch) noexcept {
+  const tidepool_access_batch seen = to_c(batch);
+  calls.observe(&seen, calls.context);  // may write to calls
+}
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tidepool
@@ -249,41 +193,32 @@ tidepool_status tidepool_flush_access(tidepool_pool* pool) {
   return TIDEPOOL_OK;
 }
 
-tidepool_status tidepool_access_of(const tidepool_pool* pool, tidepool_tensor_id id,
-                                   std::uint32_t part, tidepool_access_info* out) {
-  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
-    return why;
-  }
-  return write_info(pool->core->accesses->find(tensor_id::from_value(id), part), out);
-}
-
-tidepool_status tidepool_access_at(const tidepool_pool* pool, tidepool_domain within,
-                                   std::uint64_t index, tidepool_access_info* out) {
-  if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
-    return why;
-  }
-  return write_info(pool->core->accesses->find(domain::from_value(within), index), out);
-}
-
-tidepool_status tidepool_coldest(const tidepool_pool* pool, std::uint32_t order,
-                                 const tidepool_access_filter* filter, tidepool_access_info* out,
-                                 std::size_t* count) {
-  const auto by = static_cast<access_order>(std::min<std::uint32_t>(order, 255));
-  return rank(pool, {.by = by}, filter, out, count);
-}
-
-tidepool_status tidepool_hottest(const tidepool_pool* pool, std::uint32_t order,
-                                 const tidepool_access_filter* filter, tidepool_access_info* out,
-                                 std::size_t* count) {
-  const auto by = static_cast<access_order>(std::min<std::uint32_t>(order, 255));
-  return rank(pool, {.by = by, .descending = true}, filter, out, count);
-}
-
 tidepool_status tidepool_prefetch(const tidepool_pool* pool, const tidepool_tensor_id* ids,
                                   std::size_t count, std::size_t bytes) {
   if (pool == nullptr || (ids == nullptr && count != 0)) {
     return null_argument();
   }
   prefetch(*pool->core, ids_of(ids, count), bytes);
+  return TIDEPOOL_OK;
+}
+
+tidepool_status tidepool_set_access_predictor(tidepool_pool* pool,
+                                              const tidepool_access_predictor* predictor) {
+  if (pool == nullptr) {
+    return null_argument();
+  }
+  if (predictor == nullptr) {
+    pool->core->accesses->set_predictor(nullptr);
+    return TIDEPOOL_OK;
+  }
+  tidepool_access_predictor calls{};
+  if (!read_c_struct(predictor, calls)) {
+    return bad_struct();
+  }
+  if (calls.observe == nullptr) {
+    return null_argument();
+  }
+  pool->predictor.calls = calls;
+  pool->core->accesses->set_predictor(&pool->predictor);
   return TIDEPOOL_OK;
 }

@@ -1,40 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Access entries and domains through the C interface.
-#include "support.hpp"
+// Access entries and domains through the C interface: recording, ranking, predictors. Other queries
+// are in access_query_test.cpp.
+#include "access_support.hpp"
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace {
 
-class CApiAccess : public c_api_pool {
- protected:
-  [[nodiscard]] tidepool_tensor weight(std::uint64_t key = 0) {
-    auto options = sized<tidepool_allocation_options>();
-    options.category = TIDEPOOL_CATEGORY_WEIGHT;
-    options.key = key;
-    return allocate(64, &options);
-  }
-  [[nodiscard]] tidepool_domain make_domain(std::size_t elements, bool standalone = false) {
-    auto options = sized<tidepool_domain_options>();
-    options.elements = elements;
-    options.standalone = standalone ? 1 : 0;
-    options.where = cpu;
-    options.category = TIDEPOOL_CATEGORY_EXPERT;
-    tidepool_domain made = 0;
-    EXPECT_EQ(tidepool_domain_create(pool, &options, &made), TIDEPOOL_OK) << last_error();
-    return made;
-  }
-  [[nodiscard]] tidepool_access_info at(tidepool_domain within, std::uint64_t index) {
-    auto info = sized<tidepool_access_info>();
-    EXPECT_EQ(tidepool_access_at(pool, within, index, &info), TIDEPOOL_OK) << last_error();
-    return info;
-  }
-};
+using CApiAccess = c_api_accesses;
 
 TEST_F(CApiAccess, RecordsByIdKeyAndIndex) {
   const tidepool_tensor a = weight(7);
@@ -200,6 +179,124 @@ TEST_F(CApiAccess, BadArgumentsAreRefused) {
   info.size = 12;
   EXPECT_EQ(tidepool_coldest(pool, 0, nullptr, &info, &count), bad);
   EXPECT_EQ(tidepool_prefetch(pool, nullptr, 1, 64), bad);
+}
+
+// What the callback saw: copies, as the batch is valid during the call only.
+struct seen_batches {
+  tidepool_pool* pool = nullptr;
+  std::vector<tidepool_access_batch> all;
+  std::uint64_t count_of_first = 0;  // element 0 of the batch's domain, asked during the call
+  bool detaches = false;
+};
+
+void remember_batch(const tidepool_access_batch* batch, void* context) {
+  auto& seen = *static_cast<seen_batches*>(context);
+  seen.all.push_back(*batch);
+  auto info = sized<tidepool_access_info>();
+  if (batch->where != 0 && tidepool_access_at(seen.pool, batch->where, 0, &info) == TIDEPOOL_OK) {
+    seen.count_of_first = info.count;
+  }
+  if (seen.detaches) {
+    EXPECT_EQ(tidepool_set_access_predictor(seen.pool, nullptr), TIDEPOOL_OK);
+  }
+}
+
+class CApiPredictor : public c_api_accesses {
+ protected:
+  CApiPredictor() {
+    seen.pool = pool;
+    predictor.observe = remember_batch;
+    predictor.context = &seen;
+    EXPECT_EQ(tidepool_set_access_predictor(pool, &predictor), TIDEPOOL_OK) << last_error();
+  }
+  void record(const tidepool_access_batch& batch) {
+    EXPECT_EQ(tidepool_record_access(pool, &batch, nullptr), TIDEPOOL_OK) << last_error();
+  }
+  seen_batches seen;
+  tidepool_access_predictor predictor = sized<tidepool_access_predictor>();
+};
+
+TEST_F(CApiPredictor, SeesABatchOfIndicesAsItWasGivenAfterItWasRecorded) {
+  const std::array<std::int64_t, 16> indices{0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 0, 1, 2, 3};
+  const std::array<std::uint32_t, 8> weights{1, 2, 3, 4, 5, 6, 7, 8};
+  const std::array<std::uint8_t, 2> mask{1, 0};
+  const std::array<std::uint64_t, 2> bases{0, 4};
+  auto batch = sized<tidepool_access_batch>();
+  batch.count = indices.size();
+  batch.indices = indices.data();
+  batch.where = make_domain(8, true);
+  batch.indices_are_wide = 1;
+  batch.mode = TIDEPOOL_ACCESS_WEIGHTED;
+  batch.tick = 77;
+  batch.weights = weights.data();
+  batch.mask = mask.data();
+  batch.layers = 2;
+  batch.tokens = 2;
+  batch.k = 2;
+  batch.token_stride = 3;
+  batch.layer_stride = 7;
+  batch.extent = 4;
+  batch.bases = bases.data();
+  record(batch);
+  ASSERT_EQ(seen.all.size(), 1U);
+  EXPECT_EQ(std::memcmp(seen.all.data(), &batch, sizeof batch), 0) << "a field was lost";
+  EXPECT_EQ(seen.count_of_first, 1U) << "told before it was recorded";
+}
+
+TEST_F(CApiPredictor, SeesTensorsKeysAndNarrowIndices) {
+  const tidepool_tensor_id id = weight(7).id;
+  const std::array<std::uint64_t, 3> keys{7, 7, 8};
+  const std::array<std::int32_t, 2> indices{1, -1};
+  std::array<tidepool_access_batch, 3> batches{};
+  for (auto& batch : batches) {
+    batch = sized<tidepool_access_batch>();
+  }
+  batches[0].tensors = &id;
+  batches[0].count = 1;
+  batches[0].mode = TIDEPOOL_ACCESS_ONCE;
+  batches[1].keys = keys.data();
+  batches[1].count = keys.size();
+  batches[2].indices = indices.data();
+  batches[2].count = indices.size();
+  batches[2].where = make_domain(2, true);
+  for (const auto& batch : batches) {
+    record(batch);
+  }
+  ASSERT_EQ(seen.all.size(), batches.size());
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    EXPECT_EQ(std::memcmp(&seen.all[i], &batches[i], sizeof batches[i]), 0) << i;
+  }
+  batches[0].count = 0;  // an empty batch
+  record(batches[0]);
+  batches[2].where = 12345;
+  EXPECT_EQ(tidepool_record_access(pool, &batches[2], nullptr), TIDEPOOL_NOT_FOUND);
+  EXPECT_EQ(seen.all.size(), batches.size()) << "told of a batch that was not recorded";
+  free(id);
+}
+
+TEST_F(CApiPredictor, IsReplacedDetachedAndKeptWhenAnotherIsRefused) {
+  const std::int32_t first = 0;
+  auto batch = sized<tidepool_access_batch>();
+  batch.indices = &first;
+  batch.count = 1;
+  batch.where = make_domain(1, true);
+  auto nothing = sized<tidepool_access_predictor>();
+  nothing.context = &nothing;
+  EXPECT_EQ(tidepool_set_access_predictor(pool, &nothing), TIDEPOOL_INVALID_ARGUMENT);
+  record(batch);
+  EXPECT_EQ(seen.all.size(), 1U) << "a refused one took the former's place";
+
+  seen_batches others;
+  others.pool = pool;
+  others.detaches = true;
+  predictor.context = &others;
+  record(batch);
+  EXPECT_EQ(seen.all.size(), 2U) << "the caller's struct was not copied";
+  ASSERT_EQ(tidepool_set_access_predictor(pool, &predictor), TIDEPOOL_OK);
+  record(batch);
+  record(batch);
+  EXPECT_EQ(seen.all.size(), 2U);
+  EXPECT_EQ(others.all.size(), 1U) << "it detached itself";
 }
 
 }  // namespace

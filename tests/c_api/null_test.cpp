@@ -145,4 +145,28 @@ TEST_F(CApiNull, StreamsMemoryAndObservation) {
   EXPECT_EQ(tidepool_verify(nullptr), nullptr);
 }
 
+TEST_F(CApiNull, QuestionsAboutAccesses) {
+  auto infos = sized<tidepool_access_info>();
+  auto sums = sized<tidepool_category_accesses>();
+  auto ages = sized<tidepool_access_ages>();
+  auto totals = sized<tidepool_access_totals>();
+  std::size_t count = 1;
+  std::size_t found = 0;
+  refused(tidepool_older_than(nullptr, 1, nullptr, &infos, &count, &found));
+  refused(tidepool_older_than(pool, 1, nullptr, nullptr, &count, &found));
+  refused(tidepool_older_than(pool, 1, nullptr, &infos, nullptr, &found));
+  refused(tidepool_accesses_by_category(nullptr, nullptr, &sums, &count));
+  refused(tidepool_accesses_by_category(pool, nullptr, nullptr, &count));
+  refused(tidepool_accesses_by_category(pool, nullptr, &sums, nullptr));
+  refused(tidepool_age_histogram(nullptr, nullptr, &ages));
+  refused(tidepool_age_histogram(pool, nullptr, nullptr));
+  refused(tidepool_total_accesses(nullptr, &totals));
+  refused(tidepool_total_accesses(pool, nullptr));
+  auto predictor = sized<tidepool_access_predictor>();
+  refused(tidepool_set_access_predictor(nullptr, &predictor));
+  refused(tidepool_set_access_predictor(pool, &predictor));  // no function in it
+  EXPECT_EQ(tidepool_set_access_predictor(pool, nullptr), TIDEPOOL_OK);
+  EXPECT_EQ(count, 1U);
+}
+
 }  // namespace

@@ -3,6 +3,7 @@
 // Structs of callers that were compiled with an older or a later version of the header.
 #include "support.hpp"
 
+#include <array>
 #include <memory>
 
 namespace {
@@ -95,6 +96,20 @@ TEST_F(CApiStructs, SizesThatCannotBeAreRefused) {
     const auto good_plan = sized<tidepool_prewarm_plan>();
     EXPECT_EQ(tidepool_prewarm(pool, cpu, &good_plan, &warmed), TIDEPOOL_INVALID_ARGUMENT);
     EXPECT_EQ(tidepool_prewarm_seed(pool, cpu, &warmed), TIDEPOOL_INVALID_ARGUMENT);
+    std::size_t count = 1;
+    auto entry = set(tidepool_access_info{});
+    EXPECT_EQ(tidepool_older_than(pool, 1, nullptr, &entry, &count, nullptr),
+              TIDEPOOL_INVALID_ARGUMENT);
+    auto category_sums = set(tidepool_category_accesses{});
+    EXPECT_EQ(tidepool_accesses_by_category(pool, nullptr, &category_sums, &count),
+              TIDEPOOL_INVALID_ARGUMENT);
+    auto ages = set(tidepool_access_ages{});
+    EXPECT_EQ(tidepool_age_histogram(pool, nullptr, &ages), TIDEPOOL_INVALID_ARGUMENT);
+    auto totals = set(tidepool_access_totals{});
+    EXPECT_EQ(tidepool_total_accesses(pool, &totals), TIDEPOOL_INVALID_ARGUMENT);
+    auto predictor = set(tidepool_access_predictor{});
+    predictor.observe = [](const tidepool_access_batch*, void*) {};
+    EXPECT_EQ(tidepool_set_access_predictor(pool, &predictor), TIDEPOOL_INVALID_ARGUMENT);
   }
   EXPECT_EQ(statistics().allocations, std::size(wrong_sizes)) << "a refused call did something";
 }
@@ -176,6 +191,100 @@ TEST_F(CApiStructs, ReservedFieldsMustBeZero) {
   options.reserved = 1;
   tidepool_tensor out{};
   EXPECT_EQ(tidepool_adopt(pool, &out, 1, cpu, &options, &out), TIDEPOOL_INVALID_ARGUMENT);
+}
+
+class CApiAccessStructs : public CApiStructs {
+ protected:
+  CApiAccessStructs() {
+    auto options = sized<tidepool_domain_options>();
+    options.elements = 3;
+    options.standalone = 1;
+    options.where = cpu;
+    options.category = 1;
+    EXPECT_EQ(tidepool_domain_create(pool, &options, &batch.where), TIDEPOOL_OK) << last_error();
+    batch.indices = &index;
+    batch.count = 1;
+    batch.tick = 1;
+    EXPECT_EQ(tidepool_record_access(pool, &batch, nullptr), TIDEPOOL_OK) << last_error();
+  }
+  const std::int32_t index = 2;
+  tidepool_access_batch batch = sized<tidepool_access_batch>();
+};
+
+TEST_F(CApiAccessStructs, AnswersFillWhatTheCallerHas) {
+  older<tidepool_access_ages> first_ages(tidepool_access_ages{}, 32);  // size, now, entries[0..1]
+  ASSERT_EQ(tidepool_age_histogram(pool, nullptr, first_ages.get()), TIDEPOOL_OK);
+  EXPECT_EQ(first_ages.read().size, 32U);
+  EXPECT_EQ(first_ages.read().now, 1U);
+  EXPECT_EQ(first_ages.read().entries[1], 2U);
+  older<tidepool_access_totals> first_totals(tidepool_access_totals{}, 24);
+  ASSERT_EQ(tidepool_total_accesses(pool, first_totals.get()), TIDEPOOL_OK);
+  EXPECT_EQ(first_totals.read().recorded, 1U);
+
+  later<tidepool_access_ages> ages;
+  ages.known.size = sizeof ages;
+  ages.more = ~std::uint64_t{0};
+  ASSERT_EQ(tidepool_age_histogram(pool, nullptr, &ages.known), TIDEPOOL_OK);
+  EXPECT_EQ(ages.known.size, sizeof ages);
+  EXPECT_EQ(ages.known.entries[0], 1U);
+  EXPECT_EQ(ages.more, 0U);
+  later<tidepool_access_totals> totals;
+  totals.known.size = sizeof totals;
+  totals.more = ~std::uint64_t{0};
+  ASSERT_EQ(tidepool_total_accesses(pool, &totals.known), TIDEPOOL_OK);
+  EXPECT_EQ(totals.known.batches, 1U);
+  EXPECT_EQ(totals.more, 0U);
+}
+
+TEST_F(CApiAccessStructs, ArraysOfAnswersHaveTheCallersStride) {
+  std::array<later<tidepool_access_info>, 2> infos{};
+  infos[0].known.size = sizeof infos[0];
+  infos[1].more = ~std::uint64_t{0};
+  std::size_t count = 2;
+  ASSERT_EQ(tidepool_older_than(pool, 2, nullptr, &infos[0].known, &count, nullptr), TIDEPOOL_OK);
+  ASSERT_EQ(count, 2U);
+  EXPECT_EQ(infos[1].known.index, 1U);
+  EXPECT_EQ(infos[1].known.size, sizeof infos[1]);
+  EXPECT_EQ(infos[1].more, 0U);
+
+  std::array<later<tidepool_category_accesses>, 2> sums{};
+  sums[0].known.size = sizeof sums[0];
+  ASSERT_EQ(tidepool_accesses_by_category(pool, nullptr, &sums[0].known, &count), TIDEPOOL_OK);
+  EXPECT_EQ(sums[1].known.entries, 3U);
+  EXPECT_EQ(sums[1].known.count, 1U);
+  EXPECT_EQ(sums[1].known.size, sizeof sums[1]);
+
+  // Of an older version: size and entries only, 2 elements in 32 bytes.
+  const auto bytes = std::make_unique<std::uint64_t[]>(4);
+  bytes[0] = 16;
+  auto* const old = reinterpret_cast<tidepool_category_accesses*>(bytes.get());
+  ASSERT_EQ(tidepool_accesses_by_category(pool, nullptr, old, &count), TIDEPOOL_OK);
+  EXPECT_EQ(bytes[2], 16U);
+  EXPECT_EQ(bytes[3], 3U);
+}
+
+TEST_F(CApiAccessStructs, PredictorsOfOtherVersions) {
+  int called = 0;
+  later<tidepool_access_predictor> predictor;
+  predictor.known.size = sizeof predictor;
+  predictor.known.observe = [](const tidepool_access_batch*, void* context) {
+    ++*static_cast<int*>(context);
+  };
+  predictor.known.context = &called;
+  ASSERT_EQ(tidepool_set_access_predictor(pool, &predictor.known), TIDEPOOL_OK);
+  predictor.more = 1;
+  EXPECT_EQ(tidepool_set_access_predictor(pool, &predictor.known), TIDEPOOL_INVALID_ARGUMENT);
+  EXPECT_EQ(tidepool_record_access(pool, &batch, nullptr), TIDEPOOL_OK);
+  EXPECT_EQ(called, 1);
+
+  auto without_context = predictor.known;
+  without_context.observe = [](const tidepool_access_batch*, void* context) {
+    EXPECT_EQ(context, nullptr) << "read beyond the caller's struct";
+  };
+  older<tidepool_access_predictor> shorter(without_context, 16);
+  ASSERT_EQ(tidepool_set_access_predictor(pool, shorter.get()), TIDEPOOL_OK);
+  EXPECT_EQ(tidepool_record_access(pool, &batch, nullptr), TIDEPOOL_OK);
+  EXPECT_EQ(called, 1);
 }
 
 }  // namespace

@@ -126,6 +126,11 @@ static_assert(sizeof(tidepool_access_batch) == 136 && has_no_padding<tidepool_ac
 static_assert(sizeof(tidepool_access_report) == 64 && has_no_padding<tidepool_access_report>);
 static_assert(sizeof(tidepool_access_info) == 72);
 static_assert(sizeof(tidepool_access_filter) == 72 && has_no_padding<tidepool_access_filter>);
+static_assert(sizeof(tidepool_category_accesses) == 24);
+static_assert(has_no_padding<tidepool_category_accesses>);
+static_assert(sizeof(tidepool_access_ages) == 536 && has_no_padding<tidepool_access_ages>);
+static_assert(sizeof(tidepool_access_totals) == 88 && has_no_padding<tidepool_access_totals>);
+static_assert(sizeof(tidepool_access_predictor) == 24 && has_no_padding<tidepool_access_predictor>);
 static_assert(sizeof(tidepool_statistics) == 21 * 8);  // doubles: 8 bytes each, no padding
 static_assert(sizeof(tidepool_cpu_backend_options) == 56);
 static_assert(has_no_padding<tidepool_cpu_backend_options>);

@@ -95,10 +95,47 @@ typedef struct tidepool_access_filter {
   size_t size;
   tidepool_domain within;          // 0: everywhere
   uint64_t categories[4];          // bit c % 64 of word c / 64; none: all
-  uint64_t lifecycles;             // bits 1 << TIDEPOOL_LIFECYCLE_...; none: all
+  uint64_t lifecycles;             // bits 1 << TIDEPOOL_LIFECYCLE_... but AUTOMATIC; none: all
   const tidepool_device* devices;  // NULL: all
   size_t device_count;
 } tidepool_access_filter;
+
+typedef struct tidepool_category_accesses {
+  size_t size;
+  uint64_t entries;
+  uint64_t count;  // sum of their counts, at most UINT64_MAX
+} tidepool_category_accesses;
+
+// Entries by age == now - tick: [0] is age 0, [b] ages 2^(b-1) .. 2^b - 1.
+typedef struct tidepool_access_ages {
+  size_t size;
+  uint64_t now;
+  uint64_t entries[65];
+} tidepool_access_ages;
+
+// Sums over all batches since the pool was made, what was deferred included where it went.
+typedef struct tidepool_access_totals {
+  size_t size;
+  uint64_t batches;
+  uint64_t recorded;
+  uint64_t padding;
+  uint64_t masked;
+  uint64_t out_of_range;
+  uint64_t stale;
+  uint64_t duplicates;
+  uint64_t deferred;   // of all, how many another thread added
+  uint64_t saturated;  // entries whose count stays at its end: more than that, unknown
+  uint64_t rebases;    // times that a table's scores were shifted
+} tidepool_access_totals;
+
+// Told of every batch that is not empty, after it was recorded, by the thread that recorded it,
+// outside all locks; so it may ask the pool, and what it records itself is told to it, too. The
+// batch and what it points to are valid during the call. Must not throw.
+typedef struct tidepool_access_predictor {
+  size_t size;
+  void (*observe)(const tidepool_access_batch* batch, void* context);  // not NULL
+  void* context;
+} tidepool_access_predictor;
 
 // Gives a tensor an entry, and entries for `parts` parts; 0: the tensor only.
 // Errors: stale_id, invalid_argument (another number of parts, bound), out_of_memory.
@@ -131,15 +168,43 @@ TIDEPOOL_EXPORT tidepool_status tidepool_access_of(const tidepool_pool* pool, ti
 TIDEPOOL_EXPORT tidepool_status tidepool_access_at(const tidepool_pool* pool,
                                                    tidepool_domain within, uint64_t index,
                                                    tidepool_access_info* out);
+// Questions about many entries. They see every batch whose tidepool_record_access returned before.
+// Cost: a look at every entry. Errors, nothing written: invalid_argument (also a filter with a bit
+// of no lifecycle), out_of_memory.
+
 // The first *count entries in an order (TIDEPOOL_ORDER_...), coldest or hottest first, written to
 // out[0], out[1], ..., which lie out->size bytes apart; *count becomes their number. Pre: out->size
-// is set, unless *count is 0. Errors: invalid_argument, out_of_memory. Cost: a look at every entry.
+// is set, unless *count is 0. With room for all entries (tidepool_accesses_by_category counts them)
+// these are all of them in order: what pool::ranked answers in C++.
 TIDEPOOL_EXPORT tidepool_status tidepool_coldest(const tidepool_pool* pool, uint32_t order,
                                                  const tidepool_access_filter* filter,
                                                  tidepool_access_info* out, size_t* count);
 TIDEPOOL_EXPORT tidepool_status tidepool_hottest(const tidepool_pool* pool, uint32_t order,
                                                  const tidepool_access_filter* filter,
                                                  tidepool_access_info* out, size_t* count);
+// Entries last used before `tick`: *found becomes their number (may be NULL), and the coldest of
+// them by tick are written as by tidepool_coldest.
+TIDEPOOL_EXPORT tidepool_status tidepool_older_than(const tidepool_pool* pool, uint64_t tick,
+                                                    const tidepool_access_filter* filter,
+                                                    tidepool_access_info* out, size_t* count,
+                                                    size_t* found);
+// out[c] becomes the sums of category c, for all c below *count; *count becomes at most 256. They
+// lie out->size bytes apart. Pre: out->size is set, unless *count is 0.
+TIDEPOOL_EXPORT tidepool_status tidepool_accesses_by_category(const tidepool_pool* pool,
+                                                              const tidepool_access_filter* filter,
+                                                              tidepool_category_accesses* out,
+                                                              size_t* count);
+// Pre: out->size is set.
+TIDEPOOL_EXPORT tidepool_status tidepool_age_histogram(const tidepool_pool* pool,
+                                                       const tidepool_access_filter* filter,
+                                                       tidepool_access_ages* out);
+// Cost: a look at every domain. Pre: out->size is set. Errors: invalid_argument.
+TIDEPOOL_EXPORT tidepool_status tidepool_total_accesses(const tidepool_pool* pool,
+                                                        tidepool_access_totals* out);
+// Copies the callback; NULL detaches. Pre: no other thread records or sets a predictor meanwhile.
+// Errors, the former stays: invalid_argument.
+TIDEPOOL_EXPORT tidepool_status
+tidepool_set_access_predictor(tidepool_pool* pool, const tidepool_access_predictor* predictor);
 // Fetches the first bytes of these tensors' data into this processor's cache; a hint.
 TIDEPOOL_EXPORT tidepool_status tidepool_prefetch(const tidepool_pool* pool,
                                                   const tidepool_tensor_id* ids, size_t count,

@@ -234,8 +234,8 @@ class TIDEPOOL_EXPORT pool {
                                            std::uint32_t part = whole_tensor) const noexcept;
   [[nodiscard]] result<access_info> access(domain within, std::uint64_t index) const noexcept;
   /// The first out.size() entries in order, coldest or hottest first; how many there were. Cost: a
-  /// look at every entry (about 1 ns, and 0.1 us for each that enters the best so far); nothing is
-  /// allocated.
+  /// look at every entry (4 to 6 ns by tick, see bench/README.md), more for each that enters the
+  /// best so far or equals the last of them in the order; nothing is allocated.
   [[nodiscard]] std::size_t coldest(std::span<access_info> out,
                                     access_order by = access_order::tick,
                                     const access_filter& filter = {}) const noexcept;
