@@ -158,7 +158,7 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
   if (!id) {
     return id.error();
   }
-  const result<lane*> found = open_lane(device, stream, *id);
+  result<lane*> found = open_lane(device, stream, *id);
   if (found && cache != nullptr && (*found)->number < options_.max_cached_lanes) {
     if (cache->enter()) {
       cache->memo = {.handle = stream.handle,

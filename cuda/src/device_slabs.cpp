@@ -118,7 +118,7 @@ class pooled_slabs final : public device_slabs {
   }
 
   [[nodiscard]] result<slab> allocate(std::size_t bytes) noexcept override {
-    const result<slab> made = in_pages(
+    result<slab> made = in_pages(
         bytes, [this](std::size_t n) { return gpu().allocate(pool_, n, stream_); },
         [this](void* data) { return gpu().release(data, stream_); });
     if (made) {

@@ -28,7 +28,7 @@ struct tree_key {
 /// the key stays while a member.
 template <class Pool>
 class ordered_tree {
-  using Record = typename Pool::record_type;
+  using record_type = typename Pool::record_type;
 
  public:
   using pool_type = Pool;
@@ -41,7 +41,7 @@ class ordered_tree {
     const std::uint32_t mine = priority(node);
     std::uint32_t* link = &root_;
     while (*link != 0 && priority(*link) >= mine) {
-      Record& at = pool[*link];
+      record_type& at = pool[*link];
       TIDEPOOL_ASSERT(2, at.key() != key);
       link = key < at.key() ? &at.left : &at.right;
     }
@@ -51,7 +51,7 @@ class ordered_tree {
     std::uint32_t* low = &pool[node].left;
     std::uint32_t* high = &pool[node].right;
     while (rest != 0) {
-      Record& at = pool[rest];
+      record_type& at = pool[rest];
       if (at.key() < key) {
         *low = rest;
         low = &at.right;
@@ -73,7 +73,7 @@ class ordered_tree {
     std::uint32_t* link = &root_;
     while (*link != node) {
       TIDEPOOL_ASSERT(1, *link != 0);
-      Record& at = pool[*link];
+      record_type& at = pool[*link];
       link = key < at.key() ? &at.left : &at.right;
     }
     std::uint32_t low = pool[node].left;
@@ -100,7 +100,7 @@ class ordered_tree {
                                           const tree_key& key) const noexcept {
     std::uint32_t found = 0;
     for (std::uint32_t at = root_; at != 0;) {
-      const Record& record = pool[at];
+      const record_type& record = pool[at];
       if (record.key() < key) {
         at = record.right;
       } else {
@@ -115,7 +115,7 @@ class ordered_tree {
   [[nodiscard]] std::uint32_t before(const pool_type& pool, const tree_key& key) const noexcept {
     std::uint32_t found = 0;
     for (std::uint32_t at = root_; at != 0;) {
-      const Record& record = pool[at];
+      const record_type& record = pool[at];
       if (record.key() < key) {
         found = at;
         at = record.right;
@@ -165,7 +165,7 @@ class ordered_tree {
     if (node >= pool.bound() || ++seen > size_) {
       return false;
     }
-    const Record& at = pool[node];
+    const record_type& at = pool[node];
     const tree_key key = at.key();
     if ((low != nullptr && !(*low < key)) || (high != nullptr && !(key < *high))) {
       return false;
