@@ -26,7 +26,7 @@ class SpanHeap : public ::testing::Test {
     return blocks;
   }
   void give(const block& what, std::uint64_t epoch = 0) {
-    const cookie tag = cookie::from_bits(what.cookie);
+    const support::cookie tag = support::cookie::from_bits(what.cookie);
     EXPECT_TRUE(spans_.owns({tag.index, tag.block}, what));
     spans_.take_back({tag.index, tag.block}, epoch);
     EXPECT_FALSE(spans_.owns({tag.index, tag.block}, what)) << "a second free would go unseen";
@@ -136,7 +136,7 @@ TEST_F(SpanHeap, AShorterSpanServesWhenTheLimitIsNear) {
 TEST_F(SpanHeap, OwnsNothingElse) {
   const std::vector<block> blocks = take(4096, 2);
   block b = blocks[0];
-  const cookie tag = cookie::from_bits(b.cookie);
+  const support::cookie tag = support::cookie::from_bits(b.cookie);
   EXPECT_TRUE(spans_.owns({tag.index, tag.block}, b));
   EXPECT_FALSE(spans_.owns({0, 0}, b));
   EXPECT_FALSE(spans_.owns({tag.index + 1, tag.block}, b));
