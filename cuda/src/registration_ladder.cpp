@@ -110,7 +110,7 @@ result<host_reach> ladder::lock_protected(host_reach as) noexcept {
   if (!protect(true)) {
     return host_reach::staging;
   }
-  const result<host_reach> found = lock(host_access::read_write, as);
+  result<host_reach> found = lock(host_access::read_write, as);
   const status before = why_;
   if (protect(false) || protect(false)) {
     why_ = before;
@@ -132,7 +132,7 @@ struct route {
 
 [[nodiscard]] result<host_reach> climb(ladder& rungs, const route& by) noexcept {
   if (by.access == host_access::read_only && by.has_read_only_rung) {
-    const result<host_reach> found = rungs.lock(host_access::read_only, host_reach::read_only);
+    result<host_reach> found = rungs.lock(host_access::read_only, host_reach::read_only);
     if (!found || *found != host_reach::staging) {
       return found;
     }
