@@ -171,6 +171,18 @@ TEST_F(CpuBackend, ExtendGrowsInPlaceOrSaysWhyNot) {
   EXPECT_EQ(made_.host.claimed.load(), 0U);
 }
 
+/// qemu-user says that it made pages present, and has not.
+[[nodiscard]] bool system_tells_the_truth() {
+  constexpr int populate_write = 23;  // MADV_POPULATE_WRITE, Linux 5.14
+  void* const page =
+      ::mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const bool said = ::madvise(page, page_bytes, populate_write) == 0;
+  unsigned char present = 0;
+  const bool is_so = ::mincore(page, page_bytes, &present) == 0 && (present & 1U) != 0;
+  (void)::munmap(page, page_bytes);
+  return !said || is_so;
+}
+
 TEST_F(CpuBackend, PopulateMakesPagesPresentAndKeepsTheContent) {
   std::vector<block> blocks(40);
   ASSERT_EQ(memory_.refill(ask(4096), blocks).count, 40U);
@@ -185,8 +197,9 @@ TEST_F(CpuBackend, PopulateMakesPagesPresentAndKeepsTheContent) {
   }
   std::vector<unsigned char> present(40 * mib / page_bytes);
   ASSERT_EQ(::mincore(blocks.back().data, 40 * mib, present.data()), 0);
+  const bool can_tell = system_tells_the_truth();
   for (const unsigned char p : present) {
-    ASSERT_TRUE(p & 1U);
+    ASSERT_TRUE(!can_tell || (p & 1U) != 0);
   }
   for (const block& b : blocks) {
     EXPECT_EQ(static_cast<char*>(b.data)[b.bytes / 2], 9);
