@@ -32,7 +32,7 @@ TEST(ForkAccesses, TheChildRecordsAndAsksWhateverOtherThreadsWereRecording) {
     });
   }
   for (int i = 0; i < rounds(100); ++i) {
-    ASSERT_EQ(in_child([&] {
+    ASSERT_EQ(in_loaded_child([&] {
                 const std::uint64_t before = p.access(d, 63)->count;
                 require(record(), "a batch of the child");
                 require(p.access(d, 63)->count == before + 1, "it counts once");

@@ -2,9 +2,6 @@
 //
 // fork: the child works on, whatever the parent's other threads were doing at that moment, and what
 // they kept ready is the child's to use.
-//
-// ThreadSanitizer cannot make threads in the child of a process with several ("dup thread with used
-// id"): there, children do the same work in the thread they have.
 #include "support.hpp"
 
 #include <spawn.h>
@@ -17,11 +14,7 @@ namespace {
 /// A new thread of a child.
 template <class Work>
 void in_a_thread(Work work) {
-  if (thread_sanitized) {
-    work();
-  } else {
-    std::thread(work).join();
-  }
+  std::thread(work).join();
 }
 
 /// Ends all that the child can end: what its vanished threads hold stays alive.
@@ -31,9 +24,7 @@ void end(pool& p) {
   require(imbalance(p), "balance after close");
 }
 
-// While other threads allocate and free. g++ 12's libasan does not hold its allocator's locks over
-// fork (seen in a debugger, 2026-11-22): a child inherits those that vanished threads had, and its
-// own operator new waits for them for good.
+// While other threads allocate and free; see in_loaded_child.
 class ForkUnderLoad : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -48,7 +39,7 @@ TEST_F(ForkUnderLoad, TheChildWorksWhateverOtherThreadsWereDoing) {
   const load others(p, 4);
   for (int i = 0; i < rounds(300); ++i) {
     p.allocate(64).reset();  // this thread has a cache of its own
-    ASSERT_EQ(in_child([&] {
+    ASSERT_EQ(in_loaded_child([&] {
                 require(imbalance(p), "balance at once");
                 use_everything(p);
                 in_a_thread([&] { use_everything(p); });
@@ -68,7 +59,7 @@ TEST_F(ForkUnderLoad, PoolsBeyondTheFirstFifteenWorkInTheChildToo) {
   const load last(*pools.back(), 2);
   for (int i = 0; i < rounds(60); ++i) {
     pools.back()->allocate(64).reset();
-    ASSERT_EQ(in_child([&] {
+    ASSERT_EQ(in_loaded_child([&] {
                 use_everything(*pools.back());
                 use_everything(*pools.front());
                 in_a_thread([&] { use_everything(*pools.back()); });
@@ -131,7 +122,7 @@ TEST_F(ForkUnderLoad, FromAnyThreadAndWithinChildren) {
   for (int i = 0; i < rounds(50); ++i) {
     std::thread([&] {
       tensor mine = p.allocate(5000);
-      ASSERT_EQ(in_child([&] {
+      ASSERT_EQ(in_loaded_child([&] {
                   require(in_child([&] { use_everything(p); }) == 0, "the grandchild works");
                   mine.reset();
                   use_everything(p);
@@ -181,7 +172,7 @@ TEST_F(ForkUnderLoad, PoolsThatComeAndGoMeanwhile) {
   }
   pool kept(small_cpu());
   for (int i = 0; i < rounds(50); ++i) {
-    ASSERT_EQ(in_child([&] {
+    ASSERT_EQ(in_loaded_child([&] {
                 use_everything(kept);
                 std::vector<pool> pools;  // no tag is lost to pools of vanished threads but theirs
                 for (int k = 0; k < 50; ++k) {
@@ -203,7 +194,9 @@ struct forking_observer final : allocation_observer {
     if (std::this_thread::get_id() == forks && armed.exchange(false)) {
       const pid_t child = ::fork();
       in_the_child = child == 0;
-      if (in_the_child) {
+      if (in_the_child && thread_sanitized) {
+        ::_exit(0);  // see in_loaded_child
+      } else if (in_the_child) {
         arm_watchdog();
       } else {
         seen = wait_for(child);
@@ -283,7 +276,7 @@ TEST_F(ForkUnderLoad, WhileAnotherThreadCloses) {
     while (!begun) {
       std::this_thread::yield();
     }
-    ASSERT_EQ(in_child([&] {
+    ASSERT_EQ(in_loaded_child([&] {
                 const result<tensor> made = p.try_allocate(64);  // refused, or not closed yet
                 require(made.has_value() || made.error().code == errc::closed, "an answer");
                 require(imbalance(p), "balance");
@@ -332,7 +325,7 @@ TEST_F(ForkUnderLoad, HandlersOfTheApplicationMayUseThePool) {
     }
   });
   for (int i = 0; i < rounds(20); ++i) {
-    ASSERT_EQ(in_child([&] { use_everything(p); }), 0);
+    ASSERT_EQ(in_loaded_child([&] { use_everything(p); }), 0);
   }
   stop = true;
   under_lock.join();
