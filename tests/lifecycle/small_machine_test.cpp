@@ -46,6 +46,12 @@ enum { works = 0, refused = 3, cannot_limit = 4 };
   if (::setrlimit(resource, &both) != 0) {
     ::_exit(cannot_limit);
   }
+  // qemu-user says that it limits, and does not.
+  void* const beyond = ::mmap(nullptr, more + 1024 * mib, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (beyond != MAP_FAILED) {
+    ::_exit(cannot_limit);
+  }
   std::optional<pool> p;
   try {
     p.emplace(cpu::make_backend());
@@ -96,6 +102,9 @@ TEST(SmallMachine, WithLittleAddressSpace) {
        {std::size_t{0}, 256 * kib, mib, 8 * mib, 32 * mib, 64 * mib, 96 * mib, 128 * mib, 160 * mib,
         192 * mib, 256 * mib, 384 * mib, 512 * mib, 1024 * mib, 4096 * mib, 65536 * mib}) {
     const int how = in_child([&] { live_on(RLIMIT_AS, "VmSize:", more); });
+    if (how == cannot_limit) {
+      GTEST_SKIP() << "this system does not limit addresses";
+    }
     EXPECT_TRUE(how == works || how == refused) << how << " with " << more / mib << " MiB";
     EXPECT_TRUE(how == works || more < 256 * mib) << how << " with " << more / mib << " MiB";
     worked += how == works ? 1 : 0;
