@@ -39,21 +39,28 @@ struct replay_slot {
   std::atomic<slot_state> state = slot_state::empty;
 };
 
+/// What every pool is asked for; without a stream, in the order of none.
+[[nodiscard]] inline allocation allocate_from(pool& from, device where, const replay_op& op,
+                                              const stream_ref& stream = {}) noexcept {
+  const result<raw_tensor> made =
+      from.allocate_raw(op.bytes(), where,
+                        {.stream = stream,
+                         .category = static_cast<category>(op.category()),
+                         .name = name_id::from_value(op.name()),
+                         .alignment = op.alignment()});
+  if (!made) [[unlikely]] {
+    return {};
+  }
+  return {.data = made->data, .id = made->id.value(), .ok = true};
+}
+
 class pool_contestant {
  public:
   static constexpr const char* name = "tidepool";
   pool_contestant(pool& target, device where) noexcept : target_(&target), where_(where) {}
 
   [[nodiscard]] allocation allocate(const replay_op& op) noexcept {
-    const result<raw_tensor> made =
-        target_->allocate_raw(op.bytes(), where_,
-                              {.category = static_cast<category>(op.category()),
-                               .name = name_id::from_value(op.name()),
-                               .alignment = op.alignment()});
-    if (!made) [[unlikely]] {
-      return {};
-    }
-    return {.data = made->data, .id = made->id.value(), .ok = true};
+    return allocate_from(*target_, where_, op);
   }
   void deallocate(const replay_slot& slot) noexcept {
     target_->deallocate(tensor_id::from_value(slot.id));
@@ -73,16 +80,7 @@ class stream_pool_contestant {
       : target_(&target), where_(where), streams_(streams) {}
 
   [[nodiscard]] allocation allocate(const replay_op& op) noexcept {
-    const result<raw_tensor> made =
-        target_->allocate_raw(op.bytes(), where_,
-                              {.stream = streams_[op.stream()],
-                               .category = static_cast<category>(op.category()),
-                               .name = name_id::from_value(op.name()),
-                               .alignment = op.alignment()});
-    if (!made) [[unlikely]] {
-      return {};
-    }
-    return {.data = made->data, .id = made->id.value(), .ok = true};
+    return allocate_from(*target_, where_, op, streams_[op.stream()]);
   }
   void deallocate(const replay_slot& slot) noexcept {
     target_->deallocate(tensor_id::from_value(slot.id));

@@ -225,9 +225,7 @@ void device_memory::take_back(std::span<const block> blocks, const stream_ref& s
   for (const block& what : blocks) {
     take_back_one(what, s);
   }
-  if (s != no_stream) {
-    order_.record_early(s);
-  }
+  order_.record_early(s);
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
 }
 

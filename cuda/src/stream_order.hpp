@@ -76,6 +76,7 @@ class stream_order {
   /// The stamp of what the stream frees now.
   [[nodiscard]] std::uint64_t stamp(stream_index s) noexcept;
   /// After frees: records at once where nobody else can later, on a thread's own default stream.
+  /// Elsewhere, and for no_stream, nothing.
   void record_early(stream_index s) noexcept;
 
   /// Nothing of the stream up to the stamp is outstanding, as far as is known. No driver call.

@@ -2,6 +2,7 @@
 //
 // Random operations against a model: an ordered map of the live blocks. Every live block holds a
 // pattern of its own at its ends and in each page, which nothing but its owner may change.
+#include "../support/amount.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>
@@ -260,8 +261,8 @@ class model_runner {
 };
 
 void run_seeds(std::uint64_t first, const backend_options& options, std::size_t limit) {
-  const std::size_t seeds = amount("TIDEPOOL_TEST_SEEDS", 4);
-  const std::size_t steps = amount("TIDEPOOL_TEST_STEPS", 1500);
+  const std::size_t seeds = test::amount("TIDEPOOL_TEST_SEEDS", 4);
+  const std::size_t steps = test::amount("TIDEPOOL_TEST_STEPS", 1500);
   for (std::uint64_t seed = first; seed != first + seeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     model_runner runner(seed, options, limit);

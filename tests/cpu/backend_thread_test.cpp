@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // All functions at once from several threads; the race detector and the patterns are the judges.
+#include "../support/amount.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>
@@ -76,7 +77,7 @@ void worker(memory_backend& memory, unsigned number, std::size_t steps) {
 TEST(BackendThreads, AllFunctionsAtOnce) {
   fixture made({.arena_bytes = 256 * mib, .decay_ticks = 4});
   ASSERT_TRUE(made.start().ok());
-  const std::size_t steps = amount("TIDEPOOL_TEST_STEPS", 1500);
+  const std::size_t steps = test::amount("TIDEPOOL_TEST_STEPS", 1500);
   std::vector<std::thread> threads;
   std::atomic<bool> stop{false};
   for (unsigned i = 1; i <= 4; ++i) {

@@ -14,7 +14,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 
 namespace tidepool::cpu {
@@ -75,11 +74,6 @@ struct fixture {
     return why;
   }
 };
-
-inline std::size_t amount(const char* variable, std::size_t usual) {
-  const char* const text = std::getenv(variable);
-  return text == nullptr ? usual : std::strtoull(text, nullptr, 10);
-}
 
 inline block_request ask(std::size_t bytes, std::size_t alignment = 64) {
   return {.bytes = bytes, .alignment = alignment};

@@ -3,9 +3,9 @@
 // Random work of several threads on a whole pool with two GPUs: tensors are made on any stream,
 // filled and checked by kernels there and on others, shared, and end in every way that there is.
 // No word is ever wrong, and cudasim finds no race. TIDEPOOL_TEST_SEEDS: how many, default 20.
+#include "../support/amount.hpp"
 #include "pool_support.hpp"
 
-#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <string>
@@ -13,11 +13,6 @@
 
 namespace tidepool::test {
 namespace {
-
-[[nodiscard]] unsigned seeds() {
-  const char* const value = std::getenv("TIDEPOOL_TEST_SEEDS");
-  return value == nullptr ? 20 : static_cast<unsigned>(std::strtoul(value, nullptr, 10));
-}
 
 /// What the threads that work on one GPU share.
 struct workplace {
@@ -182,9 +177,10 @@ void run_seed(unsigned seed, unsigned devices) {
 
 TEST_F(CudaPool, RandomWorkOfThreadsAndStreamsIsAlwaysInOrder) {
   p.reset();
+  const std::uint64_t seeds = amount("TIDEPOOL_TEST_SEEDS", 20);
   int count = 0;
   expect_success(cudaGetDeviceCount(&count));
-  for (unsigned seed = 1; seed <= seeds() && !HasFailure(); ++seed) {
+  for (unsigned seed = 1; seed <= seeds && !HasFailure(); ++seed) {
     run_seed(seed, count < 2 ? 1 : 2);
   }
 }

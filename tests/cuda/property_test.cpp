@@ -3,22 +3,17 @@
 // Random work on two devices by several threads and streams: every block is written by a kernel on
 // its stream, checked before it is freed, and freed on that stream, on another or on several. No
 // word is ever wrong, and cudasim finds no race. TIDEPOOL_TEST_SEEDS: how many seeds, default 20.
+#include "../support/amount.hpp"
 #include "support.hpp"
 #include <tidepool/size_class.hpp>
 
 #include <array>
 #include <atomic>
-#include <cstdlib>
 #include <random>
 #include <thread>
 
 namespace tidepool::test {
 namespace {
-
-[[nodiscard]] unsigned seeds() {
-  const char* const value = std::getenv("TIDEPOOL_TEST_SEEDS");
-  return value == nullptr ? 20 : static_cast<unsigned>(std::strtoul(value, nullptr, 10));
-}
 
 struct live_block {
   block what;
@@ -167,9 +162,10 @@ void run_seed(unsigned seed, unsigned devices) {
 }
 
 TEST_F(CudaBackend, RandomWorkIsAlwaysInOrder) {
+  const std::uint64_t seeds = amount("TIDEPOOL_TEST_SEEDS", 20);
   int count = 0;
   expect_success(cudaGetDeviceCount(&count));
-  for (unsigned seed = 1; seed <= seeds() && !HasFailure(); ++seed) {
+  for (unsigned seed = 1; seed <= seeds && !HasFailure(); ++seed) {
     run_seed(seed, count < 2 ? 1 : 2);
   }
   if (cudasim_is_present() != 0) {

@@ -11,12 +11,6 @@
 namespace tidepool::test {
 namespace {
 
-/// A new thread of a child.
-template <class Work>
-void in_a_thread(Work work) {
-  std::thread(work).join();
-}
-
 /// Ends all that the child can end: what its vanished threads hold stays alive.
 void end(pool& p) {
   const std::size_t live = p.statistics().total.live;
@@ -42,7 +36,7 @@ TEST_F(ForkUnderLoad, TheChildWorksWhateverOtherThreadsWereDoing) {
     ASSERT_EQ(in_loaded_child([&] {
                 require(imbalance(p), "balance at once");
                 use_everything(p);
-                in_a_thread([&] { use_everything(p); });
+                std::thread([&] { use_everything(p); }).join();
                 end(p);
               }),
               0)
@@ -62,7 +56,7 @@ TEST_F(ForkUnderLoad, PoolsBeyondTheFirstFifteenWorkInTheChildToo) {
     ASSERT_EQ(in_loaded_child([&] {
                 use_everything(*pools.back());
                 use_everything(*pools.front());
-                in_a_thread([&] { use_everything(*pools.back()); });
+                std::thread([&] { use_everything(*pools.back()); }).join();
                 pools.clear();
               }),
               0)
@@ -126,9 +120,9 @@ TEST_F(ForkUnderLoad, FromAnyThreadAndWithinChildren) {
                   require(in_child([&] { use_everything(p); }) == 0, "the grandchild works");
                   mine.reset();
                   use_everything(p);
-                  in_a_thread([&] {
+                  std::thread([&] {
                     require(in_child([&] { use_everything(p); }) == 0, "a child of a child thread");
-                  });
+                  }).join();
                   end(p);
                 }),
                 0);
