@@ -3,6 +3,10 @@
 // access_table: steps. The common case, occurrences of domain indices, is a kernel's; what needs a
 // look at each step (generations, weights, counts near their end) is here.
 #include "access_table.hpp"
+#include <tidepool/assert.hpp>
+
+#include <array>
+#include <span>
 
 namespace tidepool {
 inline namespace v0 {
@@ -60,6 +64,24 @@ void access_table::apply_by_kind(const access_view& what, std::uint64_t gain,
   }
 }
 
+// Occurrences of tensors: a kernel's, but for those that live elsewhere or not at all.
+void access_table::apply_known(const access_view& what, std::uint64_t gain,
+                               access_report& report) noexcept {
+  TIDEPOOL_ASSERT(1, what.n <= chunk_indices);
+  std::array<std::uint32_t, chunk_indices> missed;
+  const std::size_t others = how_.kernels->apply_known(
+      records_, what.indices, what.generations, what.n,
+      {.weight = 1, .gain = gain, .tick = what.tick}, entry_bound, missed.data());
+  std::uint64_t stale = 0;
+  for (const std::uint32_t i : std::span(missed).first(others)) {
+    const access_record& r = records_[what.indices[i]];
+    const bool is_bound = r.generation != 0 && r.generation == what.generations[i];
+    stale += is_bound && how_.elsewhere->forward(r, 1, what.tick) ? 0U : 1U;
+  }
+  report.stale += stale;
+  report.recorded += what.n - stale;
+}
+
 void access_table::apply(const access_view& what, access_report& report) noexcept {
   std::uint64_t sum = what.n;
   if (what.weights != nullptr) {
@@ -71,8 +93,10 @@ void access_table::apply(const access_view& what, access_report& report) noexcep
   const std::uint64_t gain = gain_at(what.tick, sum);
   if (counts_may_pass(sum)) {
     apply_by_kind<true>(what, gain, report);
-  } else if (what.generations != nullptr || what.weights != nullptr) {
+  } else if (what.weights != nullptr) {
     apply_by_kind<false>(what, gain, report);
+  } else if (what.generations != nullptr) {
+    apply_known(what, gain, report);
   } else {
     const std::size_t stale = how_.kernels->apply(
         records_, what.indices, what.n, {.weight = 1, .gain = gain, .tick = what.tick}, is_far());

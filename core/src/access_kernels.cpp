@@ -52,6 +52,25 @@ std::size_t apply(access_record* records, const std::uint32_t* indices, std::siz
              : apply_steps<false>(records, indices, n, step);
 }
 
+std::size_t apply_known(access_record* records, const std::uint32_t* indices,
+                        const std::uint32_t* generations, std::size_t n, access_step step,
+                        std::uint32_t without, std::uint32_t* missed) {
+  std::size_t k = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    __builtin_prefetch(&records[indices[i + access_lookahead - 1]], 1);
+    access_record& r = records[indices[i]];
+    const std::uint32_t generation = generations[i];
+    if (((r.generation ^ generation) | (r.attributes & without)) != 0 || generation == 0) {
+      missed[k++] = static_cast<std::uint32_t>(i);
+      continue;
+    }
+    r.count += step.weight;
+    r.score += step.gain;
+    r.tick = r.tick < step.tick ? step.tick : r.tick;
+  }
+  return k;
+}
+
 template <class Id>
 std::size_t count(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
                   access_tally* rest) {
@@ -94,6 +113,7 @@ constinit const access_kernels scalar_access_kernels{.name = "scalar",
                                                      .narrow_32 = narrow<std::int32_t>,
                                                      .narrow_64 = narrow<std::int64_t>,
                                                      .apply = apply,
+                                                     .apply_known = apply_known,
                                                      .count_32 = count<std::int32_t>,
                                                      .count_64 = count<std::int64_t>,
                                                      .merge = merge};

@@ -256,46 +256,44 @@ class key_source : public entry_source {
       return false;
     }
     const auto keys = batch.keys.subspan(at_, std::min(batch.keys.size() - at_, chunk_indices));
-    keys_.find_n(keys, found_);
-    if (is_plain()) {
-      next_plain(keys, chunk, report);
-      at_ += keys.size();
-      chunk.pad();
-      return true;
-    }
-    for (std::size_t i = 0; i < keys.size(); ++i, ++at_) {
-      if (keys[i] == 0) {
-        ++report.padding;
-      } else if (is_masked(at_)) {
-        ++report.masked;
-      } else if (found_[i].generation == 0) {
-        ++report.stale;
-      } else {
-        put(chunk, found_[i].slot, found_[i].generation, at_);
-      }
-    }
+    is_plain() ? next_plain(keys, chunk, report) : next_of(keys, chunk, report);
+    at_ += keys.size();
     chunk.pad();
     return true;
   }
 
  private:
+  void next_of(std::span<const std::uint64_t> keys, access_chunk& chunk,
+               access_report& report) const noexcept {
+    keys_.find_each(keys, [&](std::size_t i, flat_index::value to) {
+      if (keys[i] == 0) {
+        ++report.padding;
+      } else if (is_masked(at_ + i)) {
+        ++report.masked;
+      } else if (to.generation == 0) {
+        ++report.stale;
+      } else {
+        put(chunk, to.slot, to.generation, at_ + i);
+      }
+    });
+  }
+  // What every key leads to is written down, and what is none is written over.
   void next_plain(std::span<const std::uint64_t> keys, access_chunk& chunk,
                   access_report& report) const noexcept {
     std::size_t kept = 0;
     std::size_t padding = 0;
-    for (std::size_t i = 0; i < keys.size(); ++i) {
-      chunk.indices[kept] = found_[i].slot;
-      chunk.generations[kept] = found_[i].generation;
-      kept += found_[i].generation != 0 ? 1 : 0;
+    keys_.find_each(keys, [&](std::size_t i, flat_index::value to) {
+      chunk.indices[kept] = to.slot;
+      chunk.generations[kept] = to.generation;
+      kept += to.generation != 0 ? 1 : 0;
       padding += keys[i] == 0 ? 1 : 0;
-    }
+    });
     chunk.n = kept;
     report.padding += padding;
     report.stale += keys.size() - kept - padding;
   }
 
   const flat_index& keys_;
-  std::array<flat_index::value, chunk_indices> found_;
 };
 
 }  // namespace detail

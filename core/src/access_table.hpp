@@ -163,6 +163,7 @@ class access_table {
   void apply_each(const access_view& what, std::uint64_t gain, access_report& report) noexcept;
   template <bool Careful>
   void apply_by_kind(const access_view& what, std::uint64_t gain, access_report& report) noexcept;
+  void apply_known(const access_view& what, std::uint64_t gain, access_report& report) noexcept;
   [[nodiscard]] bool is_far() const noexcept;
 
   access_lock lock_;

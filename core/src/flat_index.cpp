@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// flat_index: probing. Hash: the finaliser of MurmurHash3 (public domain, A. Appleby), a bijection.
+// flat_index: probing by buckets.
 #include "flat_index.hpp"
 
 #include <algorithm>
@@ -11,43 +11,49 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-std::uint64_t flat_index::mix(std::uint64_t key) noexcept {
-  key ^= key >> 33;
-  key *= 0xff51afd7ed558ccdULL;
-  key ^= key >> 33;
-  key *= 0xc4ceb9fe1a85ec53ULL;
-  key ^= key >> 33;
-  return key;
+std::size_t flat_index::bucket::empty_place() const noexcept {
+  return static_cast<std::size_t>(std::find(keys.begin(), keys.end(), 0U) - keys.begin());
 }
 
-// The cell of the key, or the empty cell where it would go. Pre: there are cells.
-std::size_t flat_index::probe(std::uint64_t key) const noexcept {
+// The place of the key, or the empty one where it would go. Pre: key != 0, there are buckets.
+flat_index::place flat_index::probe(std::uint64_t key) const noexcept {
   const std::size_t mask = count_ - 1;
-  std::size_t i = mix(key) & mask;
-  while (cells_[i].key != 0 && cells_[i].key != key) {
-    i = (i + 1) & mask;
+  for (std::size_t i = mix(key) & mask;; i = (i + 1) & mask) {
+    bucket& in = buckets_[i];
+    if (const std::size_t n = in.place_of(key); n != places) {
+      return {&in, n};
+    }
+    if (const std::size_t n = in.empty_place(); n != places) {
+      return {&in, n};
+    }
   }
-  return i;
+}
+
+void flat_index::put(place where, std::uint64_t key, value to) noexcept {
+  where.in->keys[where.n] = key;
+  where.in->to[where.n] = to;
 }
 
 bool flat_index::make_room() noexcept {
-  constexpr std::size_t fewest = 256;
-  if (count_ != 0 && size_ < count_ / 2) {
+  constexpr std::size_t fewest = 64;
+  if (count_ != 0 && size_ < places / 2 * count_) {
     return true;
   }
   const std::size_t wanted = count_ == 0 ? fewest : count_ * 2;
-  address_space made = address_space::reserve(wanted * sizeof(cell));
+  address_space made = address_space::reserve(wanted * sizeof(bucket));
   if (!made) {
     return false;
   }
   made.advise_huge();
   std::swap(memory_, made);
-  const std::span<const cell> old(cells_, count_);
-  cells_ = static_cast<cell*>(memory_.data());  // zero: all empty
+  const std::span<const bucket> old(buckets_, count_);
+  buckets_ = static_cast<bucket*>(memory_.data());  // zero: all empty
   count_ = wanted;
-  for (const cell& c : old) {
-    if (c.key != 0) {
-      cells_[probe(c.key)] = c;
+  for (const bucket& each : old) {
+    for (std::size_t n = 0; n < places; ++n) {
+      if (each.keys[n] != 0) {
+        put(probe(each.keys[n]), each.keys[n], each.to[n]);
+      }
     }
   }
   return true;
@@ -59,11 +65,11 @@ flat_index::insertion flat_index::insert(std::uint64_t key, std::uint32_t slot,
   if (!make_room()) {
     return {};
   }
-  cell& c = cells_[probe(key)];
-  if (c.key == key) {
-    return {.stored = true, .added = false, .slot = c.to.slot};
+  const place at = probe(key);
+  if (at.in->keys[at.n] == key) {
+    return {.stored = true, .added = false, .slot = at.in->to[at.n].slot};
   }
-  c = {key, {slot, generation}};
+  put(at, key, {slot, generation});
   ++size_;
   return {.stored = true, .added = true, .slot = slot};
 }
@@ -73,9 +79,9 @@ bool flat_index::set(std::uint64_t key, std::uint32_t slot) noexcept {
   if (!make_room()) {
     return false;
   }
-  cell& c = cells_[probe(key)];
-  size_ += c.key == 0 ? 1 : 0;
-  c = {key, {slot, 0}};
+  const place at = probe(key);
+  size_ += at.in->keys[at.n] == 0 ? 1 : 0;
+  put(at, key, {slot, 0});
   return true;
 }
 
@@ -84,39 +90,19 @@ std::optional<std::uint32_t> flat_index::find(std::uint64_t key) const noexcept 
   if (key == 0 || count_ == 0) {
     return std::nullopt;
   }
-  const cell& c = cells_[probe(key)];
-  return c.key == key ? std::optional(c.to.slot) : std::nullopt;
+  const place at = probe(key);
+  return at.in->keys[at.n] == key ? std::optional(at.in->to[at.n].slot) : std::nullopt;
 }
 
-// The place of a key is fetched `ahead` keys before it is looked at: so misses overlap, all the
-// time.
-void flat_index::find_n(std::span<const std::uint64_t> keys,
-                        std::span<value> found) const noexcept {
-  constexpr std::size_t group = 256;
-  constexpr std::size_t ahead = 32;
-  std::array<std::size_t, ahead> homes;
-  for (std::size_t at = 0; at < keys.size(); at += group) {
-    const std::size_t n = std::min(group, keys.size() - at);
-    const std::lock_guard lock(mutex_);
-    if (count_ == 0) {
-      std::fill_n(found.begin() + static_cast<std::ptrdiff_t>(at), n, value{});
-      continue;
+// For keys that their home has not.
+flat_index::value flat_index::find_from(const bucket* buckets, std::size_t mask, std::size_t home,
+                                        std::uint64_t key) noexcept {
+  for (std::size_t i = home;; i = (i + 1) & mask) {
+    if (const std::size_t n = buckets[i].place_of(key); n != places) {
+      return buckets[i].to[n];
     }
-    const std::size_t mask = count_ - 1;
-    const cell* const cells = cells_;
-    for (std::size_t i = 0; i < n + ahead; ++i) {
-      if (i >= ahead) {
-        const std::uint64_t key = keys[at + i - ahead];
-        std::size_t place = homes[i % ahead];
-        while (cells[place].key != 0 && cells[place].key != key) {
-          place = (place + 1) & mask;
-        }
-        found[at + i - ahead] = cells[place].key != 0 ? cells[place].to : value{};
-      }
-      if (i < n) {
-        homes[i % ahead] = mix(keys[at + i]) & mask;
-        __builtin_prefetch(&cells[homes[i % ahead]]);
-      }
+    if (buckets[i].empty_place() != places) {
+      return {};
     }
   }
 }
@@ -126,21 +112,30 @@ void flat_index::erase(std::uint64_t key, std::uint32_t slot) noexcept {
   if (key == 0 || count_ == 0) {
     return;
   }
-  std::size_t hole = probe(key);
-  if (cells_[hole].key != key || cells_[hole].to.slot != slot) {
+  place hole = probe(key);
+  if (hole.in->keys[hole.n] != key || hole.in->to[hole.n].slot != slot) {
     return;
   }
   --size_;
-  // Shift back what probed across the hole.
+  // While the bucket with the hole was full, keys behind it may have passed it.
   const std::size_t mask = count_ - 1;
-  for (std::size_t i = (hole + 1) & mask; cells_[i].key != 0; i = (i + 1) & mask) {
-    const std::size_t home = mix(cells_[i].key) & mask;
-    if (((i - home) & mask) >= ((i - hole) & mask)) {
-      cells_[hole] = cells_[i];
-      hole = i;
+  auto of_hole = static_cast<std::size_t>(hole.in - buckets_);
+  bool was_full = hole.in->empty_place() == places;
+  put(hole, 0, {});
+  for (std::size_t i = (of_hole + 1) & mask; was_full; i = (i + 1) & mask) {
+    bucket& next = buckets_[i];
+    was_full = next.empty_place() == places;
+    for (std::size_t n = 0; n < places; ++n) {
+      const std::uint64_t moved = next.keys[n];
+      if (moved != 0 && ((i - mix(moved)) & mask) >= ((i - of_hole) & mask)) {
+        put(hole, moved, next.to[n]);
+        put({&next, n}, 0, {});
+        hole = {&next, n};
+        of_hole = i;
+        break;
+      }
     }
   }
-  cells_[hole] = {};
 }
 
 std::size_t flat_index::size() const noexcept {

@@ -110,6 +110,25 @@ std::size_t apply(access_record* records, const std::uint32_t* indices, std::siz
              : apply_steps<false>(records, indices, n, step);
 }
 
+std::size_t apply_known(access_record* records, const std::uint32_t* indices,
+                        const std::uint32_t* generations, std::size_t n, access_step step,
+                        std::uint32_t without, std::uint32_t* missed) {
+  const __m256i sum = sum_of(step.weight, step.gain);
+  const __m256i latest = latest_of(step.tick);
+  std::size_t k = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    __builtin_prefetch(&records[indices[i + access_lookahead - 1]], 1);
+    access_record& r = records[indices[i]];
+    const std::uint32_t generation = generations[i];
+    if (((r.generation ^ generation) | (r.attributes & without)) != 0 || generation == 0) {
+      missed[k++] = static_cast<std::uint32_t>(i);
+      continue;
+    }
+    take_step(r, sum, latest);
+  }
+  return k;
+}
+
 template <class Id>
 inline std::size_t count_some(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
                               access_tally* rest) {
@@ -183,6 +202,7 @@ constinit const access_kernels avx512_access_kernels{.name = "avx512",
                                                      .narrow_32 = narrow_32,
                                                      .narrow_64 = narrow_64,
                                                      .apply = apply,
+                                                     .apply_known = apply_known,
                                                      .count_32 = count_32,
                                                      .count_64 = count_64,
                                                      .merge = merge};

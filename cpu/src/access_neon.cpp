@@ -84,6 +84,25 @@ std::size_t apply(access_record* records, const std::uint32_t* indices, std::siz
   return missed;
 }
 
+std::size_t apply_known(access_record* records, const std::uint32_t* indices,
+                        const std::uint32_t* generations, std::size_t n, access_step step,
+                        std::uint32_t without, std::uint32_t* missed) {
+  const uint64x2_t sum = pair_of(step.weight, 0);
+  const uint64x2_t latest = pair_of(0, step.tick);
+  std::size_t k = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    __builtin_prefetch(&records[indices[i + access_lookahead - 1]], 1);
+    access_record& r = records[indices[i]];
+    const std::uint32_t generation = generations[i];
+    if (((r.generation ^ generation) | (r.attributes & without)) != 0 || generation == 0) {
+      missed[k++] = static_cast<std::uint32_t>(i);
+      continue;
+    }
+    take_step(r, sum, step.gain, latest);
+  }
+  return k;
+}
+
 template <class Id>
 std::size_t count(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
                   access_tally* rest) {
@@ -124,6 +143,7 @@ constinit const access_kernels neon_access_kernels{.name = "neon",
                                                    .narrow_32 = narrow_32,
                                                    .narrow_64 = narrow_64,
                                                    .apply = apply,
+                                                   .apply_known = apply_known,
                                                    .count_32 = count<std::int32_t>,
                                                    .count_64 = count<std::int64_t>,
                                                    .merge = merge};

@@ -25,7 +25,7 @@ namespace {
 void compare_with_map(const std::vector<std::uint64_t>& keys, std::uint64_t seed, int steps) {
   std::mt19937_64 random(seed);
   flat_index tested;
-  std::unordered_map<std::uint64_t, std::uint32_t> model;
+  std::unordered_map<std::uint64_t, flat_index::value> model;
   for (int i = 0; i < steps; ++i) {
     const std::uint64_t key = keys[random() % keys.size()];
     const auto slot = static_cast<std::uint32_t>(random() % 8);
@@ -33,30 +33,44 @@ void compare_with_map(const std::vector<std::uint64_t>& keys, std::uint64_t seed
     switch (random() % 4) {
     case 0:
       ASSERT_TRUE(tested.set(key, slot));
-      model[key] = slot;
+      model[key] = {slot, 0};
       break;
     case 1: {
-      const flat_index::insertion done = tested.insert(key, slot);
+      const flat_index::insertion done = tested.insert(key, slot, slot + 7);
       ASSERT_TRUE(done.stored);
       ASSERT_EQ(done.added, known == model.end());
-      ASSERT_EQ(done.slot, done.added ? slot : known->second);
-      model.emplace(key, slot);
+      ASSERT_EQ(done.slot, done.added ? slot : known->second.slot);
+      model.emplace(key, flat_index::value{slot, slot + 7});
       break;
     }
     default:
       tested.erase(key, slot);  // only if it maps to this slot
-      if (known != model.end() && known->second == slot) {
+      if (known != model.end() && known->second.slot == slot) {
         model.erase(known);
       }
       break;
     }
     ASSERT_EQ(tested.size(), model.size());
     if (i % 64 == 0) {
+      std::vector<std::uint64_t> asked{0, 0};
+      asked.insert(asked.end(), keys.begin(), keys.end());
+      std::vector<flat_index::value> found;
+      tested.find_each(asked, [&](std::size_t n, flat_index::value to) {
+        ASSERT_EQ(n, found.size());
+        found.push_back(to);
+      });
+      ASSERT_EQ(found.size(), asked.size());
+      for (std::size_t n = 0; n < asked.size(); ++n) {
+        const auto known_now = model.find(asked[n]);
+        const auto expected = known_now == model.end() ? flat_index::value{} : known_now->second;
+        ASSERT_EQ(found[n].slot, expected.slot) << asked[n] << " after " << i;
+        ASSERT_EQ(found[n].generation, expected.generation) << asked[n] << " after " << i;
+      }
       for (const std::uint64_t k : keys) {
         const auto expected = model.find(k);
-        const auto found = tested.find(k);
-        ASSERT_EQ(found.has_value(), expected != model.end()) << k << " after " << i;
-        ASSERT_TRUE(!found || *found == expected->second);
+        const auto one = tested.find(k);
+        ASSERT_EQ(one.has_value(), expected != model.end()) << k << " after " << i;
+        ASSERT_TRUE(!one || *one == expected->second.slot);
       }
     }
   }

@@ -29,6 +29,7 @@ class access_kernels_check {
       count(tested_.count_32);
       count(tested_.count_64);
       steps();
+      known_steps();
     }
   }
 
@@ -158,6 +159,39 @@ class access_kernels_check {
     EXPECT_EQ(tested_.merge(merged.data(), bins.data(), size, step), missed);
     expect_equal(merged, expected);
     EXPECT_EQ(bins, std::vector<std::uint32_t>(size));
+  }
+
+  // Indices of tensors: with the generations they were given for, some of which have passed.
+  void known_steps() {
+    const std::size_t size = 1 + below(70);
+    constexpr std::uint32_t without = 1U << 24;
+    std::vector<access_record> records = some_records(size);
+    for (access_record& r : records) {
+      r.attributes &= below(4) == 0 ? ~0U : ~without;
+    }
+    std::vector<access_record> expected = records;
+    const access_step step{.weight = 1 + below(3), .gain = random_() >> 20, .tick = random_()};
+    const std::size_t n = below(500);
+    std::vector<std::uint32_t> indices(n + access_lookahead);
+    std::vector<std::uint32_t> generations(n);
+    std::vector<std::uint32_t> others;
+    for (std::size_t i = 0; i < n; ++i) {
+      indices[i] = static_cast<std::uint32_t>(below(size));
+      access_record& r = expected[indices[i]];
+      generations[i] = r.generation ^ static_cast<std::uint32_t>(below(5) == 0 ? below(4) : 0);
+      if (r.generation == 0 || r.generation != generations[i] || (r.attributes & without) != 0) {
+        others.push_back(static_cast<std::uint32_t>(i));
+        continue;
+      }
+      r.count += step.weight;
+      r.score += step.gain;
+      r.tick = std::max(r.tick, step.tick);
+    }
+    std::vector<std::uint32_t> missed(n);
+    missed.resize(tested_.apply_known(records.data(), indices.data(), generations.data(), n, step,
+                                      without, missed.data()));
+    EXPECT_EQ(missed, others) << tested_.name;
+    expect_equal(records, expected);
   }
 
   const access_kernels& tested_;

@@ -59,6 +59,12 @@ struct access_kernels {
   /// many met no entry.
   std::size_t (*apply)(access_record* records, const std::uint32_t* indices, std::size_t n,
                        access_step step, bool far);
+  /// One step for each index whose record has the generation beside it, other than 0, and none of
+  /// the attributes `without`; always fetches ahead. Writes the positions of the others to
+  /// missed[0..k), ascending, and returns k. Pre: missed has room for n.
+  std::size_t (*apply_known)(access_record* records, const std::uint32_t* indices,
+                             const std::uint32_t* generations, std::size_t n, access_step step,
+                             std::uint32_t without, std::uint32_t* missed);
   /// ++bins[base + id] for those of ids[0..n) that are in the range; counts the others. Returns how
   /// many were. Apart from narrow because the ids need not be written down in between.
   std::size_t (*count_32)(std::uint32_t* bins, const std::int32_t* ids, std::size_t n,
