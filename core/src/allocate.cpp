@@ -2,6 +2,7 @@
 //
 // Allocation in general: what is asked for is checked, a lane and a block are found, and the record
 // is filled and published. The plain warm case never comes here.
+#include "capture_check.hpp"
 #include "debug_layer.hpp"
 #include "entries.hpp"
 #include "pool_core.hpp"
@@ -96,6 +97,12 @@ result<lane*> pool_core::check_request(allocation_request& request) noexcept {
                   .text = "larger than any address space"};
   }
   lane* const arena = (*found)->captured_by.load(std::memory_order_acquire);
+  if (arena == nullptr && is_seen_capturing(*device, request.stream)) {
+    return status{.code = errc::stream_captures,
+                  .requested = request.bytes,
+                  .where = request.where,
+                  .text = "memory for a captured stream comes from a capture_scope"};
+  }
   return arena == nullptr ? *found : arena;
 }
 

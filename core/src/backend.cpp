@@ -49,6 +49,10 @@ status backend::order(device, const stream_ref&, const stream_ref&) noexcept {
   return {};
 }
 
+bool backend::is_capturing(device, const stream_ref&) const noexcept {
+  return false;
+}
+
 status backend::prefetch(device where, std::span<const std::byte>, device, stream_ref) noexcept {
   return {.code = errc::unsupported, .where = where};
 }

@@ -161,6 +161,10 @@ result<std::uint64_t> failing_backend::stream_id(device where, const stream_ref&
   return inner_->stream_id(where, stream);
 }
 
+bool failing_backend::is_capturing(device where, const stream_ref& stream) const noexcept {
+  return inner_->is_capturing(where, stream);
+}
+
 void failing_backend::retire(device where, const stream_ref& stream) noexcept {
   inner_->retire(where, stream);
 }

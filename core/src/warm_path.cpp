@@ -3,6 +3,7 @@
 // The warm path: pop and push on the calling thread's magazine. Two functions, no lock, no atomic
 // read-modify-write, no call; everything else is behind a tail call to a slow path. What they cost
 // is checked by tests: instructions under callgrind, and no locked instruction in the disassembly.
+#include "capture_check.hpp"
 #include "pool_core.hpp"
 #include "thread_caches.hpp"
 #include <tidepool/assert.hpp>
@@ -243,6 +244,9 @@ template <class Plain>
 
 raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_bits,
                        const stream_ref& stream) noexcept {
+  if (is_seen_capturing(*core, device_bits, stream)) {
+    return allocate_on_slow(core, bytes, device_bits, stream);
+  }
   const way_ref way(core->way);
   way.begin();
   // 0, not attached, becomes the largest number.

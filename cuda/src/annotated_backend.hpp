@@ -49,6 +49,9 @@ class annotated_backend final : public backend {
                              const stream_ref& later) noexcept override {
     return of_->order(where, earlier, later);
   }
+  [[nodiscard]] bool is_capturing(device where, const stream_ref& stream) const noexcept override {
+    return of_->is_capturing(where, stream);
+  }
   std::size_t trim(device where, std::size_t keep_bytes) noexcept override;
   std::size_t decay(device where) noexcept override;
   [[nodiscard]] memory_info memory(device where) const noexcept override {

@@ -98,6 +98,10 @@ status cuda_backend::order(device where, const stream_ref& earlier,
   return memory == nullptr ? unknown(where, 0) : memory->order(earlier, later);
 }
 
+bool cuda_backend::is_capturing(device where, const stream_ref& stream) const noexcept {
+  return find(where) != nullptr && driver_->is_capturing(handle_of(stream));
+}
+
 std::size_t cuda_backend::trim(device where, std::size_t keep_bytes) noexcept {
   device_memory* const memory = find(where);
   return memory == nullptr ? 0 : memory->trim(keep_bytes);

@@ -41,6 +41,7 @@ class cuda_backend final : public backend {
   void retire(device where, const stream_ref& stream) noexcept override;
   [[nodiscard]] status order(device where, const stream_ref& earlier,
                              const stream_ref& later) noexcept override;
+  [[nodiscard]] bool is_capturing(device where, const stream_ref& stream) const noexcept override;
   std::size_t trim(device where, std::size_t keep_bytes) noexcept override;
   std::size_t decay(device where) noexcept override;
   [[nodiscard]] memory_info memory(device where) const noexcept override;

@@ -177,6 +177,25 @@ result<capture_state> driver::state_of(cudaStream_t of) noexcept {
                                               : capture_state::captures;
 }
 
+bool driver::is_capturing(cudaStream_t of) const noexcept {
+  if (is_lost()) {
+    return false;
+  }
+  cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
+  const auto ask = [&] { return cudaStreamIsCapturing(of, &now); };
+  cudaError_t error = cudaSuccess;
+  if (means_current_device(of)) {
+    const current_device here(ordinal_);
+    error = here.error() == cudaSuccess ? ask() : here.error();
+  } else {
+    error = ask();
+  }
+  if (error != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+  }
+  return error == cudaSuccess && now != cudaStreamCaptureStatusNone;
+}
+
 result<bool> driver::is_idle(cudaStream_t stream) noexcept {
   if (is_lost()) {
     return lost();

@@ -37,6 +37,11 @@ struct physical_memory {
   std::size_t total_bytes = 0;
 };
 
+/// Is it a handle that means a stream of the current device? Others have theirs.
+[[nodiscard]] inline bool means_current_device(cudaStream_t stream) noexcept {
+  return stream == nullptr || stream == cudaStreamLegacy || stream == cudaStreamPerThread;
+}
+
 /// Makes a GPU the calling thread's current device while it lives.
 class current_device {
  public:
@@ -111,7 +116,7 @@ class driver {
     if (is_lost()) {
       return lost();
     }
-    if (stream != nullptr && stream != cudaStreamLegacy && stream != cudaStreamPerThread) {
+    if (!means_current_device(stream)) {
       return answer(call(), text);
     }
     const current_device here(ordinal_);
@@ -124,6 +129,8 @@ class driver {
   // thread's.
   [[nodiscard]] result<std::uint64_t> stream_id(cudaStream_t of) noexcept;
   [[nodiscard]] result<capture_state> state_of(cudaStream_t of) noexcept;
+  /// For checks: counted nowhere, and false where the question cannot be answered.
+  [[nodiscard]] bool is_capturing(cudaStream_t of) const noexcept;
   /// All that was enqueued is done. Pre: the stream's state is none.
   [[nodiscard]] result<bool> is_idle(cudaStream_t stream) noexcept;
   [[nodiscard]] status synchronise(cudaStream_t stream) noexcept;

@@ -85,6 +85,44 @@ TEST_F(CudaGraph, OutsideAScopeACaptureIsRefusedAndGoesOn) {
   expect_success(cudaGraphExecDestroy(graph.exec));
 }
 
+// What is free and ready needs no backend, which would know: checked builds ask each time.
+TEST_F(CudaGraph, CheckedBuildsRefuseACaptureTheMemoryThatIsReady) {
+  const pool_stream a(*p);
+  const auto warm = [&] {
+    for (const std::size_t bytes : {4 * kib, 2 * mib}) {
+      const tensor t = p->allocate(bytes, gpu, {.stream = a.raw()});
+      const tensor u = p->allocate(bytes, gpu, {.stream = a.attached()});
+    }
+  };
+  warm();
+  graph_arena arena(*p, gpu);
+  const std::uint64_t misuses = p->statistics().misuses;
+  captured graph = capture(a.get(), [&] {
+    for (const std::size_t bytes : {4 * kib, 2 * mib}) {
+      for (const stream_ref& on : {a.raw(), a.attached()}) {
+        const result<tensor> made = p->try_allocate(bytes, gpu, {.stream = on});
+        const result<tensor> named =
+            p->try_allocate(bytes, gpu, {.stream = on, .category = category::activation});
+        if (TIDEPOOL_ASSERT_LEVEL >= 2) {
+          EXPECT_EQ(made.error().code, errc::stream_captures);
+          EXPECT_EQ(named.error().code, errc::stream_captures);
+        } else {
+          EXPECT_TRUE(made);
+        }
+        const capture_scope scope(arena, on);
+        EXPECT_TRUE(p->try_allocate(bytes, gpu, {.stream = on}));
+      }
+    }
+    // Other streams are not concerned.
+    const pool_stream b(*p);
+    EXPECT_TRUE(p->try_allocate(4 * kib, gpu, {.stream = b.raw()}));
+  });
+  expect_success(cudaGraphExecDestroy(graph.exec));
+  arena.reset(a.raw());
+  warm();
+  EXPECT_EQ(p->statistics().misuses, misuses);
+}
+
 TEST_F(CudaGraph, TwoCapturesOneAfterTheOtherShareTheArena) {
   const pool_stream a(*p);
   const wrong_words wrong;

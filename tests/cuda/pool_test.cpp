@@ -19,12 +19,12 @@ TEST_F(CudaPool, WarmOperationsOnOneStreamMakeNoDriverCall) {
        {a.attached(), a.raw(), stream_ref{}, cuda::stream(cudaStreamLegacy), per_thread}) {
     for (const std::size_t bytes : {std::size_t{100}, 5 * kib, 700 * kib, 3 * mib}) {
       p->allocate(bytes, gpu, {.stream = stream}).reset();
-      const std::uint64_t before = calls_of(nullptr);
+      const std::uint64_t before = calls_of_work();
       for (int i = 0; i < 100; ++i) {
         tensor t = p->allocate(bytes, gpu, {.stream = stream});
         i % 2 == 0 || stream == per_thread ? t.reset() : t.reset(stream);
       }
-      EXPECT_EQ(calls_of(nullptr), before) << bytes;
+      EXPECT_EQ(calls_of_work(), before) << bytes;
     }
   }
 }
@@ -85,11 +85,11 @@ TEST_F(CudaPool, ATensorThatEndsOnAnotherStreamIsThatStreamsAtOnce) {
     order(a.get(), b.get());
     check(block_of(t), 1, wrong, b.get());
     void* const data = t.data();
-    const std::uint64_t before = calls_of(nullptr);
+    const std::uint64_t before = calls_of_work();
     t.reset(attached);
     const tensor next = p->allocate(4 * kib, gpu, {.stream = attached});
     EXPECT_EQ(next.data(), data);
-    EXPECT_EQ(calls_of(nullptr), before);
+    EXPECT_EQ(calls_of_work(), before);
     fill(block_of(next), 2, b.get());
     check(block_of(next), 2, wrong, b.get());
   }

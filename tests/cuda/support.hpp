@@ -6,6 +6,7 @@
 
 #include "../conformance/conformance.hpp"
 #include "../cudasim/include/cudasim.h"
+#include "../support/sizes.hpp"
 #include "touch.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/cuda/backend.hpp>
@@ -22,9 +23,6 @@
 
 namespace tidepool::test {
 
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
-
 inline void expect_success(cudaError_t error) {
   EXPECT_EQ(error, cudaSuccess) << cudaGetErrorString(error);
 }
@@ -32,6 +30,14 @@ inline void expect_success(cudaError_t error) {
 /// Calls of a function since the simulator started; 0 on a real runtime.
 [[nodiscard]] inline std::uint64_t calls_of(const char* function) {
   return cudasim_is_present() != 0 ? cudasim_calls(function) : 0;
+}
+
+/// All calls, without those of the question that checked builds ask at each allocation on a stream.
+[[nodiscard]] inline std::uint64_t calls_of_work() {
+  const std::uint64_t checks = TIDEPOOL_ASSERT_LEVEL >= 2
+                                   ? calls_of("cudaStreamIsCapturing") + calls_of("cudaGetDevice")
+                                   : 0;
+  return calls_of(nullptr) - checks;
 }
 
 /// A stream, with a number as a pool gives it, that is retired before it is destroyed.

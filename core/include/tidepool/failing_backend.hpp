@@ -106,6 +106,7 @@ class TIDEPOOL_EXPORT failing_backend final : public backend {
                        std::span<const stream_ref> streams) noexcept override;
   [[nodiscard]] result<std::uint64_t> stream_id(device where,
                                                 const stream_ref& stream) noexcept override;
+  [[nodiscard]] bool is_capturing(device where, const stream_ref& stream) const noexcept override;
   void retire(device where, const stream_ref& stream) noexcept override;
   [[nodiscard]] status order(device where, const stream_ref& earlier,
                              const stream_ref& later) noexcept override;
