@@ -12,7 +12,6 @@ using namespace cudasim;
 
 namespace {
 
-constexpr std::uint64_t page = 4096;
 constexpr std::size_t pitch_alignment = 512;
 
 void allocate_device(runtime& r, void** out, std::size_t bytes) {
@@ -35,7 +34,7 @@ void allocate_host(runtime& r, void** out, std::size_t bytes, memory_kind kind, 
     return;
   }
   require(bytes < r.host_space.size(), cudaErrorMemoryAllocation);
-  const std::uint64_t address = r.host_space.take(align_up(bytes, page), page);
+  const std::uint64_t address = r.host_space.take(align_up(bytes, host_page), host_page);
   require(address != 0, cudaErrorMemoryAllocation);
   r.add_allocation(address, bytes, kind, current_device)->flags = flags;
   *out = reinterpret_cast<void*>(address);

@@ -17,10 +17,6 @@ using ptx::statement;
 
 constexpr int deepest_call = 32;
 
-[[noreturn]] void invalid(const std::string& what) {
-  throw fault(fault_code::invalid_ptx, finding::unsupported, what);
-}
-
 int address_argument(const statement& from) {
   for (std::size_t i = 0; i != from.arguments.size(); ++i) {
     if (from.arguments[i].form == operand::kind::address) {

@@ -14,6 +14,11 @@
 
 namespace cudasim {
 
+/// Ends the decoding of what is no PTX, or none that is known here.
+[[noreturn]] inline void invalid(const std::string& what) {
+  throw fault(fault_code::invalid_ptx, finding::unsupported, what);
+}
+
 // A kernel under construction. Its places of table 0 are numbers of virtual registers (shifted by
 // one), not offsets yet.
 struct draft {

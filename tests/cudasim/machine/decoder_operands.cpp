@@ -40,10 +40,6 @@ const std::map<std::string, special, std::less<>> special_names{
     {"%envreg2", special::workspace_low},
 };
 
-[[noreturn]] void invalid(const std::string& what) {
-  throw fault(fault_code::invalid_ptx, finding::unsupported, what);
-}
-
 }  // namespace
 
 bool decoder::is_register(const ptx::operand& o) const {

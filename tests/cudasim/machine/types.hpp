@@ -14,6 +14,8 @@ using lane_mask = std::uint32_t;  // one bit per lane of a warp
 inline constexpr int lane_count = 32;
 inline constexpr lane_mask all_lanes = ~lane_mask{0};
 
+inline constexpr std::uint64_t host_page = 4096;  // bytes
+
 // What a report is about; cudasim.h has the same list for tests in C.
 enum class finding : std::uint8_t {
   out_of_bounds,

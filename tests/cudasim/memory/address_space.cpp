@@ -15,7 +15,7 @@ namespace cudasim {
 namespace {
 
 // Smaller pieces keep their pages: to give them back costs more than they take.
-constexpr std::uint64_t worth_giving_back = std::uint64_t{1} << 20;
+constexpr std::uint64_t worth_giving_back = std::uint64_t{64} << 20;
 
 [[noreturn]] void give_up(const char* what) {
   std::perror(what);
@@ -71,9 +71,8 @@ std::uint64_t address_space::take(std::uint64_t bytes, std::uint64_t alignment) 
 
 void address_space::give(std::uint64_t address, std::uint64_t bytes) {
   if (bytes >= worth_giving_back) {
-    constexpr std::uint64_t page = 4096;
-    const std::uint64_t low = align_up(address, page);
-    const std::uint64_t high = (address + bytes) / page * page;
+    const std::uint64_t low = align_up(address, host_page);
+    const std::uint64_t high = (address + bytes) / host_page * host_page;
     madvise(memory_at(low), high - low, MADV_REMOVE);
   }
   auto it = free_.emplace(address, bytes).first;

@@ -13,7 +13,6 @@ namespace {
 
 constexpr int fresh_poison = 0xA5;
 constexpr int lost_poison = 0xDE;
-constexpr std::uint64_t poisoned_at_most = std::uint64_t{64} << 20;
 constexpr std::size_t remembered_frees = 4096;
 constexpr std::uint64_t near_miss = 4096;  // an overrun this long is taken for one
 
@@ -40,13 +39,6 @@ const char* name_of(memory_kind kind) {
 std::string access_text(std::uint64_t address, std::uint64_t bytes, bool write) {
   return std::string(write ? "write" : "read") + " of " + std::to_string(bytes) + " bytes at " +
          hex(address);
-}
-
-void poison(const allocation& of, int byte) {
-  if (of.kind == memory_kind::device) {
-    std::memset(reinterpret_cast<void*>(of.base + of.delta), byte,
-                std::min(of.size, poisoned_at_most));
-  }
 }
 
 allocation_ptr find(const std::map<std::uint64_t, allocation_ptr>& in, std::uint64_t address) {
@@ -101,6 +93,12 @@ void allocation_table::retract(const allocation_ptr& gone) {
   freed_.push_back(gone);
   if (freed_.size() > remembered_frees) {
     freed_.pop_front();
+  }
+}
+
+void allocation_table::poison(const allocation& of, int byte) const {
+  if (of.kind == memory_kind::device) {
+    std::memset(reinterpret_cast<void*>(of.base + of.delta), byte, std::min(of.size, poison_));
   }
 }
 

@@ -72,6 +72,9 @@ class allocation_table {
   allocation_table(const allocation_table&) = delete;
   allocation_table& operator=(const allocation_table&) = delete;
 
+  /// How many bytes of an allocation are filled with a value, when it begins and when it ends.
+  void poison_at_most(std::uint64_t bytes) { poison_ = bytes; }
+
   /// Known to the host from now on; fields that the caller knows better are set by the caller.
   allocation_ptr issue(const allocation&);
   /// The allocation that holds the address, as the host knows it; null if there is none.
@@ -103,8 +106,10 @@ class allocation_table {
   [[noreturn]] void raise_stray(std::uint64_t address, std::uint64_t bytes, bool write,
                                 const allocation_ptr& found, const actor& by) const;
   static void check_owner(const allocation& found, const std::string& what);
+  void poison(const allocation& of, int byte) const;
   reports& sink_;
   race_log& races_;
+  std::uint64_t poison_ = 0;
   std::map<std::uint64_t, allocation_ptr> issued_;
   std::map<std::uint64_t, allocation_ptr> live_;
   std::deque<allocation_ptr> freed_;

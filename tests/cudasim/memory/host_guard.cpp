@@ -15,14 +15,13 @@
 namespace cudasim {
 namespace {
 
-constexpr std::uint64_t page = 4096;
-
 // The handler has no other way to them. Set once, before the handler is.
 host_guard* only = nullptr;
 struct sigaction before;
 
 // In the thread's static block: the handler must not allocate.
 [[gnu::tls_model("initial-exec")]] thread_local const actor* acting = nullptr;
+[[gnu::tls_model("initial-exec")]] thread_local bool simulating = false;
 
 bool protect(std::uint64_t low, std::uint64_t bytes, int protection) noexcept {
   return mprotect(reinterpret_cast<void*>(low), bytes, protection) == 0;
@@ -49,7 +48,7 @@ void pass_on(int number, siginfo_t* info, void* context) {
   } else {
     signal(number, SIG_DFL);  // the instruction faults again, and that ends the process
     if (info->si_code <= 0) {
-      raise(number);  // somebody sent it
+      ::raise(number);  // somebody sent it
     }
   }
 }
@@ -86,8 +85,8 @@ void host_guard::install() {
 }
 
 void host_guard::add(std::uint64_t low, std::uint64_t bytes, bool own) {
-  const std::uint64_t begin = align_up(low, page);
-  const std::uint64_t end = (low + bytes) / page * page;
+  const std::uint64_t begin = align_up(low, host_page);
+  const std::uint64_t end = (low + bytes) / host_page * host_page;
   if (!installed_ || begin >= end) {
     return;
   }
@@ -96,6 +95,7 @@ void host_guard::add(std::uint64_t low, std::uint64_t bytes, bool own) {
       each.own = own;
       each.low = begin;
       each.size = end - begin;
+      each.shut = false;
       any_open_ = true;
       return;
     }
@@ -103,7 +103,7 @@ void host_guard::add(std::uint64_t low, std::uint64_t bytes, bool own) {
 }
 
 void host_guard::remove(std::uint64_t low) {
-  const std::uint64_t begin = align_up(low, page);
+  const std::uint64_t begin = align_up(low, host_page);
   for (part& each : parts_) {
     if (each.size != 0 && each.low == begin) {
       protect(begin, each.size, PROT_READ | PROT_WRITE);
@@ -112,12 +112,18 @@ void host_guard::remove(std::uint64_t low) {
   }
 }
 
+// What nobody touched is closed still: that saves most calls, each of which changes whole tables.
 void host_guard::close_where(bool own) {
-  for (const part& each : parts_) {
-    if (each.size != 0 && (each.own || !own)) {
+  for (part& each : parts_) {
+    if (each.size != 0 && (each.own || !own) && !each.shut.exchange(true)) {
       protect(each.low, each.size, PROT_NONE);
     }
   }
+}
+
+void host_guard::open_part(part& which) {
+  protect(which.low, which.size, PROT_READ | PROT_WRITE);
+  which.shut = false;
 }
 
 void host_guard::close() {
@@ -135,22 +141,19 @@ void host_guard::open() {
     return;
   }
   closed_ = false;
-  for (const part& each : parts_) {
+  for (part& each : parts_) {
     if (each.size != 0) {
-      protect(each.low, each.size, PROT_READ | PROT_WRITE);
+      open_part(each);
     }
   }
 }
 
 void host_guard::open_own() {
-  for (const part& each : parts_) {
-    if (closed_ && each.size != 0 && each.own) {
-      protect(each.low, each.size, PROT_READ | PROT_WRITE);
-    }
-  }
+  simulating = closed_;
 }
 
 void host_guard::close_own() {
+  simulating = false;
   if (closed_) {
     close_where(true);
   }
@@ -167,18 +170,24 @@ void host_guard::note_down(const access& what) noexcept {
 }
 
 bool host_guard::handle(const access& what) noexcept {
-  for (const part& each : parts_) {
+  for (part& each : parts_) {
     const std::uint64_t low = each.low;
     const std::uint64_t size = each.size;
     if (what.address - low >= size) {
       continue;
     }
+    if (simulating && each.own) {
+      open_part(each);
+      any_open_ = true;
+      return true;
+    }
     // After a read the page stays closed for writes, so that the first one is seen as well.
     const int allowed = what.write || !knows_writes ? PROT_READ | PROT_WRITE : PROT_READ;
     note_down(what);
     // If the kernel has no room to split the mapping, all of it is opened.
-    const bool opened = protect(what.address / page * page, page, allowed) ||
+    const bool opened = protect(what.address / host_page * host_page, host_page, allowed) ||
                         protect(low, size, PROT_READ | PROT_WRITE);
+    each.shut = false;
     any_open_ = true;
     return opened;
   }

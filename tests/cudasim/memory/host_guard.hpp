@@ -38,7 +38,8 @@ class host_guard {
   void close();
   void open();
   [[nodiscard]] bool is_closed() const { return closed_; }
-  /// The same for the simulator's own accesses, and back if the guard was closed.
+  /// Between these the calling thread is the simulator: the ranges that are its own open when it
+  /// touches them, without a note, and are closed again if the guard is.
   void open_own();
   void close_own();
 
@@ -67,6 +68,7 @@ class host_guard {
   struct part {
     std::atomic<std::uint64_t> low{0};
     std::atomic<std::uint64_t> size{0};  // 0: free
+    std::atomic<bool> shut{false};       // no page was opened since they were closed
     bool own = false;
   };
   struct note {
@@ -75,6 +77,7 @@ class host_guard {
     access what;
   };
   void close_where(bool own);
+  static void open_part(part& which);
   void note_down(const access&) noexcept;
 
   static constexpr std::size_t most_parts = 256;

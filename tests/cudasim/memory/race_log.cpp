@@ -45,11 +45,10 @@ void race_log::forget(std::uint64_t address, std::uint64_t bytes) {
     return;
   }
   // Whole pages are given back: that is faster than to clear gigabytes that nobody touched.
-  constexpr std::uint64_t page = 4096;
   const auto begin = reinterpret_cast<std::uint64_t>(first);
   const std::uint64_t end = begin + (bytes + 3) / 4 * sizeof(std::uint64_t);
-  const std::uint64_t low = std::min(align_up(begin, page), end);
-  const std::uint64_t high = std::max(low, end / page * page);
+  const std::uint64_t low = std::min(align_up(begin, host_page), end);
+  const std::uint64_t high = std::max(low, end / host_page * host_page);
   std::memset(first, 0, low - begin);
   if (high > low) {
     madvise(reinterpret_cast<void*>(low), high - low, MADV_DONTNEED);

@@ -7,9 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <vector>
 
 namespace {
 
@@ -86,6 +88,15 @@ TEST(Memory, CapacityIsALimit) {
   expect_error(cudaMalloc(&other, ~std::size_t{0}), cudaErrorMemoryAllocation);
   expect_success(cudaMemGetInfo(&free_bytes, &total), "info");
   EXPECT_EQ(free_bytes, free_before);
+}
+
+TEST(Memory, WhatNobodyWroteIsFilled) {
+  unsigned char* p = nullptr;
+  expect_success(cudaMalloc(&p, 2 * mib), "cudaMalloc");
+  std::vector<unsigned char> seen(mib);  // CUDASIM_POISON
+  expect_success(cudaMemcpy(seen.data(), p, mib, cudaMemcpyDeviceToHost), "cudaMemcpy");
+  EXPECT_EQ(std::count(seen.begin(), seen.end(), 0xA5), static_cast<std::ptrdiff_t>(mib));
+  expect_success(cudaFree(p), "cudaFree");
 }
 
 TEST(Memory, WrongFreesAreRefused) {

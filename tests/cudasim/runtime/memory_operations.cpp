@@ -9,7 +9,6 @@
 namespace cudasim {
 namespace {
 
-constexpr std::uint64_t page = 4096;
 constexpr std::uint64_t device_alignment = 512;
 constexpr std::uint64_t least_refused_bytes = std::uint64_t{1} << 46;
 
@@ -84,7 +83,7 @@ void runtime::drop_allocation(const allocation_ptr& gone) {
   if (gone->kind == memory_kind::device) {
     give_device(*gone);
   } else if (gone->kind != memory_kind::registered) {
-    host_space.give(gone->base, align_up(gone->size, page));
+    host_space.give(gone->base, align_up(gone->size, host_page));
   }
 }
 

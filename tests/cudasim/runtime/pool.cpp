@@ -13,7 +13,7 @@ namespace cudasim {
 namespace {
 
 constexpr std::uint64_t segment_step = std::uint64_t{32} << 20;
-constexpr std::uint64_t page = std::uint64_t{2} << 20;
+constexpr std::uint64_t driver_page = std::uint64_t{2} << 20;
 
 bool is_done(const operation_ptr& freed) {
   return freed == nullptr || freed->done;
@@ -67,7 +67,7 @@ pool::taken pool::take(std::uint64_t bytes, const stream& to, const vector_clock
 }
 
 std::uint64_t pool::segment_bytes(std::uint64_t bytes) const {
-  const std::uint64_t least = align_up(bytes, page);
+  const std::uint64_t least = align_up(bytes, driver_page);
   const std::uint64_t step = align_up(bytes, segment_step);
   const std::uint64_t limit = properties_.max_bytes;
   return limit != 0 && reserved + step > limit ? least : step;
@@ -75,10 +75,10 @@ std::uint64_t pool::segment_bytes(std::uint64_t bytes) const {
 
 bool pool::add_segment(std::uint64_t bytes) {
   const std::uint64_t limit = properties_.max_bytes;
-  if (limit != 0 && reserved + bytes > align_up(limit, page)) {
+  if (limit != 0 && reserved + bytes > align_up(limit, driver_page)) {
     return false;
   }
-  const std::uint64_t address = space_.take(bytes, page);
+  const std::uint64_t address = space_.take(bytes, driver_page);
   if (address == 0) {
     return false;
   }

@@ -42,6 +42,7 @@ runtime::runtime() : set(read_settings()), random(set.seed) {
   const auto device_count = static_cast<std::uint64_t>(std::max(1, set.devices));
   device_space.reserve(std::max(least_space, set.memory_bytes * device_count * 4), set.hide);
   host_space.reserve(least_space, false);
+  memory.poison_at_most(set.poison_bytes);
   if (set.races) {
     races.watch({device_space.base(), device_space.size(), 0}, false);
     races.watch({host_space.base(), host_space.size(), 0}, true);

@@ -46,6 +46,7 @@ settings read_settings() {
   settings read;
   read.devices = static_cast<int>(number("DEVICES", 1));
   read.memory_bytes = number("MEMORY", usual.memory_bytes);
+  read.poison_bytes = number("POISON", usual.poison_bytes);
   read.seed = number("SEED", 0);
   read.eager = flag("EAGER", usual.eager);
   read.async = flag("ASYNC", usual.async);

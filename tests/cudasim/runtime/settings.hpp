@@ -10,11 +10,12 @@ namespace cudasim {
 
 struct settings {
   int devices = 1;
-  std::uint64_t memory_bytes = std::uint64_t{8} << 30;  // of each device
-  std::uint64_t seed = 0;                               // 0: streams and blocks in order
-  bool eager = false;                                   // run each operation when it is enqueued
-  bool async = false;                                   // run them on a thread of their own
-  unsigned workers = 1;                                 // host threads that run a kernel's blocks
+  std::uint64_t memory_bytes = std::uint64_t{8} << 30;   // of each device
+  std::uint64_t poison_bytes = std::uint64_t{64} << 20;  // of each allocation are filled
+  std::uint64_t seed = 0;                                // 0: streams and blocks in order
+  bool eager = false;                                    // run each operation when it is enqueued
+  bool async = false;                                    // run them on a thread of their own
+  unsigned workers = 1;                                  // host threads that run a kernel's blocks
   bool races = true;
   bool host_races = false;  // by page protection, which system calls do not like
   bool leaks = false;       // at the end of the process

@@ -12,8 +12,6 @@
 namespace cudasim {
 namespace {
 
-constexpr std::uint64_t page = 4096;
-
 // A file descriptor that is closed at the end of its scope.
 class scoped_descriptor {
  public:
@@ -77,13 +75,13 @@ std::shared_ptr<shared_entry> runtime::find_shared(const ticket& named, export_t
 allocation_ptr runtime::map_shared(const std::shared_ptr<shared_entry>& of, memory_kind kind,
                                    int descriptor) {
   address_space& space = kind == memory_kind::device ? device_space : host_space;
-  const std::uint64_t low = (*of)->offset / page * page;
-  const std::uint64_t bytes = align_up((*of)->offset + (*of)->size, page) - low;
+  const std::uint64_t low = (*of)->offset / host_page * host_page;
+  const std::uint64_t bytes = align_up((*of)->offset + (*of)->size, host_page) - low;
   struct stat about {};
   require(fstat(descriptor, &about) == 0 && low + bytes >= low && bytes >= (*of)->size &&
               static_cast<std::uint64_t>(about.st_size) >= low + bytes,
           cudaErrorMapBufferObjectFailed);
-  const std::uint64_t address = space.take(bytes, page);
+  const std::uint64_t address = space.take(bytes, host_page);
   require(address != 0, cudaErrorMemoryAllocation);
   if (!space.replace(address, bytes, descriptor, low)) {
     space.give(address, bytes);
@@ -110,8 +108,8 @@ void runtime::unmap_shared(const allocation_ptr& gone) {
                      std::to_string(gone->imported->name().process) +
                      ", must free its memory after this: " + gone->describe() + gone->history());
   }
-  const std::uint64_t low = gone->base / page * page;
-  const std::uint64_t bytes = align_up(gone->base + gone->size, page) - low;
+  const std::uint64_t low = gone->base / host_page * host_page;
+  const std::uint64_t bytes = align_up(gone->base + gone->size, host_page) - low;
   space.restore(low, bytes);
   space.give(low, bytes);
   gone->imported.reset();
