@@ -14,25 +14,25 @@
 namespace tidepool::bench::trace {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 
-std::string to_line(const json& object) {
-  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+std::string to_line(const ordered_json& object) {
+  return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 /// The word for `value`, or the number where there is none.
 template <std::size_t Size>
-json word_or_number(const std::array<word, Size>& words, unsigned value) {
+ordered_json word_or_number(const std::array<word, Size>& words, unsigned value) {
   const std::string_view text = word_of(words, value);
-  return text.empty() ? json(value) : json(text);
+  return text.empty() ? ordered_json(value) : ordered_json(text);
 }
 
-json text_or_number(std::string_view text, bool is_defined, unsigned number) {
-  return is_defined ? json(text) : json(number);
+ordered_json text_or_number(std::string_view text, bool is_defined, unsigned number) {
+  return is_defined ? ordered_json(text) : ordered_json(number);
 }
 
-json flags_of(const event& record) {
-  json list = json::array();
+ordered_json flags_of(const event& record) {
+  ordered_json list = ordered_json::array();
   for (unsigned bit = 0; bit < 16; ++bit) {
     const unsigned mask = 1u << bit;
     if ((record.flags & mask) != 0) {
@@ -42,22 +42,22 @@ json flags_of(const event& record) {
   return list;
 }
 
-json operation_of(const event& record) {
+ordered_json operation_of(const event& record) {
   switch (record.kind) {
   case event_kind::touch:
   case event_kind::touch_tensors:
   case event_kind::touch_parts: {
     const std::string_view text = word_of(access_words, record.detail);
-    return text.empty() ? "touch" : json(text);
+    return text.empty() ? "touch" : ordered_json(text);
   }
   default:
-    return json(word_of(kind_words, static_cast<unsigned>(record.kind)));
+    return ordered_json(word_of(kind_words, static_cast<unsigned>(record.kind)));
   }
 }
 
 template <class Number>
-json list_of(const packed_list<Number>& numbers) {
-  json list = json::array();
+ordered_json list_of(const packed_list<Number>& numbers) {
+  ordered_json list = ordered_json::array();
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     list.push_back(numbers[i]);
   }
@@ -70,26 +70,27 @@ class dumper {
   status run();
 
  private:
-  [[nodiscard]] json header_line() const;
-  [[nodiscard]] json event_line(const event_view& seen) const;
-  void put_identity(json& line, const event_view& seen) const;
-  void put_detail(json& line, const event& record) const;
-  void put_extra(json& line, const event_view& seen) const;
-  [[nodiscard]] json end_line() const;
+  [[nodiscard]] ordered_json header_line() const;
+  [[nodiscard]] ordered_json event_line(const event_view& seen) const;
+  void put_identity(ordered_json& line, const event_view& seen) const;
+  void put_detail(ordered_json& line, const event& record) const;
+  void put_extra(ordered_json& line, const event_view& seen) const;
+  [[nodiscard]] ordered_json end_line() const;
 
   reader& input_;
   std::ostream& out_;
 };
 
-json dumper::header_line() const {
-  json line = {{"trace", magic}};
+ordered_json dumper::header_line() const {
+  ordered_json line = {{"trace", magic}};
   line["clock"] = word_of(clock_words, static_cast<unsigned>(input_.header().clock));
-  json metadata = json::parse(input_.metadata(), nullptr, false);
-  line["metadata"] = metadata.is_discarded() ? json(input_.metadata()) : std::move(metadata);
+  ordered_json metadata = ordered_json::parse(input_.metadata(), nullptr, false);
+  line["metadata"] =
+      metadata.is_discarded() ? ordered_json(input_.metadata()) : std::move(metadata);
   return line;
 }
 
-void dumper::put_identity(json& line, const event_view& seen) const {
+void dumper::put_identity(ordered_json& line, const event_view& seen) const {
   const event& record = seen.record;
   const bool is_mark = record.kind == event_kind::mark_begin || record.kind == event_kind::mark_end;
   const char* id_key = is_mark                                    ? "ordinal"
@@ -126,7 +127,7 @@ void dumper::put_identity(json& line, const event_view& seen) const {
   }
 }
 
-void dumper::put_detail(json& line, const event& record) const {
+void dumper::put_detail(ordered_json& line, const event& record) const {
   const bool is_mark = record.kind == event_kind::mark_begin || record.kind == event_kind::mark_end;
   if (record.kind == event_kind::alloc && record.detail != 0) {
     line["result"] = word_or_number(outcome_words, record.detail);
@@ -138,7 +139,7 @@ void dumper::put_detail(json& line, const event& record) const {
   }
 }
 
-void dumper::put_extra(json& line, const event_view& seen) const {
+void dumper::put_extra(ordered_json& line, const event_view& seen) const {
   if (seen.record.kind == event_kind::touch_tensors) {
     line["ids"] = list_of(seen.ids());
   } else if (seen.record.kind == event_kind::touch_parts) {
@@ -148,9 +149,9 @@ void dumper::put_extra(json& line, const event_view& seen) const {
   }
 }
 
-json dumper::event_line(const event_view& seen) const {
+ordered_json dumper::event_line(const event_view& seen) const {
   const event& record = seen.record;
-  json line = {{"op", operation_of(record)}, {"t", record.time}};
+  ordered_json line = {{"op", operation_of(record)}, {"t", record.time}};
   put_identity(line, seen);
   if (record.name != 0) {
     line["name"] =
@@ -173,7 +174,7 @@ json dumper::event_line(const event_view& seen) const {
   return line;
 }
 
-json dumper::end_line() const {
+ordered_json dumper::end_line() const {
   const totals& sums = *input_.footer();
   return {{"end",
            {{"events", sums.events - input_.skipped_count()},

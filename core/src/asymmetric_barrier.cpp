@@ -18,8 +18,8 @@ namespace detail {
 namespace {
 
 // Written by the first pool and by the only thread of a new child.
-enum class answer : int { unknown, refused, granted };
-constinit std::atomic<answer> registered{answer::unknown};
+enum class permission : int { unknown, refused, granted };
+constinit std::atomic<permission> registered{permission::unknown};
 
 // A filter of system calls may be installed after pools were made, and refuse what was granted
 // before. Taking a right from a page that is in use interrupts every processor that runs this
@@ -41,19 +41,19 @@ bool register_process() noexcept {
   const bool granted =
       !thread_sanitizer &&
       ::syscall(__NR_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  registered.store(granted ? answer::granted : answer::refused, std::memory_order_release);
+  registered.store(granted ? permission::granted : permission::refused, std::memory_order_release);
   return granted;
 }
 
 }  // namespace
 
 bool asymmetric_barrier_available() noexcept {
-  const answer known = registered.load(std::memory_order_acquire);
-  return known == answer::unknown ? register_process() : known == answer::granted;
+  const permission known = registered.load(std::memory_order_acquire);
+  return known == permission::unknown ? register_process() : known == permission::granted;
 }
 
 bool renew_asymmetric_barrier() noexcept {
-  return registered.load(std::memory_order_acquire) == answer::granted && register_process();
+  return registered.load(std::memory_order_acquire) == permission::granted && register_process();
 }
 
 void asymmetric_barrier() noexcept {

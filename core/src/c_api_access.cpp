@@ -58,7 +58,7 @@ static_assert(static_cast<int>(access_mode::weighted) == TIDEPOOL_ACCESS_WEIGHTE
 }
 
 // The inverse of read_batch.
-[[nodiscard]] tidepool_access_batch to_c(const access_batch& batch) noexcept {
+[[nodiscard]] tidepool_access_batch batch_to_c(const access_batch& batch) noexcept {
   return {.size = sizeof(tidepool_access_batch),
           .count = !batch.tensors.empty() ? batch.tensors.size()
                    : !batch.keys.empty()  ? batch.keys.size()
@@ -84,7 +84,7 @@ static_assert(static_cast<int>(access_mode::weighted) == TIDEPOOL_ACCESS_WEIGHTE
 }  // namespace
 
 void c_predictor::observe(const access_batch& batch) noexcept {
-  const tidepool_access_batch seen = to_c(batch);
+  const tidepool_access_batch seen = batch_to_c(batch);
   calls.observe(&seen, calls.context);  // may write to calls
 }
 

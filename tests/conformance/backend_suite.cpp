@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The suite, first part: the backend alone, against the contracts in <tidepool/backend.hpp>.
+#include "../support/sizes.hpp"
 #include "conformance.hpp"
 #include <tidepool/size_class.hpp>
 
@@ -13,9 +14,6 @@
 
 namespace tidepool::test {
 namespace {
-
-constexpr std::size_t kib = 1024;
-constexpr std::size_t mib = 1024 * kib;
 
 [[nodiscard]] bool aligned(const void* data, std::size_t alignment) {
   return (reinterpret_cast<std::uintptr_t>(data) & (alignment - 1)) == 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The suite, second part: a pool over the backend.
+#include "../support/sizes.hpp"
 #include "conformance.hpp"
 #include <tidepool/pool.hpp>
 
@@ -9,9 +10,6 @@
 
 namespace tidepool::test {
 namespace {
-
-constexpr std::size_t kib = 1024;
-constexpr std::size_t mib = 1024 * kib;
 
 TEST_P(BackendConformance, APoolServesEverySizeAndKeepsContents) {
   pool memory_pool(GetParam().make());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Plans: the seed system's, from a history of sizes, and what they sum to.
+#include "../support/sizes.hpp"
 #include <tidepool/prewarm.hpp>
 
 #include <gtest/gtest.h>
@@ -11,8 +12,8 @@
 namespace tidepool {
 namespace {
 
-constexpr std::size_t kib = 1024;
-constexpr std::size_t mib = 1024 * kib;
+using tidepool::test::kib;
+using tidepool::test::mib;
 
 TEST(PrewarmPlan, SeedPlanIsExactlyTheSeedSystems) {
   const prewarm_plan plan = prewarm_plan::seed(device::cpu(1));

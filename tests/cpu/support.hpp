@@ -4,6 +4,7 @@
 // that can refuse a call, and the amounts of random work.
 #pragma once
 
+#include "../support/sizes.hpp"
 #include "memory_backend.hpp"
 #include "os_memory.hpp"
 #include <tidepool/backend.hpp>
@@ -18,8 +19,8 @@
 
 namespace tidepool::cpu {
 
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
+using tidepool::test::kib;
+using tidepool::test::mib;
 
 /// Refuses above `limit`, and the `refuse_at`-th claim (from 1; 0: none).
 class counting_host final : public backend_host {

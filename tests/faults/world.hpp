@@ -5,6 +5,7 @@
 // all invariants hold, and no byte is lost (live + cached + free == reserved).
 #pragma once
 
+#include "../support/sizes.hpp"
 #include "faults.hpp"
 #include <tidepool/pool.hpp>
 
@@ -17,9 +18,6 @@
 #include <vector>
 
 namespace tidepool::test {
-
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
 
 class world {
  public:

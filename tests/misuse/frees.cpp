@@ -11,9 +11,6 @@ namespace tidepool::test {
 
 namespace {
 
-constexpr auto stale = misuse_kind::stale_free;
-constexpr auto foreign = misuse_kind::foreign_id;
-
 tensor_id id_of(std::uint64_t value) {
   return tensor_id::from_value(value);
 }
@@ -22,12 +19,12 @@ tensor_id id_of(std::uint64_t value) {
 
 std::vector<misuse> wrong_frees() {
   return {
-      {"double_free_immediate", errc::stale_id, stale,
+      {"double_free_immediate", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed();
          return s.p.deallocate(a);
        }},
-      {"double_free_delayed", errc::stale_id, stale,
+      {"double_free_delayed", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed();
          for (std::size_t i = 0; i < 1000; ++i) {
@@ -35,7 +32,7 @@ std::vector<misuse> wrong_frees() {
          }
          return s.p.deallocate(a);
        }},
-      {"double_free_interleaved", errc::stale_id, stale,
+      {"double_free_interleaved", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.raw();
          const tensor_id b = s.raw();
@@ -43,13 +40,13 @@ std::vector<misuse> wrong_frees() {
          (void)s.p.deallocate(b);
          return s.p.deallocate(a);
        }},
-      {"double_free_after_reuse_of_the_slot", errc::stale_id, stale,
+      {"double_free_after_reuse_of_the_slot", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed();
          const tensor again = s.p.allocate(100);
          return s.p.deallocate(a);
        }},
-      {"double_free_after_a_thousand_reuses", errc::stale_id, stale,
+      {"double_free_after_a_thousand_reuses", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed();
          for (int i = 0; i < 1000; ++i) {
@@ -57,46 +54,46 @@ std::vector<misuse> wrong_frees() {
          }
          return s.p.deallocate(a);
        }},
-      {"double_free_of_a_large_tensor", errc::stale_id, stale,
+      {"double_free_of_a_large_tensor", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed(2 * mib);
          return s.p.deallocate(a);
        }},
-      {"double_free_of_a_persistent_tensor", errc::stale_id, stale,
+      {"double_free_of_a_persistent_tensor", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed(100, {.category = category::weight});
          return s.p.deallocate(a);
        }},
-      {"double_free_of_a_movable_tensor", errc::stale_id, stale,
+      {"double_free_of_a_movable_tensor", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed(100, {.movable = true});
          return s.p.deallocate(a);
        }},
-      {"double_free_of_zero_bytes", errc::stale_id, stale,
+      {"double_free_of_zero_bytes", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed(0);
          return s.p.deallocate(a);
        }},
-      {"double_free_after_the_memory_went_to_the_system", errc::stale_id, stale,
+      {"double_free_after_the_memory_went_to_the_system", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed(2 * mib);
          (void)s.p.trim();
          return s.p.deallocate(a);
        }},
-      {"double_free_by_another_thread", errc::stale_id, stale,
+      {"double_free_by_another_thread", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed();
          errc code = errc::ok;
          scene::in_thread([&] { code = s.p.deallocate(a); });
          return code;
        }},
-      {"double_free_of_what_an_ended_thread_freed", errc::stale_id, stale,
+      {"double_free_of_what_an_ended_thread_freed", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.raw();
          scene::in_thread([&] { (void)s.p.deallocate(a); });
          return s.p.deallocate(a);
        }},
-      {"free_by_eight_threads_in_turn", errc::stale_id, stale,
+      {"free_by_eight_threads_in_turn", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.raw();
          std::mutex turn;
@@ -116,37 +113,37 @@ std::vector<misuse> wrong_frees() {
          return worst;
        },
        7},
-      {"double_free_in_one_batch", errc::stale_id, stale,
+      {"double_free_in_one_batch", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.raw();
          const std::array ids{a, s.raw(), a};
          return s.p.deallocate_n(ids);
        }},
-      {"a_stale_id_in_a_batch_keeps_no_other_alive", errc::stale_id, stale,
+      {"a_stale_id_in_a_batch_keeps_no_other_alive", errc::stale_id, stale_free,
        [](scene& s) {
          const std::array ids{s.raw(), s.freed(5 * kib), tensor_id{}, s.raw(2 * mib)};
          return s.p.deallocate_n(ids);
        }},
-      {"double_free_on_a_stream", errc::stale_id, stale,
+      {"double_free_on_a_stream", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed();
          return s.p.deallocate(a, stream_ref{.handle = &s, .kind = stream_kind::ordinary});
        }},
-      {"handle_dropped_after_its_id_was_freed", errc::ok, stale,
+      {"handle_dropped_after_its_id_was_freed", errc::ok, stale_free,
        [](scene& s) {
          tensor handle = s.p.allocate(100);
          const errc code = s.p.deallocate(handle.id());
          handle.reset();
          return code;
        }},
-      {"double_free_of_a_keyed_tensor_whose_key_is_taken_again", errc::stale_id, stale,
+      {"double_free_of_a_keyed_tensor_whose_key_is_taken_again", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed(100, {.key = 7});
          const tensor heir = s.p.allocate(100, {}, {.key = 7});
          const errc code = s.p.deallocate(a);
          return s.p.find(std::uint64_t{7}).has_value() ? code : errc::not_found;
        }},
-      {"double_free_of_adopted_memory_releases_once", errc::stale_id, stale,
+      {"double_free_of_adopted_memory_releases_once", errc::stale_id, stale_free,
        [](scene& s) {
          int released = 0;
          const adopt_options how{
@@ -157,7 +154,7 @@ std::vector<misuse> wrong_frees() {
          const errc code = s.p.deallocate(a);
          return released == 1 ? code : errc::invalid_argument;
        }},
-      {"double_free_inside_the_release_callback", errc::ok, stale,
+      {"double_free_inside_the_release_callback", errc::ok, stale_free,
        [](scene& s) {
          struct self_freeing {
            scene& of;
@@ -172,14 +169,14 @@ std::vector<misuse> wrong_frees() {
          wrong.id = s.p.adopt(&wrong, sizeof wrong, {}, how).release();
          return s.p.deallocate(wrong.id);
        }},
-      {"double_free_inside_the_misuse_handler", errc::stale_id, stale,
+      {"double_free_inside_the_misuse_handler", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed();
          s.free_again = a;
          return s.p.deallocate(a);
        },
        2},
-      {"double_free_after_close", errc::stale_id, stale,
+      {"double_free_after_close", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed();
          (void)s.p.close();
@@ -217,11 +214,11 @@ std::vector<misuse> wrong_frees() {
        [](scene& s) {
          return s.p.deallocate(id_of(s.bystander().id().value() + (std::uint64_t{1000000} << 6)));
        }},
-      {"free_of_a_later_generation", errc::stale_id, stale,
+      {"free_of_a_later_generation", errc::stale_id, stale_free,
        [](scene& s) {
          return s.p.deallocate(id_of(s.bystander().id().value() + (std::uint64_t{1} << 32)));
        }},
-      {"free_of_an_earlier_generation", errc::stale_id, stale,
+      {"free_of_an_earlier_generation", errc::stale_id, stale_free,
        [](scene& s) {
          return s.p.deallocate(id_of(s.bystander().id().value() - (std::uint64_t{1} << 32)));
        }},

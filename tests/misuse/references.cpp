@@ -5,13 +5,7 @@
 
 namespace tidepool::test {
 
-namespace {
-
-constexpr auto stale_free = misuse_kind::stale_free;
-constexpr auto stale_use = misuse_kind::stale_use;
-constexpr auto unbalanced = misuse_kind::unbalanced;
-
-}  // namespace
+namespace {}  // namespace
 
 std::vector<misuse> wrong_references() {
   return {

@@ -18,6 +18,12 @@
 
 namespace tidepool::test {
 
+inline constexpr auto stale_free = misuse_kind::stale_free;
+inline constexpr auto stale_use = misuse_kind::stale_use;
+inline constexpr auto foreign = misuse_kind::foreign_id;
+inline constexpr auto closed = misuse_kind::after_close;
+inline constexpr auto unbalanced = misuse_kind::unbalanced;
+
 class scene {
  public:
   explicit scene(const pool_options& options = {}) : p(small_cpu(), listening(options)) {

@@ -10,10 +10,6 @@ namespace tidepool::test {
 
 namespace {
 
-constexpr auto stale = misuse_kind::stale_use;
-constexpr auto foreign = misuse_kind::foreign_id;
-constexpr auto closed = misuse_kind::after_close;
-
 errc find(scene& s, const void* data) {
   return s.p.find(data).error().code;
 }
@@ -44,19 +40,21 @@ errc find_in_c(std::ptrdiff_t offset, bool free_before) {
 
 std::vector<misuse> wrong_uses() {
   return {
-      {"retain_after_free", errc::stale_id, stale, [](scene& s) { return s.p.retain(s.freed()); }},
-      {"pin_after_free", errc::stale_id, stale,
+      {"retain_after_free", errc::stale_id, stale_use,
+       [](scene& s) { return s.p.retain(s.freed()); }},
+      {"pin_after_free", errc::stale_id, stale_use,
        [](scene& s) { return s.p.pin(s.freed()).error().code; }},
-      {"unpin_after_free", errc::stale_id, stale, [](scene& s) { return s.p.unpin(s.freed()); }},
-      {"set_lifecycle_after_free", errc::stale_id, stale,
+      {"unpin_after_free", errc::stale_id, stale_use,
+       [](scene& s) { return s.p.unpin(s.freed()); }},
+      {"set_lifecycle_after_free", errc::stale_id, stale_use,
        [](scene& s) { return s.p.set_lifecycle(s.freed(), lifecycle::inactive); }},
-      {"set_category_after_free", errc::stale_id, stale,
+      {"set_category_after_free", errc::stale_id, stale_use,
        [](scene& s) { return s.p.set_category(s.freed(), category::weight); }},
-      {"set_name_after_free", errc::stale_id, stale,
+      {"set_name_after_free", errc::stale_id, stale_use,
        [](scene& s) { return s.p.set_name(s.freed(), {}); }},
       {"info_after_free", errc::stale_id, nothing,  // a question is no misuse
        [](scene& s) { return s.p.info(s.freed()).error().code; }},
-      {"set_category_after_reuse_of_the_slot", errc::stale_id, stale,
+      {"set_category_after_reuse_of_the_slot", errc::stale_id, stale_use,
        [](scene& s) {
          const tensor_id a = s.freed();
          const tensor again = s.p.allocate(100);

@@ -3,15 +3,13 @@
 // The host memory that most tests use.
 #pragma once
 
+#include "sizes.hpp"
 #include <tidepool/cpu/backend.hpp>
 
 #include <cstddef>
 #include <memory>
 
 namespace tidepool::test {
-
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
 
 /// Little address space: ThreadSanitizer leaves little.
 inline std::unique_ptr<backend> small_cpu(device where = device::cpu(),

@@ -4,6 +4,7 @@
 // that refuses calls when told to; what the process has mapped.
 #pragma once
 
+#include "../../support/sizes.hpp"
 #include "driver.hpp"
 #include "host_system.hpp"
 #include "slab_source.hpp"
@@ -20,8 +21,8 @@
 
 namespace tidepool::cuda::test {
 
-inline constexpr std::size_t kib = 1024;
-inline constexpr std::size_t mib = 1024 * kib;
+using tidepool::test::kib;
+using tidepool::test::mib;
 
 /// The system, but for calls that a test orders to fail.
 class faulty_system final : public host_system {
