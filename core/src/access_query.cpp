@@ -152,7 +152,8 @@ void access_store::for_each(const access_filter& filter, Wants&& wants, F&& f) n
   }
   const auto passes_to = [&](const access_record& r, double unit) {
     return passes(r.attributes, filter) &&
-           wants(use_figures{r.count, r.tick, static_cast<double>(r.score) * unit});
+           wants(use_figures{r.count, r.tick, static_cast<double>(r.score) * unit,
+                             category_of_attributes(r.attributes)});
   };
   // Ids of bound tensors go from the first table to the others: this one comes first.
   if (has_tensors_.load(std::memory_order_acquire)) {
@@ -187,7 +188,7 @@ void access_store::for_each(const access_filter& filter, Wants&& wants, F&& f) n
         continue;
       }
       const access_info info = info_of(tensor, p);
-      if (wants(use_figures{info.count, info.tick, info.score})) {
+      if (wants(use_figures{info.count, info.tick, info.score, info.category})) {
         f(info);
       }
     }
@@ -234,14 +235,15 @@ access_selection access_store::select(std::span<access_info> best, const ranking
 
 std::array<category_accesses, 256> access_store::by_category(const access_filter& filter) noexcept {
   std::array<category_accesses, 256> sums{};
-  const auto all = [](const use_figures&) { return true; };
-  for_each(filter, all, [&](const access_info& info) {
-    category_accesses& sum = sums[static_cast<std::uint8_t>(info.category)];
+  const auto add = [&](const use_figures& use) {
+    category_accesses& sum = sums[static_cast<std::uint8_t>(use.of)];
     ++sum.entries;
-    if (__builtin_add_overflow(sum.count, info.count, &sum.count)) {
+    if (__builtin_add_overflow(sum.count, use.count, &sum.count)) {
       sum.count = UINT64_MAX;
     }
-  });
+    return false;
+  };
+  for_each(filter, add, [](const access_info&) {});
   return sums;
 }
 

@@ -108,6 +108,7 @@ class access_store final : private access_table::forwarding {
     std::uint64_t count;
     std::uint64_t tick;
     double score;
+    category of;
   };
   /// Calls wants(const use_figures&) for every entry that passes, and f(const access_info&) for
   /// those for which it is true; with locks held.

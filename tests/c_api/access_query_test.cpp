@@ -155,6 +155,32 @@ TEST_F(CApiAccessQuery, TotalsOfAllBatches) {
   EXPECT_EQ(sums.rebases, 0U);
 }
 
+TEST_F(CApiAccessQuery, TotalsCountHowOftenScoresWereShifted) {
+  auto options = sized<tidepool_pool_options>();
+  options.access_half_life = 1;
+  tidepool_pool* const other = make(&options);
+  auto domain = sized<tidepool_domain_options>();
+  domain.elements = 1;
+  domain.standalone = 1;
+  domain.where = cpu;
+  domain.category = TIDEPOOL_CATEGORY_EXPERT;
+  auto batch = sized<tidepool_access_batch>();
+  ASSERT_EQ(tidepool_domain_create(other, &domain, &batch.where), TIDEPOOL_OK) << last_error();
+  const std::int32_t first = 0;
+  batch.indices = &first;
+  batch.count = 1;
+  // 32 half-lives later the scores no longer fit.
+  for (const std::uint64_t tick : {1U, 20U, 100U, 101U, 200U}) {
+    batch.tick = tick;
+    EXPECT_EQ(tidepool_record_access(other, &batch, nullptr), TIDEPOOL_OK) << last_error();
+  }
+  auto sums = sized<tidepool_access_totals>();
+  EXPECT_EQ(tidepool_total_accesses(other, &sums), TIDEPOOL_OK) << last_error();
+  EXPECT_EQ(sums.recorded, 5U);
+  EXPECT_EQ(sums.rebases, 2U);
+  tidepool_pool_destroy(other);
+}
+
 TEST_F(CApiAccessQuery, ABadFilterIsRefusedAndNothingIsWritten) {
   auto infos = sized<tidepool_access_info>();
   auto sums = sized<tidepool_category_accesses>();
