@@ -16,8 +16,8 @@
 // Within a scope, tensors that are allocated on the stream come from the arena, and when they end,
 // their memory serves the same stream in the order of the capture. What is allocated outside never
 // comes from an arena. A stream that captures without a scope gets errc::stream_captures wherever
-// the pool has to ask the driver; memory that a thread has ready is not seen through: do not
-// allocate there.
+// the pool has to ask the driver, and in checked builds (TIDEPOOL_ASSERT_LEVEL >= 2) at every
+// allocation; others do not see it where the thread has memory ready: do not allocate there.
 //
 // An arena may be used for several captures, one after the other or of graphs that are never
 // replayed at once: they share the memory. Streams that are captured into one graph need an arena
