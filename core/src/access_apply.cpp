@@ -140,9 +140,20 @@ void access_table::note(const access_report& report, std::uint64_t batches) noex
   totals.duplicates += report.duplicates;
 }
 
+// Counts in bins are cheaper than steps, and threads make them beside each other, but adding them
+// looks at every record: worth it where batches are dense, and others are under way.
+bool access_table::count_beside(const access_view& what, const access_report& rest) noexcept {
+  return what.generations == nullptr && what.weights == nullptr && size_ <= most_counted_beside &&
+         2 * what.n >= size_ && log_.count(what, size_, rest);
+}
+
 void access_table::drain() noexcept {
   access_report steps;
-  const access_log::drained left = log_.drain([&](const access_view& what) { apply(what, steps); });
+  const access_log::drained left =
+      log_.drain([&](const access_view& what) { apply(what, steps); },
+                 [&](std::span<std::uint32_t> bins, std::uint64_t sum, std::uint64_t tick) {
+                   merge(bins, sum, tick, steps);
+                 });
   note(steps, left.batches);
   note(left.rest, 0);
   totals.deferred += steps.recorded + steps.stale;

@@ -13,13 +13,44 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+access_log::stripe& access_log::own_stripe() noexcept {
+  return stripes_[std::hash<std::thread::id>{}(std::this_thread::get_id()) % stripe_count];
+}
+
+// Pre: the stripe's lock is held, so that who sees the bit finds the batch.
+void access_log::keep(stripe& of, const access_report& rest) noexcept {
+  add(of.kept.rest, rest);
+  ++of.kept.batches;
+  filled_.fetch_or(std::uint32_t{1} << (&of - stripes_.data()), std::memory_order_release);
+}
+
+bool access_log::count(const access_view& what, std::size_t size,
+                       const access_report& rest) noexcept {
+  stripe& to = own_stripe();
+  const std::lock_guard lock(to.mutex);
+  if (to.bins == nullptr) {
+    to.bins.reset(new (std::nothrow) std::uint32_t[size]());
+    to.bin_count = size;
+  }
+  if (to.bins == nullptr || (to.counted != 0 && to.bins_tick != what.tick) ||
+      to.counted + what.n > most_counted) {
+    return false;
+  }
+  for (std::size_t i = 0; i < what.n; ++i) {
+    ++to.bins[what.indices[i]];
+  }
+  to.counted += what.n;
+  to.bins_tick = what.tick;
+  keep(to, rest);
+  return true;
+}
+
 bool access_log::append(const access_view& what, const access_report& rest) noexcept {
   const std::size_t arrays = (what.generations != nullptr ? 1U : 0U) +  //
                              (what.weights != nullptr ? 1U : 0U);
   const std::size_t words =
       what.n == 0 ? 0 : header_words + access_lookahead + what.n * (1 + arrays);
-  const std::size_t own = std::hash<std::thread::id>{}(std::this_thread::get_id()) % stripe_count;
-  stripe& to = stripes_[own];
+  stripe& to = own_stripe();
   const std::lock_guard lock(to.mutex);
   if (to.words == nullptr) {
     to.words.reset(new (std::nothrow) std::uint32_t[stripe_words]);
@@ -48,10 +79,7 @@ bool access_log::append(const access_view& what, const access_report& rest) noex
     }
     to.used += words;
   }
-  add(to.kept.rest, rest);
-  ++to.kept.batches;
-  // With the stripe's lock held: who sees the bit finds the batch.
-  filled_.fetch_or(std::uint32_t{1} << own, std::memory_order_release);
+  keep(to, rest);
   return true;
 }
 

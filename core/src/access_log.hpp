@@ -25,7 +25,12 @@ class access_log {
   /// False: no room, or no memory for the stripe's first use; nothing changed. `rest` is what the
   /// batch holds besides: it comes out with the drain.
   [[nodiscard]] bool append(const access_view& what, const access_report& rest) noexcept;
-  /// True: some append that happened before is not drained yet.
+  /// The same for indices alone, which are only counted: for batches that are dense in their table
+  /// of `size` records, so that adding bins later costs less than adding indices. False, too, if
+  /// the stripe has counts of another tick, or many.
+  [[nodiscard]] bool count(const access_view& what, std::size_t size,
+                           const access_report& rest) noexcept;
+  /// True: some append or count that happened before is not drained yet.
   [[nodiscard]] bool has_any() const noexcept {
     return filled_.load(std::memory_order_acquire) != 0;
   }
@@ -33,10 +38,11 @@ class access_log {
     access_report rest;
     std::uint64_t batches = 0;
   };
-  /// Calls f(const access_view&) for all that was appended and returns what came with it.
-  /// Pre: the table's lock is held: one drain at a time.
-  template <class F>
-  drained drain(F&& f) noexcept {
+  /// Calls f(const access_view&) for all that was appended, g(bins, sum, tick) for what was counted,
+  /// and returns what came with it. Pre: the table's lock is held: one drain at a time. Post of g:
+  /// the bins are 0.
+  template <class F, class G>
+  drained drain(F&& f, G&& g) noexcept {
     drained sum;
     std::uint32_t filled = filled_.exchange(0, std::memory_order_acq_rel);
     for (std::size_t i = 0; filled != 0; ++i, filled >>= 1) {
@@ -47,6 +53,10 @@ class access_log {
           f(read(from, at));
         }
         from.used = 0;
+        if (from.counted != 0) {
+          g(std::span(from.bins.get(), from.bin_count), from.counted, from.bins_tick);
+          from.counted = 0;
+        }
         add(sum.rest, from.kept.rest);
         sum.batches += from.kept.batches;
         from.kept = {};
@@ -62,6 +72,8 @@ class access_log {
   static constexpr std::size_t stripe_count = 8;
   // Of 32-bit words: indices, generations, weights, headers.
   static constexpr std::size_t stripe_words = 16384;
+  // Sums of bins stay below, so that no bin passes 2^32.
+  static constexpr std::uint64_t most_counted = std::uint64_t{1} << 24;
   struct header {
     std::uint64_t tick;
     std::uint32_t n;
@@ -74,7 +86,14 @@ class access_log {
     std::unique_ptr<std::uint32_t[]> words;  // guarded by mutex
     std::size_t used = 0;                    // guarded by mutex; <= stripe_words
     drained kept;                            // guarded by mutex
+    // Also guarded by mutex: occurrences of each index, all at one tick.
+    std::unique_ptr<std::uint32_t[]> bins;
+    std::size_t bin_count = 0;
+    std::uint64_t counted = 0;  // sum of the bins
+    std::uint64_t bins_tick = 0;
   };
+  [[nodiscard]] stripe& own_stripe() noexcept;
+  void keep(stripe& of, const access_report& rest) noexcept;
   /// The view that begins at `at`, which moves behind it.
   [[nodiscard]] static access_view read(const stripe& from, std::size_t& at) noexcept;
 

@@ -124,9 +124,18 @@ struct recording {
     return true;
   }
 
-  // One chunk: what runtimes report most often.
+  // One chunk: what runtimes report most often. While others leave theirs, who takes the lock adds
+  // them all: so this one is left as well.
   void add_chunk(access_chunk& chunk) noexcept {
+    if (table.log().has_any() && table.count_beside(view(chunk), report)) {
+      report.deferred += chunk.n;
+      return;
+    }
     if (!table.try_lock()) {
+      if (table.count_beside(view(chunk), report)) {
+        report.deferred += chunk.n;
+        return;
+      }
       if (table.log().append(view(chunk), report)) {
         report.deferred += chunk.n;
         // Who held the lock may have looked at the log before: then nobody else comes.

@@ -109,6 +109,9 @@ class access_table {
   /// together. This is also how a device's counts come in.
   void merge(std::span<std::uint32_t> bins, std::uint64_t sum, std::uint64_t tick,
              access_report& report) noexcept;
+  /// Leaves a dense batch of indices to whoever drains next, as counts; the lock is not needed.
+  /// False: nothing was done.
+  [[nodiscard]] bool count_beside(const access_view& what, const access_report& rest) noexcept;
   /// Adds what other threads left.
   void drain() noexcept;
 
@@ -151,6 +154,7 @@ class access_table {
 
  private:
   static constexpr std::size_t block_records = 1024;
+  static constexpr std::size_t most_counted_beside = 16384;  // records of a table
   // Half-lives that a table goes on before it shifts its scores.
   static constexpr std::uint64_t most_exponent = 32;
 

@@ -172,6 +172,45 @@ TEST(AccessTable, WhatFindsTheLockTakenIsAddedByItsHolder) {
   EXPECT_EQ(table.totals.deferred, 6U);
 }
 
+TEST(AccessTable, DenseBatchesThatFindItTakenAreCountedOutsideTheLock) {
+  access_table table;
+  ASSERT_TRUE(table.open(4, {}));
+  table.begin(1, 9, 0, 0);
+  table.begin(2, 9, 0, 0);
+  const same_indices ones(1, 3);
+  const same_indices twos(2, 5);
+  const same_indices none(3, 2);
+  const same_indices thin(1, 1);
+  table.lock();
+  ASSERT_TRUE(table.count_beside(ones.view(77), {.padding = 2}));
+  ASSERT_TRUE(table.count_beside(twos.view(77), {}));
+  ASSERT_TRUE(table.count_beside(none.view(77), {}));
+  EXPECT_FALSE(table.count_beside(ones.view(78), {})) << "a stripe has one tick";
+  EXPECT_FALSE(table.count_beside(thin.view(77), {})) << "fewer than half as many as records";
+  access_view known = ones.view(77);
+  const std::vector<std::uint32_t> generations{9, 9, 9};
+  known.generations = generations.data();
+  EXPECT_FALSE(table.count_beside(known, {}));
+  EXPECT_TRUE(table.log().has_any());
+  EXPECT_EQ(table.at(1).count, 0U);
+  table.unlock();
+  EXPECT_FALSE(table.log().has_any());
+  EXPECT_EQ(table.at(1).count, 3U);
+  EXPECT_EQ(table.at(2).count, 5U);
+  EXPECT_EQ(table.at(2).tick, 77U);
+  EXPECT_EQ(table.totals.padding, 2U);
+  EXPECT_EQ(table.totals.recorded, 8U);
+  EXPECT_EQ(table.totals.stale, 2U);
+  EXPECT_EQ(table.totals.batches, 3U);
+  EXPECT_EQ(table.totals.deferred, 10U);
+  // Emptied, it takes another tick.
+  table.lock();
+  EXPECT_TRUE(table.count_beside(ones.view(78), {}));
+  table.unlock();
+  EXPECT_EQ(table.at(1).count, 6U);
+  EXPECT_EQ(table.at(1).tick, 78U);
+}
+
 TEST(AccessTable, AFullLogRefusesAndKeepsWhatItHas) {
   access_log log;
   const same_indices ones(1, 1000);
@@ -181,7 +220,9 @@ TEST(AccessTable, AFullLogRefusesAndKeepsWhatItHas) {
   }
   EXPECT_GT(held, 10U);
   std::size_t seen = 0;
-  const access_log::drained out = log.drain([&](const access_view& v) { seen += v.n; });
+  const access_log::drained out =
+      log.drain([&](const access_view& v) { seen += v.n; },
+                [](std::span<std::uint32_t>, std::uint64_t, std::uint64_t) {});
   EXPECT_EQ(seen, held * 1000);
   EXPECT_EQ(out.batches, held);
   EXPECT_EQ(out.rest.recorded, held);

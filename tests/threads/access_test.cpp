@@ -34,9 +34,12 @@ TEST(AccessThreads, SumsOfCountsEqualTheIdsSentInEveryKindOfBatch) {
   std::atomic<std::uint64_t> answered{0};
   in_threads(most_threads, [&](int t) {
     std::mt19937 random(static_cast<unsigned>(t));
-    // Small ones meet the log, large ones the bins.
+    // Small ones meet the log, denser ones its counts, large ones the bins.
     for (int i = 0; i < 400 * effort(); ++i) {
-      const std::size_t n = i % 40 == 39 ? 3000 : i % 7 == 6 ? 1500 : 1 + random() % 64;
+      const std::size_t n = i % 40 == 39 ? 3000
+                            : i % 7 == 6 ? 1500
+                            : i % 3 == 1 ? 150 + random() % 500
+                                         : 1 + random() % 64;
       ints ids(n);
       for (auto& id : ids) {
         id = static_cast<std::int32_t>(random() % 300);
@@ -51,7 +54,7 @@ TEST(AccessThreads, SumsOfCountsEqualTheIdsSentInEveryKindOfBatch) {
           {.where = d,
            .indices = ids,
            .mode = weights.empty() ? access_mode::occurrence : access_mode::weighted,
-           .tick = static_cast<std::uint64_t>(i),
+           .tick = static_cast<std::uint64_t>(i / 16),
            .weights = weights});
       ASSERT_TRUE(report.has_value());
       answered += report->recorded + report->deferred;
