@@ -38,9 +38,9 @@ class access_log {
     access_report rest;
     std::uint64_t batches = 0;
   };
-  /// Calls f(const access_view&) for all that was appended, g(bins, sum, tick) for what was counted,
-  /// and returns what came with it. Pre: the table's lock is held: one drain at a time. Post of g:
-  /// the bins are 0.
+  /// Calls f(const access_view&) for all that was appended, g(bins, sum, tick) for what was
+  /// counted, and returns what came with it. Pre: the table's lock is held: one drain at a time;
+  /// g leaves the bins at 0.
   template <class F, class G>
   drained drain(F&& f, G&& g) noexcept {
     drained sum;
