@@ -151,8 +151,8 @@ void access_table::drain() noexcept {
   access_report steps;
   const access_log::drained left =
       log_.drain([&](const access_view& what) { apply(what, steps); },
-                 [&](std::span<std::uint32_t> bins, std::uint64_t sum, std::uint64_t tick) {
-                   merge(bins, sum, tick, steps);
+                 [&](std::uint32_t* bins, std::uint64_t sum, std::uint64_t tick) {
+                   merge({bins, size_}, sum, tick, steps);
                  });
   note(steps, left.batches);
   note(left.rest, 0);

@@ -30,7 +30,6 @@ bool access_log::count(const access_view& what, std::size_t size,
   const std::lock_guard lock(to.mutex);
   if (to.bins == nullptr) {
     to.bins.reset(new (std::nothrow) std::uint32_t[size]());
-    to.bin_count = size;
   }
   if (to.bins == nullptr || (to.counted != 0 && to.bins_tick != what.tick) ||
       to.counted + what.n > most_counted) {

@@ -54,7 +54,7 @@ class access_log {
         }
         from.used = 0;
         if (from.counted != 0) {
-          g(std::span(from.bins.get(), from.bin_count), from.counted, from.bins_tick);
+          g(from.bins.get(), from.counted, from.bins_tick);
           from.counted = 0;
         }
         add(sum.rest, from.kept.rest);
@@ -88,7 +88,6 @@ class access_log {
     drained kept;                            // guarded by mutex
     // Also guarded by mutex: occurrences of each index, all at one tick.
     std::unique_ptr<std::uint32_t[]> bins;
-    std::size_t bin_count = 0;
     std::uint64_t counted = 0;  // sum of the bins
     std::uint64_t bins_tick = 0;
   };

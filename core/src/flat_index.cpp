@@ -4,7 +4,6 @@
 #include "flat_index.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace tidepool {
@@ -15,7 +14,8 @@ std::size_t flat_index::bucket::empty_place() const noexcept {
   return static_cast<std::size_t>(std::find(keys.begin(), keys.end(), 0U) - keys.begin());
 }
 
-// The place of the key, or the empty one where it would go. Pre: key != 0, there are buckets.
+// The place of the key, or the empty one where it would go, which is what 0 finds. Pre: there are
+// buckets.
 flat_index::place flat_index::probe(std::uint64_t key) const noexcept {
   const std::size_t mask = count_ - 1;
   for (std::size_t i = mix(key) & mask;; i = (i + 1) & mask) {
@@ -92,19 +92,6 @@ std::optional<std::uint32_t> flat_index::find(std::uint64_t key) const noexcept 
   }
   const place at = probe(key);
   return at.in->keys[at.n] == key ? std::optional(at.in->to[at.n].slot) : std::nullopt;
-}
-
-// For keys that their home has not.
-flat_index::value flat_index::find_from(const bucket* buckets, std::size_t mask, std::size_t home,
-                                        std::uint64_t key) noexcept {
-  for (std::size_t i = home;; i = (i + 1) & mask) {
-    if (const std::size_t n = buckets[i].place_of(key); n != places) {
-      return buckets[i].to[n];
-    }
-    if (buckets[i].empty_place() != places) {
-      return {};
-    }
-  }
 }
 
 void flat_index::erase(std::uint64_t key, std::uint32_t slot) noexcept {

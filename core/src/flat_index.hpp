@@ -45,6 +45,15 @@ class flat_index {
   /// Removes the key if it maps to this slot.
   void erase(std::uint64_t key, std::uint32_t slot) noexcept;
   [[nodiscard]] std::size_t size() const noexcept;
+  /// The finaliser of MurmurHash3 (public domain, A. Appleby), a bijection.
+  [[nodiscard]] static std::uint64_t mix(std::uint64_t key) noexcept {
+    key ^= key >> 33;
+    key *= 0xff51afd7ed558ccdULL;
+    key ^= key >> 33;
+    key *= 0xc4ceb9fe1a85ec53ULL;
+    key ^= key >> 33;
+    return key;
+  }
 
  private:
   static constexpr std::size_t places = 4;
@@ -67,17 +76,8 @@ class flat_index {
     bucket* in;
     std::size_t n;
   };
-  /// The finaliser of MurmurHash3 (public domain, A. Appleby), a bijection.
-  [[nodiscard]] static std::uint64_t mix(std::uint64_t key) noexcept {
-    key ^= key >> 33;
-    key *= 0xff51afd7ed558ccdULL;
-    key ^= key >> 33;
-    key *= 0xc4ceb9fe1a85ec53ULL;
-    key ^= key >> 33;
-    return key;
-  }
-  [[nodiscard]] static value find_from(const bucket* buckets, std::size_t mask, std::size_t home,
-                                       std::uint64_t key) noexcept;
+  /// None where the place is empty.
+  [[nodiscard]] static value value_at(place where) noexcept { return where.in->to[where.n]; }
   [[nodiscard]] place probe(std::uint64_t key) const noexcept;
   void put(place where, std::uint64_t key, value to) noexcept;
   [[nodiscard]] bool make_room() noexcept;
@@ -109,11 +109,10 @@ void flat_index::find_each(std::span<const std::uint64_t> keys, F&& f) const noe
     const bucket* const buckets = buckets_;
     for (std::size_t i = 0; i < n + ahead; ++i) {
       if (i >= ahead) {
-        const std::size_t home = homes[i % ahead];
+        const bucket& home = buckets[homes[i % ahead]];
         const std::uint64_t key = keys[at + i - ahead];
-        const std::size_t in = buckets[home].place_of(key);
-        f(at + i - ahead,
-          in != places ? buckets[home].to[in] : find_from(buckets, mask, home, key));
+        const std::size_t in = home.place_of(key);
+        f(at + i - ahead, in != places ? home.to[in] : value_at(probe(key)));
       }
       if (i < n) {
         homes[i % ahead] = mix(keys[at + i]) & mask;

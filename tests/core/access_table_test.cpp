@@ -220,9 +220,8 @@ TEST(AccessTable, AFullLogRefusesAndKeepsWhatItHas) {
   }
   EXPECT_GT(held, 10U);
   std::size_t seen = 0;
-  const access_log::drained out =
-      log.drain([&](const access_view& v) { seen += v.n; },
-                [](std::span<std::uint32_t>, std::uint64_t, std::uint64_t) {});
+  const access_log::drained out = log.drain([&](const access_view& v) { seen += v.n; },
+                                            [](std::uint32_t*, std::uint64_t, std::uint64_t) {});
   EXPECT_EQ(seen, held * 1000);
   EXPECT_EQ(out.batches, held);
   EXPECT_EQ(out.rest.recorded, held);

@@ -5,8 +5,6 @@
 
 namespace tidepool::test {
 
-namespace {}  // namespace
-
 std::vector<misuse> wrong_references() {
   return {
       {"release_without_retain", errc::stale_id, stale_free,
