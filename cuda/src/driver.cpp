@@ -182,14 +182,7 @@ bool driver::is_capturing(cudaStream_t of) const noexcept {
     return false;
   }
   cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
-  const auto ask = [&] { return cudaStreamIsCapturing(of, &now); };
-  cudaError_t error = cudaSuccess;
-  if (means_current_device(of)) {
-    const current_device here(ordinal_);
-    error = here.error() == cudaSuccess ? ask() : here.error();
-  } else {
-    error = ask();
-  }
+  const cudaError_t error = where_stream_is(of, [&] { return cudaStreamIsCapturing(of, &now); });
   if (error != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
   }

@@ -37,11 +37,6 @@ struct physical_memory {
   std::size_t total_bytes = 0;
 };
 
-/// Is it a handle that means a stream of the current device? Others have theirs.
-[[nodiscard]] inline bool means_current_device(cudaStream_t stream) noexcept {
-  return stream == nullptr || stream == cudaStreamLegacy || stream == cudaStreamPerThread;
-}
-
 /// Makes a GPU the calling thread's current device while it lives.
 class current_device {
  public:
@@ -116,11 +111,17 @@ class driver {
     if (is_lost()) {
       return lost();
     }
-    if (!means_current_device(stream)) {
-      return answer(call(), text);
+    return answer(where_stream_is(stream, call), text);
+  }
+
+  /// A call about a stream, with this GPU as the current device where the handle means that one's.
+  template <class F>
+  [[nodiscard]] cudaError_t where_stream_is(cudaStream_t stream, F call) const noexcept {
+    if (stream != nullptr && stream != cudaStreamLegacy && stream != cudaStreamPerThread) {
+      return call();
     }
     const current_device here(ordinal_);
-    return answer(here.error() == cudaSuccess ? call() : here.error(), text);
+    return here.error() == cudaSuccess ? call() : here.error();
   }
 
   [[nodiscard]] result<physical_memory> memory() noexcept;

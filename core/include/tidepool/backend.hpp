@@ -147,9 +147,10 @@ class TIDEPOOL_EXPORT backend {
   [[nodiscard]] virtual status order(device where, const stream_ref& earlier,
                                      const stream_ref& later) noexcept;
 
-  /// Whether the stream is being captured into a graph. Asked at every allocation in builds with
-  /// TIDEPOOL_ASSERT_LEVEL >= 2, of device memory whose frees streams order; the call to a driver
-  /// that it takes is not counted in memory_info. Default: false.
+  /// Whether the stream is being captured into a graph; false if that cannot be said. Asked at
+  /// every allocation in builds with TIDEPOOL_ASSERT_LEVEL >= 2, of device memory whose frees
+  /// streams order, by the thread that allocates and with no lock held; the call to a driver that
+  /// it takes is not counted in memory_info. Default: false.
   [[nodiscard]] virtual bool is_capturing(device where, const stream_ref& stream) const noexcept;
 
   /// Gives free memory back to the system until reserved <= keep_bytes or nothing free is left.
