@@ -9,6 +9,7 @@
 #include "populate.hpp"
 #include <tidepool/assert.hpp>
 #include <tidepool/size_class.hpp>
+#include <tidepool/support/block_requests.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -20,21 +21,7 @@ namespace cpu {
 
 namespace {
 
-constexpr std::size_t largest_alignment = std::size_t{1} << 30;
-constexpr std::size_t largest_block = std::size_t{1} << 42;  // 4 TiB: pages fit 31 bits
 constexpr std::size_t default_alignment = cache_line;
-
-constexpr std::size_t pages_of(std::size_t bytes) noexcept {
-  return (bytes + page_bytes - 1) / page_bytes;
-}
-
-/// Lengths that grow little by little, as a KV cache by concatenation does, are rounded to steps of
-/// at most 1/32, so that the block freed by one step serves a later one.
-/// Pre: bytes <= largest_block.
-constexpr std::size_t pages_with_room(std::size_t bytes) noexcept {
-  const std::size_t step = std::max(std::bit_floor(bytes) / 32, page_bytes);
-  return (bytes + step - 1) / step * step / page_bytes;
-}
 
 arena_options arena_options_of(const backend_options& options, bool large) noexcept {
   const bool huge = options.huge_pages == huge_pages::always ||
@@ -92,32 +79,6 @@ void memory_backend::attach(backend_host& host) noexcept {
   budget_.host = &host;
 }
 
-status memory_backend::complete(status why, std::size_t bytes) const noexcept {
-  why.requested = bytes;
-  why.where = options_.device;
-  return why;
-}
-
-status memory_backend::check_request(const block_request& request) const noexcept {
-  if (request.where != options_.device) {
-    return {.code = errc::unknown_device, .where = request.where};
-  }
-  if (request.bytes == 0) {
-    return complete({.code = errc::invalid_argument, .text = "a block has at least one byte"}, 0);
-  }
-  if (request.alignment != 0 &&
-      (!std::has_single_bit(request.alignment) || request.alignment > largest_alignment)) {
-    return complete(
-        {.code = errc::invalid_argument, .text = "an alignment is a power of two up to 1 GiB"},
-        request.bytes);
-  }
-  if (request.bytes > largest_block) {
-    return complete({.code = errc::out_of_memory, .text = "a block is at most 4 TiB long"},
-                    request.bytes);
-  }
-  return {};
-}
-
 result<block> memory_backend::allocate_extent(std::size_t pages, std::size_t block_bytes,
                                               const block_request& request) noexcept {
   const std::size_t alignment = std::max(request.alignment, page_bytes) / page_bytes;
@@ -138,13 +99,10 @@ result<block> memory_backend::allocate_extent(std::size_t pages, std::size_t blo
 
 backend::refill_result memory_backend::refill(const block_request& request,
                                               std::span<block> blocks) noexcept {
-  if (const status why = check_request(request); !why.ok()) {
+  if (const status why = support::check_refill(request, options_.device); !why.ok()) {
     return {0, why};
   }
   const std::size_t bytes = request.bytes;
-  if (bytes > largest_small_block || size_of_class(size_class_of(bytes)) != bytes) {
-    return {0, complete({.code = errc::invalid_argument, .text = "not a small size class"}, bytes)};
-  }
   const std::size_t alignment = std::max(request.alignment, default_alignment);
   const std::lock_guard lock(mutex_);
   refill_result made;
@@ -153,7 +111,7 @@ backend::refill_result memory_backend::refill(const block_request& request,
     used_bytes_ += made.count * bytes;
   } else {
     for (; made.count != blocks.size(); ++made.count) {
-      const result<block> one = allocate_extent(pages_of(bytes), bytes, request);
+      const result<block> one = allocate_extent(support::pages_of(bytes), bytes, request);
       if (!one) {
         made.why = one.error();
         break;
@@ -162,18 +120,18 @@ backend::refill_result memory_backend::refill(const block_request& request,
     }
   }
   if (!made.why.ok()) {
-    made.why = complete(made.why, bytes);
+    made.why = support::complete(made.why, bytes, options_.device);
   }
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
   return made;
 }
 
 result<block> memory_backend::allocate_large(const block_request& request) noexcept {
-  if (const status why = check_request(request); !why.ok()) {
+  if (const status why = support::check_request(request, options_.device); !why.ok()) {
     return why;
   }
-  const std::size_t exact = pages_of(request.bytes);
-  const std::size_t pages = request.long_lived ? exact : pages_with_room(request.bytes);
+  const std::size_t exact = support::pages_of(request.bytes);
+  const std::size_t pages = request.long_lived ? exact : support::pages_with_room(request.bytes);
   const std::lock_guard lock(mutex_);
   result<block> made = allocate_extent(pages, pages * page_bytes, request);
   if (!made && pages != exact) {
@@ -181,7 +139,7 @@ result<block> memory_backend::allocate_large(const block_request& request) noexc
   }
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
   if (!made) {
-    return complete(made.error(), request.bytes);
+    return support::complete(made.error(), request.bytes, options_.device);
   }
   return made;
 }
@@ -272,23 +230,24 @@ result<std::size_t> memory_backend::extend(device where, const block& what,
   }
   const support::cookie tag = support::cookie::from_bits(what.cookie);
   if (tag.kind != support::cookie_kind::extent) {
-    return complete({.code = errc::unsupported, .text = "a small block has neighbours"}, bytes);
+    return support::complete({.code = errc::unsupported, .text = "a small block has neighbours"},
+                             bytes, options_.device);
   }
-  if (bytes > largest_block) {
-    return complete({.code = errc::out_of_memory, .text = "a block is at most 4 TiB long"}, bytes);
+  if (const status why = support::check_length(bytes, options_.device); !why.ok()) {
+    return why;
   }
   const std::lock_guard lock(mutex_);
   TIDEPOOL_ASSERT(1, large_extents_.is_block(tag.index));
   extent& e = large_extents_[tag.index];
   TIDEPOOL_ASSERT(1, e.address() == what.data);
   if (bytes > e.pages * page_bytes) {
-    status why =
-        large_extents_.extend(tag.index, static_cast<std::uint32_t>(pages_with_room(bytes)));
+    status why = large_extents_.extend(tag.index,
+                                       static_cast<std::uint32_t>(support::pages_with_room(bytes)));
     if (!why.ok()) {
-      why = large_extents_.extend(tag.index, static_cast<std::uint32_t>(pages_of(bytes)));
+      why = large_extents_.extend(tag.index, static_cast<std::uint32_t>(support::pages_of(bytes)));
     }
     if (!why.ok()) {
-      return complete(why, bytes);
+      return support::complete(why, bytes, options_.device);
     }
   }
   used_bytes_ += e.pages * page_bytes - e.block_bytes;

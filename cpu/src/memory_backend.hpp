@@ -49,11 +49,9 @@ class memory_backend : public backend {
   [[nodiscard]] const char* verify() const noexcept override;
 
  private:
-  [[nodiscard]] status check_request(const block_request& request) const noexcept;
   [[nodiscard]] result<block> allocate_extent(std::size_t pages, std::size_t block_bytes,
                                               const block_request& request) noexcept;
   void take_back_one(const block& what) noexcept;
-  [[nodiscard]] status complete(status why, std::size_t bytes) const noexcept;
   [[nodiscard]] const char* check_locked() const noexcept;
 
   os_memory& os_;

@@ -6,6 +6,8 @@
 // mprotect or madvise, mapping anew does the same. Thread-safe.
 #pragma once
 
+#include <tidepool/support/block_requests.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +16,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace cpu {
 
-inline constexpr std::size_t page_bytes = 4096;
+using support::page_bytes;
 inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 
 enum class system_call : std::uint8_t {

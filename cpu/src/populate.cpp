@@ -5,15 +5,13 @@
 // that belong to the caller; the helpers end before the call does.
 #include "populate.hpp"
 
-#include <pthread.h>
+#include <tidepool/support/helper_threads.hpp>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <mutex>
-#include <thread>
 
 namespace tidepool {
 inline namespace v0 {
@@ -22,7 +20,6 @@ namespace cpu {
 namespace {
 
 constexpr std::uintptr_t piece_bytes = std::uintptr_t{16} << 20;  // cut at multiples of 2 MiB
-constexpr unsigned most_threads = 64;
 
 struct piece {
   std::uintptr_t begin = 0;
@@ -95,31 +92,13 @@ std::size_t populate_blocks(os_memory& os, std::span<const block> blocks,
                             unsigned threads) noexcept {
   dealer pieces(blocks);
   std::atomic<std::size_t> done{0};
-  std::array<std::thread, most_threads> helpers;
   std::size_t total = 0;
   for (const block& b : blocks) {
     total += b.bytes;
   }
   const std::size_t useful = total / piece_bytes + 1;  // more threads than pieces only cost
-  const std::size_t wanted = std::min<std::size_t>({threads, most_threads, useful});
-  for (std::size_t i = 1; i < wanted; ++i) {
-    try {
-      helpers[i] =
-          std::thread([&] { done.fetch_add(work(os, pieces), std::memory_order_relaxed); });
-    } catch (...) {  // no thread to be had: the others do its share
-      break;
-    }
-  }
-  done.fetch_add(work(os, pieces), std::memory_order_relaxed);
-  // Joining is a point of cancellation, which no noexcept function may be.
-  int cancellable = 0;
-  static_cast<void>(::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable));
-  for (std::thread& helper : helpers) {
-    if (helper.joinable()) {
-      helper.join();
-    }
-  }
-  static_cast<void>(::pthread_setcancelstate(cancellable, nullptr));
+  auto deal = [&]() noexcept { done.fetch_add(work(os, pieces), std::memory_order_relaxed); };
+  support::with_helpers(std::min<std::size_t>(threads, useful), deal);
   return done.load(std::memory_order_relaxed);
 }
 

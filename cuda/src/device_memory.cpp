@@ -7,6 +7,7 @@
 
 #include <tidepool/assert.hpp>
 #include <tidepool/size_class.hpp>
+#include <tidepool/support/block_requests.hpp>
 #include <tidepool/support/cookie.hpp>
 
 #include <algorithm>
@@ -16,25 +17,6 @@
 namespace tidepool {
 inline namespace v0 {
 namespace cuda {
-
-namespace {
-
-constexpr std::size_t largest_alignment = std::size_t{1} << 30;
-constexpr std::size_t largest_block = std::size_t{1} << 42;  // 4 TiB: pages fit 31 bits
-
-constexpr std::size_t pages_of(std::size_t bytes) noexcept {
-  return (bytes + page_bytes - 1) / page_bytes;
-}
-
-/// Lengths that grow little by little, as a KV cache by concatenation does, are rounded to steps of
-/// at most 1/32, so that the block freed by one step serves a later one.
-/// Pre: bytes <= largest_block.
-constexpr std::size_t pages_with_room(std::size_t bytes) noexcept {
-  const std::size_t step = std::max(std::bit_floor(bytes) / 32, page_bytes);
-  return (bytes + step - 1) / step * step / page_bytes;
-}
-
-}  // namespace
 
 device_memory::device_memory(driver& of, std::unique_ptr<slab_source> source,
                              const device_memory_options& options) noexcept
@@ -68,27 +50,8 @@ status device_memory::make_room_for_streams() noexcept {
   return why.ok() ? spans_.make_bins(order_.size()) : why;
 }
 
-status device_memory::complete(status why, std::size_t bytes) const noexcept {
-  why.requested = bytes;
-  why.where = description().where;
-  return why;
-}
-
-status device_memory::check_request(const block_request& request) const noexcept {
-  if (request.bytes == 0) {
-    return complete({.code = errc::invalid_argument, .text = "a block has at least one byte"}, 0);
-  }
-  if (request.alignment != 0 &&
-      (!std::has_single_bit(request.alignment) || request.alignment > largest_alignment)) {
-    return complete(
-        {.code = errc::invalid_argument, .text = "an alignment is a power of two up to 1 GiB"},
-        request.bytes);
-  }
-  if (request.bytes > largest_block) {
-    return complete({.code = errc::out_of_memory, .text = "a block is at most 4 TiB long"},
-                    request.bytes);
-  }
-  return {};
+status device_memory::complete(const status& why, std::size_t bytes) const noexcept {
+  return support::complete(why, bytes, description().where);
 }
 
 // Pre: the mutex is held.
@@ -136,13 +99,10 @@ result<block> device_memory::allocate_extent(const asker& who, std::size_t pages
 
 backend::refill_result device_memory::refill(const block_request& request,
                                              std::span<block> blocks) noexcept {
-  if (const status why = check_request(request); !why.ok()) {
+  if (const status why = support::check_refill(request, description().where); !why.ok()) {
     return {0, why};
   }
   const std::size_t bytes = request.bytes;
-  if (bytes > largest_small_block || size_of_class(size_class_of(bytes)) != bytes) {
-    return {0, complete({.code = errc::invalid_argument, .text = "not a small size class"}, bytes)};
-  }
   const std::size_t alignment = std::max(request.alignment, description().alignment);
   lock_type lock(mutex_);
   const result<asker> who = begin(request);
@@ -155,7 +115,8 @@ backend::refill_result device_memory::refill(const block_request& request,
     used_bytes_ += made.count * bytes;
   } else {
     for (; made.count != blocks.size(); ++made.count) {
-      const result<block> one = allocate_extent(*who, pages_of(bytes), bytes, alignment, lock);
+      const result<block> one =
+          allocate_extent(*who, support::pages_of(bytes), bytes, alignment, lock);
       if (!one) {
         made.why = one.error();
         break;
@@ -171,11 +132,11 @@ backend::refill_result device_memory::refill(const block_request& request,
 }
 
 result<block> device_memory::allocate_large(const block_request& request) noexcept {
-  if (const status why = check_request(request); !why.ok()) {
+  if (const status why = support::check_request(request, description().where); !why.ok()) {
     return why;
   }
-  const std::size_t exact = pages_of(request.bytes);
-  const std::size_t pages = request.long_lived ? exact : pages_with_room(request.bytes);
+  const std::size_t exact = support::pages_of(request.bytes);
+  const std::size_t pages = request.long_lived ? exact : support::pages_with_room(request.bytes);
   lock_type lock(mutex_);
   const result<asker> who = begin(request);
   if (!who) {

@@ -82,8 +82,7 @@ class device_memory {
     bool for_capture = false;
   };
 
-  [[nodiscard]] status check_request(const block_request& request) const noexcept;
-  [[nodiscard]] status complete(status why, std::size_t bytes) const noexcept;
+  [[nodiscard]] status complete(const status& why, std::size_t bytes) const noexcept;
   [[nodiscard]] result<asker> begin(const block_request& request) noexcept;
   [[nodiscard]] status make_room_for_streams() noexcept;
 

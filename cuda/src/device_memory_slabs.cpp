@@ -4,6 +4,7 @@
 // driver is called without the mutex where that takes time.
 #include "device_memory.hpp"
 #include <tidepool/assert.hpp>
+#include <tidepool/support/block_requests.hpp>
 #include <tidepool/support/cookie.hpp>
 
 #include <algorithm>
@@ -188,10 +189,10 @@ result<std::size_t> device_memory::extend(const block& what, std::size_t bytes) 
   if (!description().can_extend || tag.kind != support::cookie_kind::extent) {
     return complete({.code = errc::unsupported}, bytes);
   }
-  if (bytes > (std::size_t{1} << 42)) {
-    return complete({.code = errc::out_of_memory, .text = "a block is at most 4 TiB long"}, bytes);
+  if (const status why = support::check_length(bytes, description().where); !why.ok()) {
+    return why;
   }
-  const auto pages = static_cast<std::uint32_t>((bytes + page_bytes - 1) / page_bytes);
+  const auto pages = static_cast<std::uint32_t>(support::pages_of(bytes));
   const std::lock_guard growing(growth_mutex_);
   lock_type lock(mutex_);
   TIDEPOOL_ASSERT(1, extents_.is_block(tag.index));

@@ -7,6 +7,7 @@
 #include "slab_source.hpp"
 #include "stream_order.hpp"
 #include <tidepool/support/binned_tree.hpp>
+#include <tidepool/support/block_requests.hpp>
 #include <tidepool/support/descriptor_pool.hpp>
 #include <tidepool/support/ordered_tree.hpp>
 
@@ -17,7 +18,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-inline constexpr std::size_t page_bytes = 4096;  ///< the unit of extents, not the GPU's
+using support::page_bytes;
 
 enum class extent_state : std::uint8_t {
   unused,  ///< the descriptor is

@@ -3,14 +3,12 @@
 // Making and releasing of host_pages.
 #include "host_pages.hpp"
 
-#include <pthread.h>
+#include <tidepool/support/helper_threads.hpp>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <thread>
 #include <utility>
 
 namespace tidepool {
@@ -20,7 +18,6 @@ namespace cuda {
 namespace {
 
 constexpr std::size_t piece_bytes = std::size_t{16} << 20;
-constexpr unsigned most_threads = 64;
 /// More did not help where it was measured: 16 GiB in 7.9 s by one thread, 1.69 s by two, 1.55 s
 /// by four, 1.52 s by sixteen (cudf PR 23457).
 constexpr unsigned usual_threads = 4;
@@ -149,26 +146,9 @@ result<host_pages> host_pages::make(host_system& system,
 status host_pages::populate(unsigned threads) noexcept {
   population all{*system_, static_cast<std::byte*>(data_), bytes_};
   const std::size_t pieces = (bytes_ + piece_bytes - 1) / piece_bytes;
-  const unsigned wanted = threads != 0 ? std::min(threads, most_threads)
-                                       : std::min(usual_threads, system_->processors());
-  std::array<std::thread, most_threads> helpers;
-  for (std::size_t i = 1; i < std::min<std::size_t>(wanted, pieces); ++i) {
-    try {
-      helpers[i] = std::thread([&all] { all.work(); });
-    } catch (...) {  // no thread to be had: the others do its share
-      break;
-    }
-  }
-  all.work();
-  // Joining is a point of cancellation, which no noexcept function may be.
-  int cancellable = 0;
-  static_cast<void>(::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable));
-  for (std::thread& helper : helpers) {
-    if (helper.joinable()) {
-      helper.join();
-    }
-  }
-  static_cast<void>(::pthread_setcancelstate(cancellable, nullptr));
+  const unsigned wanted = threads != 0 ? threads : std::min(usual_threads, system_->processors());
+  auto work = [&all]() noexcept { all.work(); };
+  support::with_helpers(std::min<std::size_t>(wanted, pieces), work);
   if (const int error = all.error.load(std::memory_order_relaxed); error != 0) {
     return {.code = errc::out_of_memory,
             .native = error,
