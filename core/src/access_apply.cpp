@@ -52,16 +52,11 @@ void access_table::apply_each(const access_view& what, std::uint64_t gain,
   report.recorded += batch.n - stale;
 }
 
-template <bool Careful>
+template <bool Weighted, bool Careful>
 void access_table::apply_by_kind(const access_view& what, std::uint64_t gain,
                                  access_report& report) noexcept {
-  if (what.generations != nullptr) {
-    what.weights != nullptr ? apply_each<true, true, Careful>(what, gain, report)
-                            : apply_each<true, false, Careful>(what, gain, report);
-  } else {
-    what.weights != nullptr ? apply_each<false, true, Careful>(what, gain, report)
-                            : apply_each<false, false, Careful>(what, gain, report);
-  }
+  what.generations != nullptr ? apply_each<true, Weighted, Careful>(what, gain, report)
+                              : apply_each<false, Weighted, Careful>(what, gain, report);
 }
 
 // Occurrences of tensors: a kernel's, but for those that live elsewhere or not at all.
@@ -91,10 +86,12 @@ void access_table::apply(const access_view& what, access_report& report) noexcep
     }
   }
   const std::uint64_t gain = gain_at(what.tick, sum);
-  if (counts_may_pass(sum)) {
-    apply_by_kind<true>(what, gain, report);
-  } else if (what.weights != nullptr) {
-    apply_by_kind<false>(what, gain, report);
+  const bool careful = counts_may_pass(sum);
+  if (what.weights != nullptr) {
+    careful ? apply_by_kind<true, true>(what, gain, report)
+            : apply_by_kind<true, false>(what, gain, report);
+  } else if (careful) {
+    apply_by_kind<false, true>(what, gain, report);
   } else if (what.generations != nullptr) {
     apply_known(what, gain, report);
   } else {

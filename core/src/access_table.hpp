@@ -165,7 +165,7 @@ class access_table {
   [[nodiscard]] bool counts_may_pass(std::uint64_t sum) noexcept;
   template <bool Known, bool Weighted, bool Careful>
   void apply_each(const access_view& what, std::uint64_t gain, access_report& report) noexcept;
-  template <bool Careful>
+  template <bool Weighted, bool Careful>
   void apply_by_kind(const access_view& what, std::uint64_t gain, access_report& report) noexcept;
   void apply_known(const access_view& what, std::uint64_t gain, access_report& report) noexcept;
   [[nodiscard]] bool is_far() const noexcept;
