@@ -62,7 +62,9 @@ bool pool_core::bind(lane& where, const block& what, record& slot) noexcept {
 
 // Pre: the slot is free or retired. Post: it may be bound to another block or released.
 void pool_core::unbind(record& slot) noexcept {
-  pointers_.forget_block(slot, slot.data.load(std::memory_order_relaxed));
+  const void* const data = slot.data.load(std::memory_order_relaxed);
+  slot.size_class.store(0, std::memory_order_seq_cst);
+  pointers_.forget_block(slot, data);
   slots.release(slot);
 }
 

@@ -86,7 +86,7 @@ findings debug_layer::begin(record& slot, const lane& where, tensor_id id,
     fill_guards(r);
     const std::byte* const room_end =
         mode == guard_mode::pages ? r.tail_end : r.tail_end - tail_guard_bytes;
-    slot.data.store(r.data, std::memory_order_release);
+    slot.data.store(r.data, std::memory_order_seq_cst);  // for pointer_index
     slot.capacity.store(static_cast<std::size_t>(room_end - r.data), std::memory_order_release);
     guarded_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -208,7 +208,7 @@ findings debug_layer::end(record& slot, const lane& where) noexcept {
   }
   if (r.laid_out) {
     r.laid_out = false;
-    slot.data.store(r.base, std::memory_order_release);
+    slot.data.store(r.base, std::memory_order_seq_cst);  // for pointer_index
     slot.capacity.store(r.whole, std::memory_order_release);
   }
   r.whole = slot.capacity.load(std::memory_order_relaxed);  // it may have grown in place

@@ -74,8 +74,7 @@ flat_index::insertion flat_index::insert(std::uint64_t key, std::uint32_t slot,
   return {.stored = true, .added = true, .slot = slot};
 }
 
-bool flat_index::set(std::uint64_t key, std::uint32_t slot) noexcept {
-  const std::lock_guard lock(mutex_);
+bool flat_index::set_locked(std::uint64_t key, std::uint32_t slot) noexcept {
   if (!make_room()) {
     return false;
   }

@@ -23,7 +23,16 @@ namespace detail {
 class flat_index {
  public:
   /// Inserts or replaces. False: no memory; nothing changed.
-  [[nodiscard]] bool set(std::uint64_t key, std::uint32_t slot) noexcept;
+  [[nodiscard]] bool set(std::uint64_t key, std::uint32_t slot) noexcept {
+    return set_answer([key] { return key; }, slot);
+  }
+  /// The same for the key that key() answers with the lock held; 0: none.
+  template <class F>
+  [[nodiscard]] bool set_answer(F&& key, std::uint32_t slot) noexcept {
+    const std::lock_guard lock(mutex_);
+    const std::uint64_t wanted = key();
+    return wanted == 0 || set_locked(wanted, slot);
+  }
   /// Inserts unless the key is there. False in `added`: it was, `slot` is what it maps to.
   struct insertion {
     bool stored = false;  ///< false: no memory
@@ -44,6 +53,16 @@ class flat_index {
   void find_each(std::span<const std::uint64_t> keys, F&& f) const noexcept;
   /// Removes the key if it maps to this slot.
   void erase(std::uint64_t key, std::uint32_t slot) noexcept;
+  /// Removes all and calls then(), with the lock held.
+  template <class F>
+  void clear(F&& then) noexcept {
+    const std::lock_guard lock(mutex_);
+    memory_ = {};
+    buckets_ = nullptr;
+    count_ = 0;
+    size_ = 0;
+    then();
+  }
   [[nodiscard]] std::size_t size() const noexcept;
   /// The finaliser of MurmurHash3 (public domain, A. Appleby), a bijection.
   [[nodiscard]] static std::uint64_t mix(std::uint64_t key) noexcept {
@@ -81,6 +100,7 @@ class flat_index {
   [[nodiscard]] place probe(std::uint64_t key) const noexcept;
   void put(place where, std::uint64_t key, value to) noexcept;
   [[nodiscard]] bool make_room() noexcept;
+  [[nodiscard]] bool set_locked(std::uint64_t key, std::uint32_t slot) noexcept;
 
   mutable std::mutex mutex_;
   address_space memory_;       // guarded by mutex_

@@ -101,14 +101,14 @@ backend::refill_result pool_core::refill(const block_demand& demand, std::span<r
   while (count < made.count && bind(*demand.where, blocks[count], *out[count])) {
     ++count;
   }
+  for (std::size_t i = count; i < wanted; ++i) {
+    unbind(*out[i]);
+  }
   if (count < made.count) {
     // Keep what is bound, return the rest.
     device.source->take_back(device.where, std::span(blocks).subspan(count, made.count - count),
                              demand.where->stream());
     made.why = {.code = errc::out_of_memory, .text = "no memory for the pointer index"};
-  }
-  for (std::size_t i = count; i < wanted; ++i) {
-    unbind(*out[i]);
   }
   if (count == 0 && made.why.ok()) {
     made.why.code = errc::out_of_memory;

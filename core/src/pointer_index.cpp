@@ -30,7 +30,7 @@ result<tensor_id> pointer_index::find(const void* data) noexcept {
   if (data == nullptr) {
     return errc::not_found;
   }
-  if (!is_kept()) {
+  if (!complete_.load(std::memory_order_acquire)) {
     if (const status why = build(); !why.ok()) {
       return why;
     }
@@ -45,28 +45,41 @@ result<tensor_id> pointer_index::find(const void* data) noexcept {
   return errc::not_found;
 }
 
-// From now on the index is kept; then what there is already is entered. A block that is bound
-// meanwhile is entered by one of both: each stores before it loads, in one total order.
+// From now on the index is kept; then what there is already is entered. Blocks come and go
+// meanwhile. Who binds or unbinds stores first, then looks whether the index is kept; here it is
+// the other way round, all in one total order. So who did not see the index kept is seen here as
+// done. Who did enters or erases himself, after his store, with the lock in which the slot is
+// looked at here: before this, which then sees the store, or after it, undoing what it entered.
 status pointer_index::build() noexcept {
   const std::lock_guard lock(mutex_);
-  if (is_kept()) {
+  if (complete_.load(std::memory_order_relaxed)) {
     return {};
   }
-  kept_.store(true, std::memory_order_seq_cst);
+  // What a build that failed has left is out of date.
+  entries_.clear([this] { kept_.store(true, std::memory_order_seq_cst); });
   for (std::size_t i = 0; i < slots_.made(); ++i) {
     const record& r = slots_.by_index(i);
-    const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    const bool bound = r.size_class.load(std::memory_order_seq_cst) != 0;
-    const void* const data = r.data.load(std::memory_order_acquire);
+    const auto address_of_block = [&r] {
+      return r.size_class.load(std::memory_order_seq_cst) == 0
+                 ? 0
+                 : address_of(r.data.load(std::memory_order_seq_cst));
+    };
     const bool stored =
-        bound ? entries_.set(address_of(data), static_cast<std::uint32_t>(i))
-              : !slots_.is_taken(r, header) || !is_adopted(header) || enter_adopted(r, data);
+        entries_.set_answer(address_of_block, static_cast<std::uint32_t>(i)) && enter_if_adopted(r);
     if (!stored) {
       kept_.store(false, std::memory_order_seq_cst);
       return status{.code = errc::out_of_memory, .text = "no memory for the pointer index"};
     }
   }
+  complete_.store(true, std::memory_order_release);
   return {};
+}
+
+// Those begin and end with mutex_ held.
+bool pointer_index::enter_if_adopted(const record& slot) noexcept {
+  const std::uint64_t header = slot.header.load(std::memory_order_acquire);
+  return !slots_.is_taken(slot, header) || !is_adopted(header) ||
+         enter_adopted(slot, slot.data.load(std::memory_order_acquire));
 }
 
 bool pointer_index::enter_block(const record& slot) noexcept {
@@ -75,7 +88,7 @@ bool pointer_index::enter_block(const record& slot) noexcept {
 }
 
 void pointer_index::forget_block(const record& slot, const void* data) noexcept {
-  if (is_kept()) {
+  if (kept_.load(std::memory_order_seq_cst)) {
     entries_.erase(address_of(data), number_of(slot));
   }
 }

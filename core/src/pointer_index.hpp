@@ -30,10 +30,13 @@ class pointer_index {
   /// The first call builds the index.
   [[nodiscard]] result<tensor_id> find(const void* data) noexcept;
 
-  /// Where a block begins whose slot was just bound (size_class stored in the order of all such
-  /// stores and loads). False: no memory.
+  // The stores that these two follow have to be sequentially consistent: see build().
+
+  /// Where a block begins whose slot was just bound (size_class), or where a bound slot's tensor
+  /// has just moved to (data). False: no memory.
   [[nodiscard]] bool enter_block(const record& slot) noexcept;
-  /// It began at `data` until now, and the slot is still bound.
+  /// It began at `data` until now: it is bound no longer (size_class), or has moved (data). Pre:
+  /// nobody else has the block yet.
   void forget_block(const record& slot, const void* data) noexcept;
 
   /// Calls make(), which makes the adopted tensor, with its address entered and locked against a
@@ -57,14 +60,16 @@ class pointer_index {
 
  private:
   [[nodiscard]] status build() noexcept;
+  [[nodiscard]] bool enter_if_adopted(const record& slot) noexcept;
   [[nodiscard]] bool enter_adopted(const record& slot, const void* data) noexcept;
   [[nodiscard]] std::uint32_t number_of(const record& slot) const noexcept;
 
   const slot_table& slots_;
   flat_index entries_;
-  std::atomic<bool> kept_{false};
-  std::mutex mutex_;            // building, and adopted tensors that begin or end
-  bool adopted_twice_ = false;  // guarded by mutex_: some memory ever was
+  std::atomic<bool> kept_{false};      // what comes and goes enters and leaves
+  std::atomic<bool> complete_{false};  // and what was there before is in it
+  std::mutex mutex_;                   // building, and adopted tensors that begin or end
+  bool adopted_twice_ = false;         // guarded by mutex_: some memory ever was
 };
 
 }  // namespace detail

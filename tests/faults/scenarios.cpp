@@ -106,6 +106,20 @@ const std::vector<scenario>& scenarios() {
          w.intern("short");
          w.count();
        }},
+      {"the index of addresses",  // grows while it is built: what a failed one has left is gone
+       [](world& w) {
+         for (const std::size_t bytes : {std::size_t{100}, std::size_t{5000}}) {
+           std::optional<std::size_t> last;
+           for (int i = 0; i < 150; ++i) {
+             last = w.allocate(bytes);
+           }
+           if (last) {
+             w.find(*last);
+           }
+           w.free_all();
+           w.trim(0);
+         }
+       }},
       {"parts",
        [](world& w) {
          if (const auto t = w.allocate(10000)) {

@@ -156,6 +156,31 @@ TEST(Meddling, FindAndSettersWhileBlocksComeAndGo) {
   expect_clean(p);
 }
 
+// The first look-up enters what there is, while each allocation and each free binds and unbinds.
+TEST(Meddling, TheFirstFindWhileBlocksComeAndGo) {
+  for (int round = 0; round < 40 * effort(); ++round) {
+    pool p(small_cpu(), {.thread_cache_bytes = 0, .ready_bytes = 0, .max_tensors = 1 << 12});
+    std::vector<tensor> others;
+    for (int i = 0; i < 300; ++i) {
+      others.push_back(p.allocate(100 * kib));  // takes the walk some time
+    }
+    std::atomic<int> ready{0};
+    const auto find_the_last = [&] {  // which is entered last
+      for (++ready; ready != 2;) {
+      }
+      const result<tensor_id> found = p.find(others.back().data());
+      EXPECT_TRUE(found && *found == others.back().id());
+    };
+    work_while(p, 2, 1, [&](int) {
+      std::thread second(find_the_last);
+      find_the_last();
+      second.join();
+    });
+    others.clear();
+    expect_clean(p);
+  }
+}
+
 class counting_observer final : public allocation_observer {
  public:
   void on_allocate(const tensor_info&) noexcept override { made.fetch_add(1); }

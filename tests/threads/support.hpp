@@ -79,9 +79,9 @@ inline void expect_clean(pool& p) {
   EXPECT_EQ(s.total.live, 0U);
   EXPECT_EQ(s.total.requested_bytes, 0U);
   EXPECT_EQ(s.total.allocations, s.total.frees);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_STREQ(p.verify(), nullptr);
   EXPECT_EQ(p.trim().reserved_bytes, 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_STREQ(p.verify(), nullptr);
 }
 
 }  // namespace tidepool::test
