@@ -23,6 +23,7 @@ struct known_option {
 // All keys of the library, backends' included: one list, so that a misspelt key can be told. Each
 // has a line in core/README.md.
 constexpr std::array known_options{
+    known_option{"arena_bytes", value_kind::bytes},
     known_option{"exhaust_at", value_kind::bytes},
     known_option{"fail_call", value_kind::count},
     known_option{"fail_every", value_kind::count},

@@ -52,6 +52,9 @@ class host_backend final : private system_owner, public memory_backend {
 
 // What the program left open may come from outside.
 backend_options with_environment(backend_options options) noexcept {
+  if (options.arena_bytes == backend_options{}.arena_bytes) {
+    options.arena_bytes = environment_bytes("arena_bytes").value_or(options.arena_bytes);
+  }
   fault_options& faults = options.faults;
   if (faults.fail_call == 0) {
     faults.fail_call = environment_count("fail_call").value_or(0);
@@ -93,11 +96,12 @@ status check_options(const backend_options& options, const os_memory& os) noexce
   return {};
 }
 
-result<std::unique_ptr<backend>> try_make_backend(const backend_options& options) noexcept {
+result<std::unique_ptr<backend>> try_make_backend(const backend_options& given) noexcept {
+  const backend_options options = with_environment(given);
   if (const status why = check_options(options, os_memory{}); !why.ok()) {
     return why;
   }
-  std::unique_ptr<host_backend> made(new (std::nothrow) host_backend(with_environment(options)));
+  std::unique_ptr<host_backend> made(new (std::nothrow) host_backend(options));
   if (made == nullptr) {
     return status{.code = errc::out_of_memory, .where = options.device};
   }

@@ -114,7 +114,7 @@ TEST(Environment, WhatIsWrongIsToldOnceWithAllKeys) {
   EXPECT_NE(text.find("no such value for 'exhaust_at'"), std::string::npos) << text;
   EXPECT_NE(text.find("no such value for 'no_huge_pages'"), std::string::npos) << text;
   EXPECT_NE(text.find("no such value for 'fail_every'"), std::string::npos) << text;
-  EXPECT_NE(text.find("knows exhaust_at=BYTES fail_call=N"), std::string::npos) << text;
+  EXPECT_NE(text.find("knows arena_bytes=BYTES exhaust_at=BYTES"), std::string::npos) << text;
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 5) << text;
 }
 

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include <array>
@@ -244,6 +245,19 @@ TEST(CpuBackendFactory, RefusesWhatCannotBe) {
   EXPECT_EQ(code({.arena_bytes = 0}), errc::ok);
   EXPECT_THROW(static_cast<void>(make_backend({.device = device::cuda(0)})), error);
   EXPECT_NE(make_backend(), nullptr);
+}
+
+TEST(CpuBackendFactory, TheEnvironmentSaysHowLargeArenasAreWhereTheProgramDoesNot) {
+  const auto mib_of_addresses = [](const backend_options& options) {
+    const result<std::unique_ptr<backend>> made = try_make_backend(options);
+    return made ? (*made)->memory(device::cpu()).address_space_bytes / mib : 0;
+  };
+  ::setenv("TIDEPOOL", "arena_bytes=128MiB", 1);
+  EXPECT_EQ(mib_of_addresses({}), 256U);
+  EXPECT_EQ(mib_of_addresses({.arena_bytes = 64 * mib}), 128U);
+  ::setenv("TIDEPOOL", "arena_bytes=5000GiB", 1);
+  EXPECT_EQ(try_make_backend({}).error().code, errc::invalid_argument);
+  ::unsetenv("TIDEPOOL");
 }
 
 TEST(CpuBackendFactory, DestructionUnclaimsWhatIsLeft) {

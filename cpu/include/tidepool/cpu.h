@@ -27,7 +27,8 @@ enum {
 
 typedef struct tidepool_cpu_backend_options {
   size_t size;
-  size_t arena_bytes;    // address space reserved at a time, up to 4 TiB; default 64 GiB
+  size_t arena_bytes;    // address space reserved at a time, up to 4 TiB; default 64 GiB, or
+                         // TIDEPOOL=arena_bytes=BYTES (tidepool/environment.hpp)
   uint32_t on_one_node;  // not 0: serves tidepool_device_cpu_node(numa_node) alone
   uint32_t numa_node;    // 0..254
   uint32_t huge_pages;   // TIDEPOOL_CPU_HUGE_PAGES_...

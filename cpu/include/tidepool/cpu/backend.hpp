@@ -37,6 +37,8 @@ struct backend_options {
   cpu::huge_pages huge_pages = cpu::huge_pages::automatic;
   /// Address space reserved at a time, up to 4 TiB; halved where the system refuses, at least
   /// 64 MiB. Twice this is reserved from the start: for blocks up to 64 KiB and for all others.
+  /// Where addresses are dear (qemu-user keeps a word for each page of them) one wants less; left
+  /// at its default it may come from the environment: TIDEPOOL=arena_bytes=BYTES.
   std::size_t arena_bytes = std::size_t{64} << 30;
   /// Memory free for this many calls of pool::tick goes back to the system. 0: only by trim.
   std::uint32_t decay_ticks = 16;
