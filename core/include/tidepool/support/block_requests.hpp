@@ -76,7 +76,7 @@ inline constexpr std::size_t largest_block = std::size_t{1} << 42;  ///< pages f
   const std::size_t step = std::max(std::bit_floor(bytes) / 32, page_bytes);
   return (bytes + step - 1) / step * step / page_bytes;
 }
-static_assert(pages_with_room(100) == 1 && pages_with_room((64 << 20) + 1) == 33 * 512);
+static_assert(pages_with_room(100) == 1 && pages_with_room(page_bytes * 16384 + 1) == 16896);
 
 }  // namespace support
 }  // namespace v0
