@@ -21,7 +21,6 @@ struct sigaction before;
 
 // In the thread's static block: the handler must not allocate.
 [[gnu::tls_model("initial-exec")]] thread_local const actor* acting = nullptr;
-[[gnu::tls_model("initial-exec")]] thread_local bool simulating = false;
 
 bool protect(std::uint64_t low, std::uint64_t bytes, int protection) noexcept {
   return mprotect(reinterpret_cast<void*>(low), bytes, protection) == 0;
@@ -149,11 +148,11 @@ void host_guard::open() {
 }
 
 void host_guard::open_own() {
-  simulating = closed_;
+  simulating_ = closed_;
 }
 
 void host_guard::close_own() {
-  simulating = false;
+  simulating_ = false;
   if (closed_) {
     close_where(true);
   }
@@ -176,7 +175,7 @@ bool host_guard::handle(const access& what) noexcept {
     if (what.address - low >= size) {
       continue;
     }
-    if (simulating && each.own) {
+    if (simulating_ && each.own) {
       open_part(each);
       any_open_ = true;
       return true;

@@ -38,8 +38,8 @@ class host_guard {
   void close();
   void open();
   [[nodiscard]] bool is_closed() const { return closed_; }
-  /// Between these the calling thread is the simulator: the ranges that are its own open when it
-  /// touches them, without a note, and are closed again if the guard is.
+  /// Between these the simulator works, in helping threads too: the ranges that are its own open
+  /// when they are touched, without a note, and are closed again if the guard is.
   void open_own();
   void close_own();
 
@@ -86,7 +86,8 @@ class host_guard {
   std::array<note, most_notes> notes_;
   std::atomic<std::size_t> next_note_{0};
   std::atomic<bool> any_noted_{false};
-  std::atomic<bool> any_open_{true};  // a page may have been opened since close()
+  std::atomic<bool> any_open_{true};     // a page may have been opened since close()
+  std::atomic<bool> simulating_{false};  // between open_own() and close_own()
   bool installed_ = false;
   bool closed_ = false;
 };
