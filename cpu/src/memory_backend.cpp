@@ -8,11 +8,9 @@
 #include "access_kernels.hpp"
 #include "populate.hpp"
 #include <tidepool/assert.hpp>
-#include <tidepool/size_class.hpp>
 #include <tidepool/support/block_requests.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <cstdio>
 
 namespace tidepool {

@@ -6,12 +6,10 @@
 #include "device_memory.hpp"
 
 #include <tidepool/assert.hpp>
-#include <tidepool/size_class.hpp>
 #include <tidepool/support/block_requests.hpp>
 #include <tidepool/support/cookie.hpp>
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 namespace tidepool {

@@ -167,6 +167,7 @@ TEST(Meddling, TheFirstFindWhileBlocksComeAndGo) {
     std::atomic<int> ready{0};
     const auto find_the_last = [&] {  // which is entered last
       for (++ready; ready != 2;) {
+        std::this_thread::yield();
       }
       const result<tensor_id> found = p.find(others.back().data());
       EXPECT_TRUE(found && *found == others.back().id());

@@ -21,13 +21,14 @@ inline constexpr std::size_t page_bytes = 4096;  ///< the unit of extents, not a
 inline constexpr std::size_t largest_alignment = std::size_t{1} << 30;
 inline constexpr std::size_t largest_block = std::size_t{1} << 42;  ///< pages fit 31 bits
 
-/// The status with what it is about.
+/// The status with what it is about: so many bytes, on this device.
 [[nodiscard]] constexpr status complete(status why, std::size_t bytes, device where) noexcept {
   why.requested = bytes;
   why.where = where;
   return why;
 }
 
+/// errc::out_of_memory: longer than any block. Where a request has only a length.
 [[nodiscard]] constexpr status check_length(std::size_t bytes, device where) noexcept {
   return bytes <= largest_block
              ? status{}
@@ -54,7 +55,7 @@ inline constexpr std::size_t largest_block = std::size_t{1} << 42;  ///< pages f
   return check_length(request.bytes, where);
 }
 
-/// The same for several blocks of one small size class.
+/// The same for several blocks of one small size class; errc::invalid_argument where it is none.
 [[nodiscard]] constexpr status check_refill(const block_request& request, device where) noexcept {
   status why = check_request(request, where);
   if (why.ok() && (request.bytes > largest_small_block ||
@@ -65,13 +66,13 @@ inline constexpr std::size_t largest_block = std::size_t{1} << 42;  ///< pages f
   return why;
 }
 
-/// Pre: bytes <= largest_block, here and below.
+/// Pages of page_bytes that hold so many bytes. Pre: bytes <= largest_block, here and below.
 [[nodiscard]] constexpr std::size_t pages_of(std::size_t bytes) noexcept {
   return (bytes + page_bytes - 1) / page_bytes;
 }
 
 /// Lengths that grow little by little, as a KV cache by concatenation does, are rounded to steps of
-/// at most 1/32, so that the block freed by one step serves a later one.
+/// at most 1/32, so that the block freed by one step serves a later one. In pages.
 [[nodiscard]] constexpr std::size_t pages_with_room(std::size_t bytes) noexcept {
   const std::size_t step = std::max(std::bit_floor(bytes) / 32, page_bytes);
   return (bytes + step - 1) / step * step / page_bytes;

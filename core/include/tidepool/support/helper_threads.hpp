@@ -15,11 +15,11 @@ namespace support {
 
 /// Runs work(context) in `threads` threads, the caller's included (at least 1, at most 64). Where
 /// there is no thread to be had, in fewer: the others do its share. Pre: work is safe to run in
-/// several threads at once.
+/// several threads at once. Cost: a thread is started and joined for each but the caller.
 TIDEPOOL_EXPORT void with_helpers(std::size_t threads, void (*work)(void* context) noexcept,
                                   void* context) noexcept;
 
-/// The same for work().
+/// The same for work(), which throws nothing.
 template <class F>
 void with_helpers(std::size_t threads, F& work) noexcept {
   with_helpers(
