@@ -146,7 +146,21 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
     return fail(got.why);
   }
   record& slot = *got.slot;
-  if (const status why = claim_key(request.key, slot); !why.ok()) {
+  const auto index = static_cast<std::uint32_t>(slots.index_of(slot));
+  // What can fail comes before the block changes: a failure gives it back as it was.
+  status why;
+  if (request.used_by != nullptr) {
+    if (uses_elsewhere_.add(index, request.used_by->number)) {
+      request.flags = request.flags | tensor_flags::used_elsewhere;
+    } else {
+      why = {.code = errc::out_of_memory, .text = "no memory to note the stream"};
+    }
+  }
+  if (why.ok()) {
+    why = claim_key(request.key, slot);
+  }
+  if (!why.ok()) {
+    (void)uses_elsewhere_.take(index);
     give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
     return fail(why);
   }
@@ -157,15 +171,6 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   slot.bytes.store(request.bytes, std::memory_order_release);
   slot.tag.store(make_tag(request.name, request.category, where->tag_number()),
                  std::memory_order_release);
-  if (request.used_by != nullptr) {
-    if (uses_elsewhere_.add(static_cast<std::uint32_t>(slots.index_of(slot)),
-                            request.used_by->number)) {
-      request.flags = request.flags | tensor_flags::used_elsewhere;
-    } else {
-      give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
-      return fail({.code = errc::out_of_memory, .text = "no memory to note the stream"});
-    }
-  }
   const tensor_flags flags =
       begin_entry(*this, slot, tensor_id::from_value(id), request.lifecycle, request.flags);
   const bool plain = request.lifecycle == lifecycle::temporary && flags == tensor_flags::none;

@@ -12,14 +12,18 @@ inline namespace v0 {
 namespace detail {
 
 bool stream_uses::add(std::uint32_t slot, std::uint16_t lane) noexcept {
+  const std::lock_guard lock(mutex_);
   try {
-    const std::lock_guard lock(mutex_);
     lanes& used = by_slot_[slot];
     if (std::find(used.begin(), used.end(), lane) == used.end()) {
       used.push_back(lane);
     }
     return true;
   } catch (const std::exception&) {
+    // The entry may have been made for this use alone.
+    if (const auto found = by_slot_.find(slot); found != by_slot_.end() && found->second.empty()) {
+      by_slot_.erase(found);
+    }
     return false;
   }
 }

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A tensor of pinned memory notes the stream that uses it. Where there is no memory for that note,
+// or for anything else that the allocation asks the heap for, nothing of the tensor is left behind:
+// its key is free again, and its block is as long as the backend made it.
+#include "../support/heap_backend.hpp"
+#include "faults.hpp"
+#include <tidepool/pool.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <ostream>
+#include <string>
+
+namespace tidepool::test {
+namespace {
+
+constexpr device pinned = device::pinned(device::cuda(0));
+constexpr std::size_t size = 5000;
+
+struct mode {
+  const char* name;
+  debug_options debug;
+};
+std::ostream& operator<<(std::ostream& out, const mode& what) {
+  return out << what.name;
+}
+
+class StreamNote : public ::testing::TestWithParam<mode> {
+ protected:
+  [[nodiscard]] result<raw_tensor> allocate(std::uint64_t key) {
+    const allocation_options options{.stream = stream_, .key = key};
+    return pool_.allocate_raw(size, pinned, options);
+  }
+  void end(const result<raw_tensor>& made) {
+    ASSERT_TRUE(made.has_value()) << to_string(made.error());
+    EXPECT_EQ(pool_.deallocate(made->id), errc::ok);
+  }
+  void expect_nothing_left() {
+    const char* const broken = pool_.verify();
+    EXPECT_EQ(broken, nullptr) << broken;
+    EXPECT_EQ(pool_.statistics().total.live, 0U);
+    EXPECT_EQ(pool_.statistics().total.requested_bytes, 0U);
+    EXPECT_EQ(pool_.statistics().misuses, 0U);
+  }
+  void TearDown() override {
+    EXPECT_EQ(pool_.trim().reserved_bytes, 0U);
+    EXPECT_EQ(log_.wrong_returns, 0U) << "a block went back with another length than it came with";
+    EXPECT_EQ(log_.handed_out, 0U);
+  }
+
+  heap_log log_;
+  pool pool_{std::make_unique<heap_backend>(log_, pinned, 64, true),
+             pool_options{.debug = GetParam().debug}};
+  stream_ref stream_ = *pool_.attach(
+      pinned, {.handle = reinterpret_cast<void*>(0x1000), .kind = stream_kind::ordinary});
+};
+
+TEST_P(StreamNote, ThatFindsNoMemoryLeavesNothing) {
+  std::uint64_t failed = 0;
+  for (std::uint64_t n = 1;; ++n) {
+    SCOPED_TRACE("heap allocation " + std::to_string(n));
+    // A block that is ready: the backend, whose own heap calls may not fail, is not asked.
+    end(pool_.allocate_raw(size, pinned));
+    const std::uint64_t key = 100 + n;
+    faults.reset(fault_kind::heap, n, false);
+    const result<raw_tensor> made = within([&] { return allocate(key); });
+    faults.fail_call = 0;
+    if (faults.failed == 0) {
+      end(made);
+      break;
+    }
+    if (made) {
+      end(made);  // it was a call that can be done without
+      continue;
+    }
+    ++failed;
+    EXPECT_EQ(made.error().code, errc::out_of_memory);
+    EXPECT_EQ(pool_.find(key).error().code, errc::not_found);
+    expect_nothing_left();
+    const result<raw_tensor> again = allocate(key);
+    ASSERT_TRUE(again.has_value()) << to_string(again.error());
+    std::memset(again->data, 1, size);
+    EXPECT_EQ(*pool_.find(key), again->id);
+    end(again);
+    expect_nothing_left();
+  }
+  EXPECT_GE(failed, 1U) << "the note asks the heap for memory";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    modes, StreamNote,
+    ::testing::Values(mode{"plain", {}}, mode{"canaries", {.guard = guard_mode::canary}},
+                      mode{"poison_and_canaries",
+                           {.poison = true, .guard = guard_mode::canary, .call_site_frames = 4}}),
+    [](const ::testing::TestParamInfo<mode>& one) { return std::string(one.param.name); });
+
+}  // namespace
+}  // namespace tidepool::test
