@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // access_table alone: sums near their ends, scores that are shifted, what logs hold.
-#include "access_table.hpp"
-
 #include "../support/access_kernels_check.hpp"
+#include "access/table.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // flat_index against std::unordered_map, with colliding keys and many deletions.
-#include "flat_index.hpp"
+#include "record/flat_index.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A magazine against a plain vector, and its counts against plain counters, across the carry.
-#include "front_cache.hpp"
+#include "cache/front_cache.hpp"
 
 #include <gtest/gtest.h>
 

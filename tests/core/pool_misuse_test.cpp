@@ -2,7 +2,7 @@
 //
 // Double, stale, foreign and forged ids in every function that takes one: reported exactly once,
 // with the right kind, and nothing changed.
-#include "record.hpp"
+#include "record/record.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The stack of ready records: order, fitting, what misuse puts in twice.
-#include "ready_list.hpp"
+#include "cache/ready_list.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The header word in all its forms, and the tag word.
-#include "record.hpp"
+#include "record/record.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Interned names and categories up to their limits.
-#include "registry.hpp"
+#include "record/names.hpp"
 
 #include <gtest/gtest.h>
 

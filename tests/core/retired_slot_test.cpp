@@ -2,7 +2,7 @@
 //
 // A slot whose generations are used up is never used again, and its block moves to another one. The
 // generation is set by hand: nobody waits for 2^31 allocations.
-#include "pool_core.hpp"
+#include "pool/pool_core.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>

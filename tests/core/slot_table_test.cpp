@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Acquiring and releasing slots, exhaustion, and slots whose generations are used up.
-#include "slot_table.hpp"
+#include "record/slot_table.hpp"
 
 #include <gtest/gtest.h>
 

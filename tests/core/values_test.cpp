@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The small public values: result, status and exceptions, device, ids, flags, version.
-#include "format.hpp"
+#include "system/format.hpp"
 #include <tidepool/pool.hpp>
 #include <tidepool/version.hpp>
 

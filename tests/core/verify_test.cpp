@@ -2,7 +2,7 @@
 //
 // verify() finds what is broken: fields of records are changed by hand, and set back.
 #include "../support/heap_backend.hpp"
-#include "pool_core.hpp"
+#include "pool/pool_core.hpp"
 #include "support.hpp"
 
 #include <gtest/gtest.h>

@@ -24,12 +24,26 @@ MAX_COLUMNS = 100
 CXX = {".hpp", ".h", ".cpp", ".cu", ".cuh", ".c"}
 
 PUBLIC = "core/include cpu/include cuda/include"
+# The folders of core/src, from the lowest up, and which others each may include.
+CORE_FOLDERS = {
+    "system": "",
+    "record": "system",
+    "cache": "record system",
+    "access": "record system",
+    "debug": "cache record system",
+    "text": "system",
+    "backend": "system",
+    "pool": "system record cache access debug text backend",
+    "api": "pool access system",
+}
 # First match wins: files -> layers and kinds of system headers that they may include.
 RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     # Read by kernels and by C++17: plain data, nothing inline from elsewhere.
     (r".*(/kernel_table|/launch|include/.*_record)\.hpp$", "fixed"),
     (r"core/include/", "std core/include"),
-    (r"core/src/", "std os core/include core/src"),
+    *[(f"core/src/{folder}/", f"std os core/include core/src/{folder} " +
+       " ".join(f"core/src/{lower}" for lower in below.split()))
+      for folder, below in CORE_FOLDERS.items()],
     (r"cpu/include/", "std core/include cpu/include"),
     # One inline function compiled with -mavx512 may be the copy that the linker keeps.
     (r"cpu/src/.*(avx2|avx512|neon)[^/]*\.cpp$", "fixed simd plain"),
@@ -38,7 +52,8 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     (r"cuda/include/", "std core/include cuda/include"),
     (r"cuda/src/.*\.(cu|cuh)$", "std cuda cub plain"),
     (r"cuda/src/", "std os core/include cuda/include cuda/src cuda"),
-    (r"tests/(core|property)/", f"std os third {PUBLIC} core/src tests/support"),
+    (r"tests/(core|property)/", f"std os third {PUBLIC} tests/support "
+                                + " ".join(f"core/src/{folder}" for folder in CORE_FOLDERS)),
     (r"tests/fuzz/", f"std os third {PUBLIC} tests/support tests/property bench"),
     (r"tests/cpu/", f"std os third {PUBLIC} cpu/src tests/support"),
     (r"tests/cuda/", f"std os third {PUBLIC} cuda/src cuda tests/cudasim tests/conformance "
@@ -63,9 +78,12 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 
 def layer_of(path):
-    """core/src, tests/property, bench: the first folder, or two where the second one matters."""
-    parts = path.split("/")
-    return "/".join(parts[:2]) if parts[0] in ("core", "cpu", "cuda", "tests") else parts[0]
+    """bench, tests/property, core/src/pool: as many folders as matter."""
+    parts = path.split("/")[:-1]
+    if path.startswith("core/src/"):
+        return "/".join(parts[:3])
+    return "/".join(parts[:2]) if parts[:1] and parts[0] in (
+        "core", "cpu", "cuda", "tests") else path.split("/")[0]
 
 
 def rule_of(path):
@@ -74,7 +92,7 @@ def rule_of(path):
 
 def kinds_of(path, quote, name, files):
     """What an include is: the names under which a rule may allow it."""
-    layer = layer_of(path)
+    layer = "core/src" if path.startswith("core/src/") else layer_of(path)
     roots = PUBLIC.split()
     if quote == '"':
         tested = path.split("/")[1] + "/src" if path.startswith("tests/") else "core/src"

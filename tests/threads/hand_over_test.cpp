@@ -136,7 +136,7 @@ TEST(HandOver, BetweenHundredsOfShortThreads) {
 
 TEST(HandOver, OverSeveralPoolsAtOnce) {
   std::vector<pool> pools;
-  for (int i = 0; i < 20; ++i) {  // more than have a way of their own in a thread
+  for (int i = 0; i < 20; ++i) {  // more than have a gate of their own in a thread
     pools.emplace_back(small_cpu(), pool_options{.max_tensors = 1 << 14});
   }
   std::array<std::mutex, 8> mutexes;

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pool handle: forwards to pool_core, throws where the interface throws.
+#include "pool/pool_core.hpp"
+#include <tidepool/pool.hpp>
+
+#include <exception>
+#include <utility>
+
+namespace tidepool {
+inline namespace v0 {
+
+namespace {
+[[nodiscard]] detail::pool_core* make_or_throw(std::vector<std::unique_ptr<backend>> backends,
+                                               const pool_options& options) {
+  result<detail::pool_core*> core = detail::pool_core::make(std::move(backends), options);
+  if (!core) {
+    throw_status(core.error());
+  }
+  return *core;
+}
+
+[[nodiscard]] std::vector<std::unique_ptr<backend>> list_of(std::unique_ptr<backend> single) {
+  std::vector<std::unique_ptr<backend>> backends;
+  backends.push_back(std::move(single));
+  return backends;
+}
+}  // namespace
+
+pool::pool(std::vector<std::unique_ptr<backend>> backends, const pool_options& options)
+    : core_(make_or_throw(std::move(backends), options)) {}
+
+pool::pool(std::unique_ptr<backend> single, const pool_options& options)
+    : core_(make_or_throw(list_of(std::move(single)), options)) {}
+
+result<pool> pool::try_create(std::vector<std::unique_ptr<backend>> backends,
+                              const pool_options& options) noexcept {
+  result<detail::pool_core*> core = detail::pool_core::make(std::move(backends), options);
+  if (!core) {
+    return core.error();
+  }
+  return pool(*core);
+}
+
+pool::pool(pool&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+
+pool& pool::operator=(pool&& other) noexcept {
+  if (this != &other) {
+    if (core_ != nullptr) {
+      core_->drop_handle();
+    }
+    core_ = std::exchange(other.core_, nullptr);
+  }
+  return *this;
+}
+
+pool::~pool() {
+  if (core_ != nullptr) {
+    core_->drop_handle();
+  }
+}
+
+errc pool::allocate_n(std::size_t bytes, std::span<raw_tensor> made, device where,
+                      const allocation_options& options) noexcept {
+  if (made.size() > 1 && options.key != 0) {
+    return errc::invalid_argument;  // one key, one tensor
+  }
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    made[i] = detail::allocate(core_, bytes, where, options);
+    if (!made[i].id) {
+      const errc code = detail::failure_status(core_, made[i], bytes, where).code;
+      made[i] = {};
+      while (i-- > 0) {
+        (void)detail::deallocate_id(core_, made[i].id);
+        made[i] = {};
+      }
+      return code;
+    }
+  }
+  return errc::ok;
+}
+
+errc pool::deallocate(tensor_id id, const stream_ref& stream) noexcept {
+  return detail::deallocate_on(core_, id, stream);
+}
+
+errc pool::deallocate_n(std::span<const tensor_id> ids) noexcept {
+  errc first = errc::ok;
+  for (const tensor_id id : ids) {
+    const errc code = detail::deallocate_id(core_, id);
+    first = first == errc::ok ? code : first;
+  }
+  return first;
+}
+
+tensor pool::adopt(void* data, std::size_t bytes, device where, const adopt_options& options) {
+  result<tensor> made = try_adopt(data, bytes, where, options);
+  if (!made) {
+    throw_status(made.error());
+  }
+  return std::move(*made);
+}
+
+result<tensor> pool::try_adopt(void* data, std::size_t bytes, device where,
+                               const adopt_options& options) noexcept {
+  const result<raw_tensor> made = core_->adopt(data, bytes, where, options);
+  if (!made) {
+    return made.error();
+  }
+  return tensor{core_, made->id, made->data, bytes};
+}
+
+result<tensor> pool::share(const tensor& of) noexcept {
+  if (of.core_ != core_) {
+    return core_->report(misuse_kind::stale_use, of.id_);
+  }
+  if (const errc code = core_->retain(of.id_); code != errc::ok) {
+    return code;
+  }
+  return tensor{core_, of.id_, of.data_, of.bytes_};
+}
+
+errc pool::retain(tensor_id id) noexcept {
+  return core_->retain(id);
+}
+
+result<tensor> pool::slice(const tensor& of, std::size_t offset, std::size_t bytes) noexcept {
+  if (of.core_ != core_) {
+    return core_->report(misuse_kind::stale_use, of.id_);
+  }
+  const result<raw_tensor> made = core_->slice(of.id_, offset, bytes);
+  if (!made) {
+    return made.error();
+  }
+  return tensor{core_, made->id, made->data, bytes};
+}
+
+result<void*> pool::pin(tensor_id id) noexcept {
+  return core_->pin(id);
+}
+errc pool::unpin(tensor_id id) noexcept {
+  return core_->unpin(id);
+}
+
+errc pool::resize(tensor& what, std::size_t bytes) noexcept {
+  if (what.core_ != core_) {
+    return core_->report(misuse_kind::stale_use, what.id_);
+  }
+  const errc code = core_->resize(what.id_, bytes);
+  if (code == errc::ok) {
+    what.bytes_ = bytes;
+  }
+  return code;
+}
+
+result<tensor_info> pool::info(tensor_id id) const noexcept {
+  tensor_info answer;
+  if (!core_->read(id, answer)) {
+    return status{.code = errc::stale_id};
+  }
+  return answer;
+}
+
+result<tensor_id> pool::find(const void* data) const noexcept {
+  return core_->find(data);
+}
+result<tensor_id> pool::find(std::uint64_t key) const noexcept {
+  return core_->find(key);
+}
+
+errc pool::set_lifecycle(tensor_id id, lifecycle state) noexcept {
+  return core_->set_lifecycle(id, state);
+}
+
+errc pool::set_category(tensor_id id, category what) noexcept {
+  if (!core_->categories.is_known(what)) {
+    return errc::invalid_argument;
+  }
+  return core_->set_tag(id, std::uint64_t{0xff} << 32,
+                        std::uint64_t{static_cast<std::uint8_t>(what)} << 32);
+}
+
+errc pool::set_name(tensor_id id, name_id name) noexcept {
+  if (name.value() > core_->names.last()) {
+    return errc::invalid_argument;
+  }
+  return core_->set_tag(id, 0xffffffffU, name.value());
+}
+
+name_id pool::intern(std::string_view name) {
+  const result<name_id> id = core_->intern(name);
+  if (!id) {
+    throw_status(id.error());
+  }
+  return *id;
+}
+
+result<name_id> pool::try_intern(std::string_view name) noexcept {
+  return core_->intern(name);
+}
+
+std::string_view pool::name(name_id id) const noexcept {
+  return core_->name(id);
+}
+
+category pool::register_category(std::string_view name, std::uint8_t eviction_priority) {
+  const result<category> made = core_->add_category(name, eviction_priority);
+  if (!made) {
+    throw_status(made.error());
+  }
+  return *made;
+}
+
+std::string_view pool::category_name(category what) const noexcept {
+  return core_->categories.name(what);
+}
+
+std::uint8_t pool::eviction_priority(category what) const noexcept {
+  return core_->categories.priority(what);
+}
+
+std::span<const device_description> pool::devices() const noexcept {
+  return core_->descriptions();
+}
+
+result<stream_ref> pool::attach(device where, stream_ref stream) noexcept {
+  return core_->attach(where, stream);
+}
+
+errc pool::retire(device where, const stream_ref& stream) noexcept {
+  return core_->retire(where, stream);
+}
+
+errc pool::record_use(tensor_id id, const stream_ref& stream) noexcept {
+  return core_->record_use(id, stream);
+}
+
+status pool::copy(const copy_request& request) noexcept {
+  return core_->copy(request);
+}
+
+status pool::fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept {
+  return core_->fill(id, value, stream);
+}
+
+status pool::prefetch(tensor_id id, device to, const stream_ref& stream) noexcept {
+  return core_->prefetch(id, to, stream);
+}
+
+status pool::advise(tensor_id id, const advice_request& request) noexcept {
+  return core_->advise(id, request);
+}
+
+status pool::synchronise(device where, const stream_ref& stream) noexcept {
+  return core_->synchronise(where, stream);
+}
+
+trim_report pool::trim(std::size_t keep_bytes) noexcept {
+  return core_->trim(keep_bytes);
+}
+
+trim_report pool::trim(device where, std::size_t keep_bytes) noexcept {
+  detail::device_entry* const entry = core_->find_device(where);
+  return entry == nullptr ? trim_report{} : core_->trim(*entry, keep_bytes);
+}
+
+result<trim_report> pool::set_limits(device where, const memory_limits& limits) noexcept {
+  detail::device_entry* const entry = core_->find_device(where);
+  if (entry == nullptr) {
+    return status{.code = errc::unknown_device, .where = where};
+  }
+  return core_->set_limits(entry, limits);
+}
+
+trim_report pool::set_limits(const memory_limits& limits) noexcept {
+  return core_->set_limits(nullptr, limits);
+}
+
+memory_limits pool::limits(device where) const noexcept {
+  const detail::device_entry* const entry = core_->find_device(where);
+  return entry == nullptr ? memory_limits{.hard = 0, .soft = 0} : entry->reserved.limits();
+}
+
+memory_limits pool::limits() const noexcept {
+  return core_->limits();
+}
+
+void pool::reset_peaks() noexcept {
+  core_->reset_peaks();
+}
+
+void pool::tick() noexcept {
+  core_->tick();
+}
+void pool::thread_idle() noexcept {
+  core_->thread_idle();
+}
+
+prewarm_report pool::prewarm(const prewarm_plan& plan) {
+  const result<prewarm_report> report = core_->prewarm(plan);
+  if (!report) {
+    throw_status(report.error());
+  }
+  return *report;
+}
+
+memory_info pool::memory(device where) const noexcept {
+  const detail::device_entry* const entry = core_->find_device(where);
+  return entry == nullptr ? memory_info{} : core_->memory(*entry);
+}
+
+tidepool::statistics pool::statistics() const {
+  return core_->statistics();
+}
+
+pool_report pool::report() const {
+  return core_->report({});
+}
+
+void pool::set_observer(allocation_observer* observer) noexcept {
+  core_->set_observer(observer);
+}
+
+std::size_t pool::close(close_mode how) noexcept {
+  using closing = detail::pool_core::closing;
+  return core_->close(how == close_mode::force ? closing::force : closing::orderly);
+}
+
+std::size_t pool::check_memory() noexcept {
+  return core_->check_memory();
+}
+
+leak_report pool::leaks() const {
+  return core_->leaks();
+}
+
+tidepool::debug_counts pool::debug_counts() const noexcept {
+  return core_->debug_counts();
+}
+
+const char* pool::verify() const noexcept {
+  return core_->verify();
+}
+
+}  // namespace v0
+}  // namespace tidepool

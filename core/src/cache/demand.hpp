@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What an allocation asks for on its way down: the request as it came, the block that it needs, and
+// what was found. Plain values.
+#pragma once
+
+#include "cache/front_cache.hpp"
+#include "cache/lane.hpp"
+#include <tidepool/attributes.hpp>
+#include <tidepool/device.hpp>
+#include <tidepool/ids.hpp>
+#include <tidepool/info.hpp>
+#include <tidepool/result.hpp>
+#include <tidepool/stream.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+inline constexpr std::size_t most_lanes = 4096;
+inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
+// Beyond this no address space has room, and rounding cannot overflow below it.
+inline constexpr std::size_t largest_request = std::size_t{1} << 47;
+inline constexpr std::size_t largest_batch = magazine_slots / 2;
+
+/// A tensor that owns no block: a slice, adopted memory, zero bytes.
+struct loose_tensor {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+  std::uint64_t tag = 0;
+  lifecycle state = lifecycle::temporary;
+  tensor_flags flags = tensor_flags::none;
+};
+
+/// One allocation, validated bit by bit on the way down.
+struct allocation_request {
+  std::size_t bytes = 0;
+  device where = {};
+  stream_ref stream = {};
+  std::size_t alignment = 0;
+  std::uint64_t key = 0;
+  name_id name = {};
+  tidepool::category category = category::temporary;
+  tidepool::lifecycle lifecycle = lifecycle::automatic;
+  tensor_flags flags = tensor_flags::none;
+  lane* used_by = nullptr;  // whose stream uses it, where its home is another lane
+};
+
+/// What one tensor asks of a block.
+struct footprint {
+  std::size_t bytes = 0;
+  std::size_t alignment = 0;
+};
+
+/// Has the tensor a block of this pool's backends to itself? Parts, adopted memory and zero bytes
+/// have none.
+[[nodiscard]] constexpr bool owns_block(const tensor_info& info) noexcept {
+  return !any(info.flags & (tensor_flags::slice | tensor_flags::adopted)) && info.capacity != 0;
+}
+
+/// Where a block came from.
+enum class block_source : std::uint8_t { front, ready, backend };
+
+/// What is looked for in one lane.
+struct block_demand {
+  lane* where = nullptr;
+  std::size_t bytes = 0;      // at least 1
+  std::size_t alignment = 0;  // power of two
+  unsigned size_class = 0;    // of bytes
+  bool long_lived = false;
+};
+
+[[nodiscard]] inline status no_slots(std::size_t bytes, device where) noexcept {
+  return {.code = errc::too_many,
+          .requested = bytes,
+          .where = where,
+          .text = "all slots are in use: raise pool_options::max_tensors"};
+}
+
+/// The blocks of a call that failed or succeeded: a record, or why there is none.
+struct obtained {
+  record* slot = nullptr;
+  block_source from = block_source::front;
+  status why = {};
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

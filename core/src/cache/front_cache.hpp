@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// front_cache: the ready slots of one thread for one pool, behind a biased lock. Its owner works on
+// it with plain stores; everybody else closes the gate, waits until the owner is out, and has it
+// alone.
+//
+//   owner:   busy = 1; c = gate; work on c; busy = 0
+//   closer:  gate = sentinel; barrier in all threads; wait for busy == 0; work; gate = cache
+//            (under the pool's registry mutex, so there is one closer at a time)
+//
+// The gate is the pointer by which the owner finds its cache, in its thread-local table: closed, it
+// leads to the sentinel, an all-zero cache whose magazines are empty and full at once, so every pop
+// and every push there misses. The warm path needs no check of its own for threads that are new or
+// ending, for revocation, for observers or for closed pools.
+//
+// A magazine is a stack of free, bound records of one size class in one lane. Its first cache line
+// holds all counts; `word` is depth and pops in one, so a pop adds one constant and a push another:
+//   word = pops << 16 | depth,  pop: word += (1 << 16) - 1,  push: word += 1
+//   pops since birth = pops_base + (word >> 16) - (2^48 - sample_period)
+//   pushes since birth = depth + pops - filled (filled: moved in minus moved out by slow paths)
+//
+// The pops start `sample_period` below their overflow: the carry of the add asks for a sample.
+//
+// Thread safety: fields marked "owner" are touched inside the biased lock only.
+#pragma once
+
+#include "cache/class_counts.hpp"
+#include "cache/gate.hpp"
+#include "record/record.hpp"
+#include <tidepool/size_class.hpp>
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+class pool_core;
+
+inline constexpr std::uint64_t pop_step = (std::uint64_t{1} << 16) - 1;
+inline constexpr std::uint64_t push_step = 1;
+inline constexpr std::uint64_t sample_period = 16384;  // pops of one magazine
+inline constexpr std::uint64_t word_at_birth = ((std::uint64_t{1} << 48) - sample_period) << 16;
+inline constexpr unsigned magazine_slots = 56;
+
+struct alignas(64) magazine {
+  std::uint64_t word = 0;    // owner; 0 before first use
+  std::uint64_t filled = 0;  // owner; modulo 2^64
+  // Not beside `word`: compilers would join both adds into one vector load, which must wait for the
+  // two scalar stores before it (no store forwarding).
+  std::uint64_t requested = 0;   // owner; bytes allocated minus bytes freed here, modulo 2^64
+  std::uint64_t pops_base = 0;   // owner
+  std::uint64_t ready_hits = 0;  // owner; pops served by the pool's ready list
+  std::uint64_t refills = 0;     // owner; pops served by the backend
+  record* top = nullptr;         // owner; the newest, null when empty
+  std::uint16_t limit = 0;       // owner; depth <= limit <= magazine_slots
+  std::uint16_t unused[3] = {};
+  // owner; of the depth records, oldest first, slots[i] is the i-th for 1 <= i < depth, and `top`
+  // the last; slots[0] is null. A push stores the old top at slots[depth], a pop loads the new one
+  // from slots[depth - 1]; who pops needs neither to know which record it gets.
+  record* slots[magazine_slots] = {};
+
+  /// The i-th oldest, 1 <= i <= depth.
+  [[nodiscard]] record* at(unsigned i) const noexcept { return i == depth() ? top : slots[i]; }
+  /// Pre: depth < limit.
+  void push(record* slot) noexcept {
+    slots[depth()] = top;
+    top = slot;
+    word += push_step;
+  }
+  /// Takes the `count` oldest out. Pre: count <= depth.
+  void take_oldest(unsigned count, record** out) noexcept {
+    const unsigned before = depth();
+    for (unsigned i = 1; i <= count; ++i) {
+      out[i - 1] = at(i);
+    }
+    for (unsigned i = 1; i + count < before; ++i) {
+      slots[i] = slots[i + count];
+    }
+    top = count == before ? nullptr : top;
+    word -= count;
+    filled -= count;
+  }
+  /// Takes the i-th oldest out.
+  [[nodiscard]] record* take(unsigned i) noexcept {
+    record* const taken = at(i);
+    if (i == depth()) {
+      top = slots[i - 1];
+    } else {
+      for (; i + 1 < depth(); ++i) {
+        slots[i] = slots[i + 1];
+      }
+    }
+    word -= 1;
+    filled -= 1;
+    return taken;
+  }
+
+  /// The low half-word. Volatile: read whole, as it was stored. Compilers would narrow the load,
+  /// and a store is forwarded sooner to a load of its own size (0.5 ns per pair on Zen 4).
+  [[nodiscard]] std::uint16_t depth() const noexcept {
+    return static_cast<std::uint16_t>(*static_cast<const volatile std::uint64_t*>(&word));
+  }
+  [[nodiscard]] std::uint64_t pops() const noexcept {
+    return word == 0 ? 0 : pops_base + (word >> 16) - (word_at_birth >> 16);
+  }
+  [[nodiscard]] std::uint64_t pushes() const noexcept { return depth() + pops() - filled; }
+  [[nodiscard]] class_counts counts() const noexcept {
+    return {pops(), pushes(), ready_hits, refills, requested};
+  }
+  void open() noexcept {
+    if (word == 0) {
+      word = word_at_birth;
+    }
+  }
+  /// Counts an allocation or a free that bypassed the stack.
+  void count_pop(std::uint64_t bytes) noexcept {
+    open();
+    word += std::uint64_t{1} << 16;
+    filled += 1;
+    requested += bytes;
+    keep_counting();
+  }
+  void count_push(std::uint64_t bytes) noexcept {
+    open();
+    filled -= 1;
+    requested -= bytes;
+  }
+  /// After the pops overflowed.
+  void keep_counting() noexcept {
+    if (is_carried()) {
+      word += word_at_birth;
+      pops_base += sample_period;
+    }
+  }
+  /// The pops overflowed: from the top half of all words, where they start, to the bottom.
+  [[nodiscard]] bool is_carried() const noexcept { return static_cast<std::int64_t>(word) >= 0; }
+};
+static_assert(sizeof(magazine) == 512);
+static_assert(offsetof(magazine, slots) == 64);
+
+/// One lane of a front cache: a magazine per size class, and which of them were ever used.
+struct lane_front {
+  static constexpr std::size_t words = (size_class_count + 63) / 64;
+  std::uint64_t used[words] = {};  // owner; bit i: magazine i has counts
+  std::uint64_t published = 0;     // owner; of all `requested`, what the device's live total knows
+  std::uint64_t unused[(64 - (words + 1) * 8 % 64) / 8] = {};
+  // Classes up to 1 MiB are used here; the places of the others stay empty, so that the warm path
+  // finds nothing there and needs no test for them.
+  magazine magazines[size_class_count];
+  magazine large[size_class_count - (last_small_class + 1 - first_size_class)];
+
+  [[nodiscard]] magazine& magazine_of(unsigned size_class) noexcept {
+    return size_class <= last_small_class ? magazines[size_class - first_size_class]
+                                          : large[size_class - last_small_class - 1];
+  }
+  void mark_used(unsigned size_class) noexcept {
+    const unsigned i = size_class - first_size_class;
+    used[i / 64] |= std::uint64_t{1} << (i % 64);
+  }
+  /// Calls f(size_class, magazine) for every magazine that was ever used.
+  template <class F>
+  void for_each_used(F&& f) {
+    for (std::size_t w = 0; w < words; ++w) {
+      for (std::uint64_t bits = used[w]; bits != 0; bits &= bits - 1) {
+        const auto i =
+            static_cast<unsigned>(w * 64 + static_cast<unsigned>(std::countr_zero(bits)));
+        f(i + first_size_class, magazine_of(i + first_size_class));
+      }
+    }
+  }
+};
+static_assert(sizeof(lane_front) % 64 == 0 && offsetof(lane_front, magazines) % 64 == 0);
+
+/// Which lane a stream without a number was found to be, so that a thread that goes on with one
+/// stream asks nobody. It is the thread's own, so the per-thread default stream has its lane here.
+struct lane_memo {
+  const void* handle = nullptr;    // the stream's; null: no memo
+  const void* expected = nullptr;  // what the lane's key then has
+  std::uint32_t lane = 0;
+};
+
+struct alignas(64) front_cache {
+  std::atomic<pool_core*> owner{nullptr};  // the pool that has this cache registered
+  gate_entry* home = nullptr;            // in its thread's table; null: the pool has no gate there
+  std::atomic<bool> fenced_open{false};  // the gate where owners must fence: no barrier, or none
+  std::atomic<std::uint32_t> fenced_busy{0};
+  front_cache* next = nullptr;     // of the pool's caches; guarded by its registry mutex
+  std::size_t lanes = 0;           // magazines exist for lanes [0, lanes)
+  std::size_t small_capacity = 0;  // owner; sum of limit * size over classes up to 1 MiB
+  std::size_t large_capacity = 0;  // owner; the same above
+  std::uint32_t sampling = 0;      // owner thread; see latency_sampler
+  std::uint32_t slow_count = 0;    // owner thread; slow operations, for sampling them
+  std::uint64_t thread = 0;        // the system's number of the owner
+  std::uint64_t operations = 0;    // at the last tick; guarded by the pool's registry mutex
+  lane_memo memo;                  // owner
+
+  alignas(64) magazine none;  // limit 0, never filled: for slots that no magazine takes
+  // `lanes` times lane_front follows.
+
+  [[nodiscard]] static constexpr std::uint32_t offset_of(std::size_t lane,
+                                                         unsigned size_class) noexcept;
+  [[nodiscard]] static constexpr std::uint32_t offset_of_none() noexcept;
+  [[nodiscard]] static constexpr std::size_t bytes_for(std::size_t lanes) noexcept;
+
+  [[nodiscard]] magazine& at(std::uint32_t offset) noexcept {
+    return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) + offset);
+  }
+  [[nodiscard]] lane_front& lane(std::size_t number) noexcept;
+  [[nodiscard]] magazine& lane0_small(unsigned size_class) noexcept;
+  /// Where a lane's magazines would begin if there were a size class 0: a distance that may be
+  /// below zero.
+  [[nodiscard]] static constexpr std::size_t origin_of(std::size_t number) noexcept;
+  /// The magazine of a class up to 1 MiB; empty for others. Pre: origin == origin_of(a lane).
+  [[nodiscard]] magazine& small_at(std::size_t origin, unsigned size_class) noexcept {
+    return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) +
+                                        (origin + std::size_t{size_class} * sizeof(magazine)));
+  }
+
+  /// The owner's entry from slow paths: true when the biased lock is held. leave() ends it either
+  /// way.
+  [[nodiscard]] bool enter() noexcept {
+    if (home != nullptr) {
+      return &home->enter() == this;
+    }
+    fenced_busy.store(1, std::memory_order_seq_cst);
+    return fenced_open.load(std::memory_order_seq_cst);
+  }
+  void leave() noexcept {
+    if (home != nullptr) {
+      home->leave();
+    } else {
+      fenced_busy.store(0, std::memory_order_release);
+    }
+  }
+};
+
+static_assert(sizeof(front_cache) % 64 == 0);
+
+constexpr std::uint32_t front_cache::offset_of(std::size_t lane, unsigned size_class) noexcept {
+  const std::size_t in_lane =
+      size_class <= last_small_class
+          ? offsetof(lane_front, magazines) + (size_class - first_size_class) * sizeof(magazine)
+          : offsetof(lane_front, large) + (size_class - last_small_class - 1) * sizeof(magazine);
+  return static_cast<std::uint32_t>(sizeof(front_cache) + lane * sizeof(lane_front) + in_lane);
+}
+constexpr std::uint32_t front_cache::offset_of_none() noexcept {
+  return static_cast<std::uint32_t>(sizeof(front_cache) - sizeof(magazine));
+}
+constexpr std::size_t front_cache::bytes_for(std::size_t lanes) noexcept {
+  return sizeof(front_cache) + lanes * sizeof(lane_front);
+}
+constexpr std::size_t front_cache::origin_of(std::size_t number) noexcept {
+  return number * sizeof(lane_front) + sizeof(front_cache) + offsetof(lane_front, magazines) -
+         first_size_class * sizeof(magazine);
+}
+// Written so that all constants end in the addressing mode.
+inline magazine& front_cache::lane0_small(unsigned size_class) noexcept {
+  constexpr std::size_t first = sizeof(front_cache) + offsetof(lane_front, magazines);
+  // The constant alone may be below zero: numbers wrap, addresses must not.
+  const std::size_t offset =
+      std::size_t{size_class} * sizeof(magazine) + (first - first_size_class * sizeof(magazine));
+  return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) + offset);
+}
+inline lane_front& front_cache::lane(std::size_t number) noexcept {
+  return *reinterpret_cast<lane_front*>(reinterpret_cast<std::byte*>(this) + sizeof(front_cache) +
+                                        number * sizeof(lane_front));
+}
+
+/// The cache that always misses. Read by every thread, written by none.
+inline constexpr std::size_t most_cached_lanes = 32;
+struct sentinel_cache {
+  front_cache cache;
+  lane_front lanes[most_cached_lanes];
+};
+extern constinit sentinel_cache sentinel;
+
+constexpr gate_entry::gate_entry() noexcept : cache(&sentinel.cache) {}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lanes and devices of a pool. A lane is what blocks may be reused within without waiting: a
+// device, a device and a stream, or a graph_arena. Lane i is the i-th device of the pool; then come
+// the others. A lane whose stream is retired is used again for another one.
+#pragma once
+
+#include "cache/budget.hpp"
+#include "cache/class_counts.hpp"
+#include "cache/front_cache.hpp"
+#include "cache/ready_list.hpp"
+#include <tidepool/backend.hpp>
+#include <tidepool/size_class.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+inline constexpr std::size_t most_devices = 255;
+
+/// A device of the pool: its backend, its limits and what is counted against them.
+struct device_entry {
+  device where = {};
+  backend* source = nullptr;
+  device_description description = {};
+  std::size_t alignment = cache_line;  // of every allocation
+  std::uint8_t number = 0;             // among the pool's devices
+  std::size_t first_lane = 0;
+  budget reserved;                                // claimed == bytes that the backend has backed
+  std::atomic<std::size_t> ready_bytes{0};        // in ready lists
+  std::atomic<std::size_t> quarantined_bytes{0};  // freed, kept back by a debug mode
+  std::atomic<std::size_t> arena_bytes{0};        // free, in graph arenas: no one else's
+  std::atomic<std::uint64_t> live_bytes{0};       // requested, as published by threads
+  std::atomic<std::uint64_t> peak_live{0};
+
+  /// Memory that host code touches at once, in no stream's order: its free blocks are idle ones,
+  /// and what streams have used goes to the backend until they are done.
+  [[nodiscard]] bool is_for_host() const noexcept {
+    return description.stream_ordered && description.host_accessible && where.is_host();
+  }
+  /// Free blocks that no thread has and the backend does not know to be free.
+  [[nodiscard]] std::size_t kept_bytes() const noexcept {
+    return ready_bytes.load(std::memory_order_relaxed) +
+           quarantined_bytes.load(std::memory_order_relaxed);
+  }
+
+  void publish_live(std::uint64_t change) noexcept {
+    raise(peak_live, live_bytes.fetch_add(change, std::memory_order_relaxed) + change);
+  }
+};
+
+/// What the warm path compares before it takes from a lane: {stream handle, device}. Written under
+/// the pool's registry mutex. A closed key, of a lane that the warm path must not take from, has a
+/// device that is none and its own address, which is no stream.
+struct alignas(32) lane_key {
+  std::atomic<const void*> handle{this};
+  std::atomic<std::uint32_t> device{closed_device};
+  std::atomic<std::uint32_t> alignment_mask{0};  // alignment - 1
+  // Of the lane's number, so written once, before the pool is used.
+  std::uint64_t tag = 0;      // of unnamed temporaries
+  std::size_t magazines = 0;  // front_cache::origin_of(lane)
+
+  static constexpr std::uint32_t closed_device = 0xffffffffU;
+};
+
+/// The keys of the lanes that threads cache for, by number. Lanes [0, devices) are those of
+/// devices.
+struct lane_keys {
+  std::array<lane_key, most_cached_lanes> of;
+  std::uint32_t devices = 0;  // written once, before the pool is used
+
+  /// The lane of a device and its default stream; most_cached_lanes: not warm.
+  [[nodiscard]] std::uint32_t lane_of(std::uint32_t device_bits) const noexcept {
+    const std::uint32_t cached = devices < of.size() ? devices : std::uint32_t{most_cached_lanes};
+    std::uint32_t n = 0;
+    while (n < cached && of[n].device.load(std::memory_order_relaxed) != device_bits) {
+      ++n;
+    }
+    // A closed key has a handle.
+    return n < cached && of[n].handle.load(std::memory_order_relaxed) == nullptr
+               ? n
+               : std::uint32_t{most_cached_lanes};
+  }
+};
+
+enum class lane_state : std::uint8_t {
+  open,      // of a device, a stream or an arena
+  retiring,  // its blocks are on their way back
+  retired,   // has neither stream nor free blocks; without live tensors it is used again
+};
+
+struct lane {
+  lane(device_entry& of, std::size_t n) noexcept
+      : device(&of), number(static_cast<std::uint16_t>(n)) {}
+
+  device_entry* const device;
+  const std::uint16_t number;
+  std::atomic<bool> is_arena{false};  // its blocks stay until the arena ends
+  std::uint64_t stream_id = 0;  // the backend's number of the stream; guarded by the registry mutex
+  std::atomic<lane_state> state{lane_state::open};
+  std::atomic<std::uint64_t> thread{0};     // whose per-thread default stream it is, 0: of none
+  std::atomic<lane*> captured_by{nullptr};  // the arena that serves the stream while it captures
+  std::atomic<std::int64_t> left{0};        // of a retired lane: tensors alive since then
+  std::array<ready_list, size_class_count> ready;
+
+  std::mutex mutex;
+  // What no live front cache counts: operations of threads without one, and of caches that are
+  // gone.
+  std::array<class_counts, size_class_count> counts;  // guarded by mutex
+
+  /// The stream in whose order blocks come and go; of an arena, and of a device, none.
+  [[nodiscard]] stream_ref stream() const noexcept {
+    void* const handle = handle_.load(std::memory_order_acquire);
+    const auto kind = kind_.load(std::memory_order_acquire);
+    return kind == stream_kind::none
+               ? stream_ref{}
+               : stream_ref{handle, kind, stream_number_.load(std::memory_order_acquire)};
+  }
+  void set_stream(const stream_ref& to) noexcept {
+    handle_.store(to.handle, std::memory_order_release);
+    stream_number_.store(to.number, std::memory_order_release);
+    kind_.store(to.kind, std::memory_order_release);
+  }
+  /// As tensors' records have it: 0 for the device's own lane.
+  [[nodiscard]] std::uint32_t tag_number() const noexcept { return stream().number; }
+
+  [[nodiscard]] ready_list& ready_of(unsigned size_class) noexcept {
+    return ready[size_class - first_size_class];
+  }
+  /// Where the bytes of its ready lists are counted.
+  [[nodiscard]] std::atomic<std::size_t>& ready_bytes() noexcept {
+    return is_arena ? device->arena_bytes : device->ready_bytes;
+  }
+  /// Pre: mutex is held.
+  [[nodiscard]] class_counts& counts_of(unsigned size_class) noexcept {
+    return counts[size_class - first_size_class];
+  }
+  /// Has it this stream? Per-thread default streams all look alike.
+  [[nodiscard]] bool is(const device_entry& of, const stream_ref& queue) const noexcept {
+    const stream_ref own = stream();
+    return device == &of && own.handle == queue.handle && own.kind == queue.kind &&
+           state.load(std::memory_order_acquire) == lane_state::open;
+  }
+
+ private:
+  std::atomic<void*> handle_{nullptr};
+  std::atomic<std::uint32_t> stream_number_{0};
+  std::atomic<stream_kind> kind_{stream_kind::none};
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

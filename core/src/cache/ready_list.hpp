@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ready_list: the free, bound records of one size class in one lane that no thread holds, as an
+// intrusive stack. Threads exchange blocks here in batches. Moving records allocates nothing.
+// Thread safety: one short mutex each.
+#pragma once
+
+#include "record/record.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <span>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+class ready_list {
+ public:
+  /// Takes up to out.size() records that are at least `bytes` long and aligned, in stack order.
+  /// Looks at no more than out.size() + 8 records.
+  [[nodiscard]] std::size_t take(std::span<record*> out, std::size_t bytes,
+                                 std::size_t alignment) noexcept;
+  /// Returns how many were not taken, because misuse had put them here already.
+  std::size_t put(std::span<record* const> records) noexcept;
+  /// Takes everything above `keep` records, as a linked list.
+  [[nodiscard]] record* take_above(std::size_t keep) noexcept;
+  [[nodiscard]] std::size_t count() const noexcept;
+  [[nodiscard]] std::size_t bytes() const noexcept;
+
+  /// Calls f for each record; false: count or bytes do not add up.
+  template <class F>
+  [[nodiscard]] bool check(F&& f) const {
+    const std::lock_guard lock(mutex_);
+    std::size_t count = 0;
+    std::size_t bytes = 0;
+    for (record* r = head_; r != nullptr && count <= count_; r = next_of(*r)) {
+      ++count;
+      bytes += r->capacity.load(std::memory_order_relaxed);
+      f(*r);
+    }
+    return count == count_ && bytes == bytes_;
+  }
+
+  /// Pre-warmed records: what does not fit elsewhere stays here up to this count.
+  std::size_t reserve_count() const noexcept;
+  void raise_reserve(std::size_t count) noexcept;
+  void clear_reserve() noexcept;
+
+ private:
+  mutable std::mutex mutex_;
+  record* head_ = nullptr;   // guarded by mutex_
+  std::size_t count_ = 0;    // guarded by mutex_
+  std::size_t bytes_ = 0;    // guarded by mutex_
+  std::size_t reserve_ = 0;  // guarded by mutex_
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

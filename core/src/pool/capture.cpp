@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Arenas for graphs: lanes whose blocks nobody takes back. While a scope is open, the lane of its
+// stream points to the arena, and its key is closed, so every allocation there takes the slow path
+// and is served from the arena's lane. The blocks of an arena wait for no stream when they come
+// from the backend (block_request::for_capture), as nothing outside may enter a capture.
+#include "pool/pool_core.hpp"
+#include "pool/recall.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+result<lane*> pool_core::open_arena(device where) noexcept {
+  const use guard(*this);
+  device_entry* const entry = find_device(where);
+  if (entry == nullptr) {
+    return status{.code = errc::unknown_device, .where = where};
+  }
+  if (!entry->description.stream_ordered || entry->is_for_host()) {
+    return status{.code = errc::unsupported,
+                  .where = where,
+                  .text = "arenas are for device memory whose frees are ordered by streams"};
+  }
+  const std::lock_guard lock(registry_mutex_);
+  lane* const made = make_lane(*entry);
+  if (made == nullptr) {
+    return status{.code = errc::too_many,
+                  .where = where,
+                  .text = "4096 streams and arenas are there, or no memory for one more"};
+  }
+  made->is_arena.store(true, std::memory_order_release);
+  made->stream_id = 0;
+  made->thread.store(0, std::memory_order_release);
+  made->state.store(lane_state::open, std::memory_order_release);
+  return made;
+}
+
+void pool_core::close_arena(lane& arena, const stream_ref& last) noexcept {
+  const use guard(*this);
+  // An attached stream: blocks go back in its order. Else the default stream's.
+  const result<lane*> order = lane_for(*arena.device, last);
+  retire_lane(arena, order ? (*order)->stream() : stream_ref{});
+}
+
+result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) noexcept {
+  const use guard(*this);
+  const auto invalid = [&](const char* text) {
+    return status{.code = errc::invalid_argument, .where = arena.device->where, .text = text};
+  };
+  const result<lane*> found = lane_for(*arena.device, stream);
+  if (!found) {
+    return found.error();
+  }
+  lane& captured = **found;
+  const std::lock_guard lock(registry_mutex_);
+  if (captured.captured_by.load(std::memory_order_relaxed) != nullptr) {
+    return invalid("the stream is in a capture_scope already");
+  }
+  for (std::size_t i = 0; i < lane_count_.load(std::memory_order_relaxed); ++i) {
+    if (lanes_[i].load(std::memory_order_relaxed)->captured_by.load(std::memory_order_relaxed) ==
+        &arena) {
+      return invalid("another stream captures with this arena: use one for each");
+    }
+  }
+  captured.captured_by.store(&arena, std::memory_order_release);
+  close_key(captured);
+  with_closed_gates([](front_cache&) {});  // nobody takes by the old key any more
+  return &captured;
+}
+
+void pool_core::end_capture(lane& stream) noexcept {
+  const use guard(*this);
+  const std::lock_guard lock(registry_mutex_);
+  stream.captured_by.store(nullptr, std::memory_order_release);
+  open_key(stream);
+}
+
+// In its ready lists; what threads have ready comes on top.
+std::size_t pool_core::free_bytes_in(const lane& arena) noexcept {
+  std::size_t bytes = 0;
+  for (const ready_list& list : arena.ready) {
+    bytes += list.bytes();
+  }
+  return bytes;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Closing a pool, gently or by force, and the end of its handle. Closing has two parts: no cache is
+// used any more, at once; then what is alive is counted or ended and free memory goes back, by
+// whoever ends the last operation that began before (see leave).
+#include "access/store.hpp"
+#include "debug/layer.hpp"
+#include "pool/pool_core.hpp"
+#include "pool/process.hpp"
+#include "pool/recall.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+constexpr auto forced = static_cast<std::uint8_t>(pool_core::closing::force);
+}  // namespace
+
+std::size_t pool_core::close(closing how) noexcept {
+  const auto wanted = static_cast<std::uint8_t>(how);
+  {
+    std::unique_lock process_lock(process_mutex());
+    const use guard(*this, false);  // waits for nothing: fork would need the lock that is held
+    const bool first = close_wanted_.load(std::memory_order_relaxed) == 0;
+    if (close_wanted_.load(std::memory_order_relaxed) < wanted) {
+      close_wanted_.store(wanted, std::memory_order_seq_cst);
+      uses_.fetch_or(closing_bit, std::memory_order_seq_cst);
+    }
+    if (first) {
+      detach_caches();
+    }
+    process_lock.unlock();
+    if (guard.nests()) {
+      return slots.count_taken();  // the operation around this call finishes it, or a later one
+    }
+  }
+  for (std::uint8_t reached = close_reached_.load(std::memory_order_acquire); reached < wanted;
+       reached = close_reached_.load(std::memory_order_acquire)) {
+    close_reached_.wait(reached, std::memory_order_acquire);
+  }
+  if (wanted == forced) {
+    releasing_.wait(true, std::memory_order_acquire);
+  }
+  return wanted == forced ? ended_.exchange(0, std::memory_order_relaxed) : slots.count_taken();
+}
+
+// Pre: process_mutex is held: no thread can end meanwhile.
+void pool_core::detach_caches() noexcept {
+  for (;;) {
+    front_cache* cache = nullptr;
+    {
+      const std::lock_guard lock(registry_mutex_);
+      with_closed_gates([](front_cache&) {});  // they stay closed: front_open() is false
+      cache = caches_;
+    }
+    if (cache == nullptr) {
+      return;
+    }
+    unregister_cache(*cache);
+  }
+}
+
+// Pre: the calling operation is the only one, and no thread has a cache.
+void pool_core::finish_close() noexcept {
+  const std::uint8_t wanted = close_wanted_.load(std::memory_order_seq_cst);
+  if (debug_ != nullptr && close_reached_.load(std::memory_order_relaxed) == 0) {
+    report_at_close();  // once, and before force ends what has leaked
+  }
+  record* adopted = nullptr;
+  if (wanted == forced) {
+    adopted = end_all();
+  }
+  // Whoever frees a live tensor, or drops the handle of an ended one, ends one of these.
+  std::uint64_t held = slots.count_taken();
+  for (std::size_t i = 0; wanted == forced && i < slots.made(); ++i) {
+    held += slots.cold(slots.by_index(i)).handles.load(std::memory_order_relaxed) != 0 ? 1 : 0;
+  }
+  uses_.fetch_add(held - (uses_.load(std::memory_order_relaxed) & tensors_mask),
+                  std::memory_order_seq_cst);
+  (void)drain_ready(true);
+  for (const std::unique_ptr<device_entry>& entry : devices_) {
+    (void)entry->source->trim(entry->where, 0);
+  }
+  // Other operations need not wait for these callbacks, who closes does.
+  releasing_.store(adopted != nullptr, std::memory_order_seq_cst);
+  close_reached_.store(wanted, std::memory_order_seq_cst);
+  uses_.fetch_and(~closing_bit, std::memory_order_seq_cst);
+  if (close_wanted_.load(std::memory_order_seq_cst) != wanted) {
+    uses_.fetch_or(closing_bit, std::memory_order_seq_cst);  // force was wanted meanwhile
+  }
+  close_reached_.notify_all();
+  while (adopted != nullptr) {
+    record& r = *adopted;
+    adopted = next_of(r);
+    const cold_record& cold = slots.cold(r);
+    void* const data = r.data.load(std::memory_order_relaxed);
+    const std::size_t bytes = r.bytes.load(std::memory_order_relaxed);
+    const auto release = cold.release;
+    void* const context = cold.context;
+    slots.release(r);
+    const callback outside;
+    release(data, bytes, context);
+  }
+  releasing_.store(false, std::memory_order_seq_cst);
+  releasing_.notify_all();
+}
+
+// Ends every tensor, whatever its references. Returns those whose release is still to be called.
+record* pool_core::end_all() noexcept {
+  std::size_t count = 0;
+  slots.for_each_taken([&](record& r, std::uint64_t header) {
+    const std::uint64_t references = references_of(header);
+    cold_record& cold = slots.cold(r);
+    const std::uint64_t holds = cold.holds.load(std::memory_order_relaxed);
+    const std::uint64_t held = std::uint64_t{pins_of(holds)} + parts_of(holds);  // by no handle
+    cold.ended.store(slots.id_of(r, header).value(), std::memory_order_relaxed);
+    cold.handles.store(
+        has_handles_ && references > held ? static_cast<std::uint32_t>(references - held) : 0,
+        std::memory_order_relaxed);
+    notify(false, slots.id_of(r, header));
+    ++count;
+  });
+  record* adopted = nullptr;
+  slots.for_each_taken([&](record& r, std::uint64_t header) {
+    const tensor_flags flags = flags_of(header);
+    cold_record& cold = slots.cold(r);
+    if (any(flags & tensor_flags::keyed)) {
+      keys_.erase(cold.key.load(std::memory_order_relaxed),
+                  static_cast<std::uint32_t>(slots.index_of(r)));
+    }
+    forget_holds(cold);
+    if (any(flags & tensor_flags::tracked)) {
+      accesses->end(slots.id_of(r, header));
+    }
+    r.header.store(freed_header(slots.id_of(r, header).value()), std::memory_order_release);
+    const std::uint64_t bytes = r.bytes.load(std::memory_order_relaxed);
+    if (r.size_class.load(std::memory_order_relaxed) != 0) {
+      end_block(r, bytes, nullptr, any(flags & tensor_flags::used_elsewhere), nullptr);
+      return;
+    }
+    if (debug_ != nullptr) {
+      debug_->end_loose(r);
+    }
+    loose_live_.fetch_sub(1, std::memory_order_relaxed);
+    if (any(flags & tensor_flags::adopted)) {
+      pointers_.forget_adopted(r);
+    }
+    if (any(flags & tensor_flags::adopted) && cold.release != nullptr) {
+      set_next(r, adopted);
+      adopted = &r;
+    } else {
+      slots.release(r);
+    }
+  });
+  ended_.fetch_add(count, std::memory_order_relaxed);
+  return adopted;
+}
+
+// A handle of a tensor that force ended is dropped. False: it is no such id.
+bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
+  cold_record& cold = slots.cold(slot);
+  if (close_reached_.load(std::memory_order_acquire) != forced ||
+      self_of(id) != slots.self_of(slot) || cold.ended.load(std::memory_order_relaxed) != id) {
+    return false;
+  }
+  std::uint32_t handles = cold.handles.load(std::memory_order_relaxed);
+  while (handles != 0 &&
+         !cold.handles.compare_exchange_weak(handles, handles - 1, std::memory_order_relaxed)) {
+  }
+  if (handles == 1) {
+    forget_tensor();
+  }
+  return true;
+}
+
+void pool_core::drop_handle() noexcept {
+  (void)close(closing::orderly);
+  leave(handle_bit);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where the pool's steps meet the debug modes: a tensor that begins or ends, reports, the walk over
+// all tensors, and what is left for closing. Nothing here runs unless a mode is on, but leaks().
+#include "debug/layer.hpp"
+#include "pool/pool_core.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <map>
+#include <tuple>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+// On stderr, of one pool: memory that is damaged once is damaged often.
+constexpr std::uint64_t most_told_damages = 32;
+
+/// Writing is a point of cancellation, which no noexcept function may be.
+class uncancellable {
+ public:
+  uncancellable() noexcept { (void)::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~uncancellable() { (void)::pthread_setcancelstate(before_, nullptr); }
+  uncancellable(const uncancellable&) = delete;
+  uncancellable& operator=(const uncancellable&) = delete;
+
+ private:
+  int before_ = 0;
+};
+}  // namespace
+
+// Guards move a tensor inside its block: the index of addresses follows.
+void pool_core::move_pointer(const record& slot, void* from) noexcept {
+  if (slot.data.load(std::memory_order_acquire) != from) {
+    pointers_.forget_block(slot, from);
+    (void)pointers_.enter_block(slot);
+  }
+}
+
+footprint pool_core::footprint_of(const device_entry& device,
+                                  const footprint& asked) const noexcept {
+  return debug_ == nullptr ? asked : debug_->footprint_of(device, asked.bytes, asked.alignment);
+}
+
+void pool_core::begin_checked(record& slot, tensor_id id, const footprint& asked) noexcept {
+  void* const block = slot.data.load(std::memory_order_relaxed);
+  const findings found = debug_->begin(slot, lane_of(slot), id, asked);
+  move_pointer(slot, block);
+  (void)report_findings(found);
+}
+
+// As free_block, but the block is looked at and may have to stay for a while.
+void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
+  lane& where = lane_of(slot);
+  void* const data = slot.data.load(std::memory_order_relaxed);
+  const findings found = debug_->end(slot, where);
+  move_pointer(slot, data);
+  (void)report_findings(found);
+  count_push(where, slot.size_class.load(std::memory_order_relaxed), bytes);
+  // Nothing is held back from whoever runs out of memory.
+  if (debug_->is_stuck(slot) ||
+      (!is_closed() && climbing_.load(std::memory_order_relaxed) == 0 && debug_->wants(slot))) {
+    debug_->hold(slot);
+    (void)shrink_quarantine(debug_->options().quarantine_bytes);
+  } else {
+    keep_centrally(where, slot);
+  }
+}
+
+// The bytes that left.
+std::size_t pool_core::shrink_quarantine(std::size_t keep_bytes) noexcept {
+  std::size_t released = 0;
+  // Not forever: what is stuck goes back in.
+  for (std::size_t left = debug_->held_blocks(); left != 0; --left) {
+    record* const oldest = debug_->take_oldest(keep_bytes);
+    if (oldest == nullptr) {
+      break;
+    }
+    (void)report_findings(debug_->release(*oldest));
+    if (debug_->is_stuck(*oldest)) {
+      debug_->hold(*oldest);
+    } else {
+      released += oldest->capacity.load(std::memory_order_relaxed);
+      keep_centrally(lane_of(*oldest), *oldest);
+    }
+  }
+  return released;
+}
+
+namespace {
+[[nodiscard]] memory_damage describe(const finding& found, debug_layer& layer,
+                                     const name_table& names) noexcept {
+  memory_damage damage = found.damage;
+  damage.category = category_of(found.tag);
+  damage.name = names.text(name_of(found.tag));
+  damage.allocated_at = layer.frames(found.allocated_at);
+  damage.freed_at = layer.frames(found.freed_at);
+  return damage;
+}
+}  // namespace
+
+std::size_t pool_core::report_findings(const findings& all) noexcept {
+  for (const finding& found : std::span(all.found).first(all.count)) {
+    const memory_damage damage = describe(found, *debug_, names);
+    debug_->count_damage();
+    count_misuse(found.kind);
+    tell({.kind = found.kind,
+          .id = damage.id,
+          .count = misuses_.load(std::memory_order_relaxed),
+          .text = describe_misuse(found.kind),
+          .damage = &damage});
+  }
+  return all.count;
+}
+
+std::optional<memory_damage> pool_core::past_of(tensor_id id) noexcept {
+  const std::optional<finding> known = debug_->history(slots.at(id.value()), id);
+  return known ? std::optional(describe(*known, *debug_, names)) : std::nullopt;
+}
+
+// Without a handler.
+void pool_core::tell_on_stderr(const misuse_report& report) noexcept {
+  const uncancellable writing;
+  if (report.damage == nullptr) {
+    if (!misuse_told_.exchange(true, std::memory_order_relaxed)) {
+      std::fprintf(stderr,
+                   "tidepool: misuse: %s (id 0x%016llx); nothing was changed; further ones are "
+                   "only counted (statistics().misuses)\n",
+                   report.text, static_cast<unsigned long long>(report.id.value()));
+    }
+    return;
+  }
+  if (report.count > most_told_damages) {
+    return;
+  }
+  try {
+    std::fprintf(stderr, "tidepool: misuse: %s\n%s", report.text, to_text(*report.damage).c_str());
+  } catch (const std::exception&) {
+    std::fprintf(stderr, "tidepool: misuse: %s (id 0x%016llx)\n", report.text,
+                 static_cast<unsigned long long>(report.id.value()));
+  }
+}
+
+std::size_t pool_core::check_memory() noexcept {
+  if (debug_ == nullptr) {
+    return 0;
+  }
+  const use guard(*this);
+  std::size_t damages = 0;
+  debug_->check_all([&](const findings& found) { damages += report_findings(found); });
+  return damages;
+}
+
+tidepool::debug_counts pool_core::debug_counts() noexcept {
+  const use guard(*this);
+  return debug_ == nullptr ? tidepool::debug_counts{} : debug_->counts();
+}
+
+leak_report pool_core::leaks() {
+  const use guard(*this);
+  using key = std::tuple<category, std::uint32_t, std::vector<void*>>;
+  std::map<key, leak_entry> entries;
+  leak_report report;
+  for_each_tensor([&](const tensor_info& info) {
+    std::span<void* const> site;
+    if (debug_ != nullptr) {
+      site = debug_->frames(debug_->site_of(slots.at(info.id.value()), info.id));
+    }
+    leak_entry& entry =
+        entries[{info.category, info.name.value(), std::vector<void*>(site.begin(), site.end())}];
+    if (entry.tensors++ == 0) {
+      entry.category = info.category;
+      entry.category_name = categories.name(info.category);
+      entry.name = names.text(info.name);
+      entry.made_at.assign(site.begin(), site.end());
+    }
+    const std::size_t bytes = any(info.flags & tensor_flags::slice) ? 0 : info.bytes;
+    entry.bytes += bytes;
+    report.bytes += bytes;
+    ++report.tensors;
+  });
+  for (auto& [id, entry] : entries) {
+    report.entries.push_back(std::move(entry));
+  }
+  std::stable_sort(report.entries.begin(), report.entries.end(),
+                   [](const leak_entry& a, const leak_entry& b) { return a.bytes > b.bytes; });
+  return report;
+}
+
+// The pool is closed, what lives now is left. Pre: no lock is held.
+void pool_core::report_at_close() noexcept {
+  (void)shrink_quarantine(0);
+  (void)check_memory();
+  const debug_options& options = debug_->options();
+  if (!options.report_leaks) {
+    return;
+  }
+  try {
+    if (const leak_report report = leaks(); report.tensors == 0) {
+      return;
+    } else if (options.on_leaks != nullptr) {
+      const callback outside;
+      options.on_leaks(report, options.leaks_context);
+    } else {
+      const uncancellable writing;
+      std::fputs(to_text(report).c_str(), stderr);
+    }
+  } catch (const std::exception&) {
+    const uncancellable writing;
+    std::fputs("tidepool: no memory to report leaks\n", stderr);
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What fork does to one pool: it stands still while the process is copied, and the child takes over
+// what the threads that it does not have kept ready. Called by process.cpp only.
+#include "access/store.hpp"
+#include "pool/pool_core.hpp"
+#include "pool/recall.hpp"
+#include "pool/thread_caches.hpp"
+#include "system/address_space.hpp"
+
+#include <memory>
+#include <thread>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+// Operations of this thread may be under way: fork in a backend.
+void pool_core::wait_until_idle() const noexcept {
+  const std::uint64_t own = uses_of_this_thread().counted & active_mask;
+  while ((uses_.load(std::memory_order_seq_cst) & active_mask) != own) {
+    std::this_thread::yield();
+  }
+}
+
+// This thread's own cache stays open: it is inside only if it forks in a signal handler, and then
+// it goes on in both processes.
+void pool_core::pause_caches() noexcept {
+  accesses->lock_for_fork();  // batches are no operations that wait_until_idle waits for
+  const std::lock_guard lock(registry_mutex_);
+  const front_cache* const own = find_this_thread(*this);
+  for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+    if (cache != own) {
+      close_gate(*cache);
+    }
+  }
+  if (!fenced_ && caches_ != nullptr) {
+    asymmetric_barrier();
+  }
+  for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+    if (cache != own) {
+      wait_for_owner(*cache);
+    }
+  }
+}
+
+void pool_core::resume_caches() noexcept {
+  accesses->unlock_after_fork();
+  const std::lock_guard lock(registry_mutex_);
+  if (front_open()) {
+    for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
+      open_gate(*cache);
+    }
+  }
+}
+
+// One thread is left. Calls no backend: a child that only calls exec must not touch a device.
+void pool_core::continue_in_child(bool has_barrier) noexcept {
+  const own_uses own = uses_of_this_thread();
+  // Operations in callbacks, or waiting for this fork, went with their threads.
+  const std::uint64_t others = operations_mask | active_mask;
+  uses_.store((uses_.load(std::memory_order_relaxed) & ~others) + own.counted,
+              std::memory_order_seq_cst);
+  if (own.counted == 0) {
+    releasing_.store(false, std::memory_order_relaxed);
+    climbing_.store(0, std::memory_order_relaxed);
+    reserved_.forget_suspensions();
+    for (const std::unique_ptr<device_entry>& entry : devices_) {
+      entry->reserved.forget_suspensions();
+    }
+  }
+  // Callbacks of vanished threads held it shared, for good.
+  std::construct_at(&observer_mutex_);
+  for (unsigned i = 0; i < own.observing; ++i) {
+    observer_mutex_.lock_shared();
+  }
+  front_cache* const mine = find_this_thread(*this);
+  for (front_cache* cache = caches_; cache != nullptr;) {
+    front_cache* const next = cache->next;
+    if (cache != mine) {
+      inherit(*cache);
+    }
+    cache = next;
+  }
+  caches_ = mine;
+  cache_count_ = mine == nullptr ? 0 : 1;
+  if (mine != nullptr) {
+    mine->next = nullptr;
+  }
+  if (!has_barrier && !fenced_) {
+    // A system that refuses the barrier only now: from here on as if it always had.
+    fenced_ = true;
+    has_gate_ = false;
+    gate = offset_of_gate(pool_gates);
+    if (mine != nullptr) {
+      close_gate(*mine);
+      mine->home = nullptr;
+    }
+  }
+  resume_caches();
+}
+
+// Moves what a vanished thread kept to the ready lists, and its counts to the lanes. Its memory was
+// known to that thread alone.
+void pool_core::inherit(front_cache& cache) noexcept {
+  for (std::size_t i = 0; i < cache.lanes; ++i) {
+    lane* const where = lanes_[i].load(std::memory_order_relaxed);
+    if (where == nullptr) {
+      break;
+    }
+    publish(*where, cache);
+    cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
+      front_capacity_.fetch_sub(m.limit * size_of_class(size_class), std::memory_order_relaxed);
+      std::array<record*, magazine_slots> taken;
+      const unsigned depth = m.depth();
+      m.take_oldest(depth, taken.data());
+      std::size_t bytes = 0;
+      for (unsigned d = 0; d < depth; ++d) {
+        bytes += taken[d]->capacity.load(std::memory_order_relaxed);
+      }
+      where->ready_bytes().fetch_add(bytes, std::memory_order_relaxed);
+      (void)where->ready_of(size_class).put(std::span(taken).first(depth));
+      where->counts_of(size_class) += m.counts();
+    });
+  }
+  address_space::release(&cache, front_cache::bytes_for(cache.lanes));
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes
+// nothing, is counted and goes to one handler.
+#include "access/store.hpp"
+#include "debug/layer.hpp"
+#include "pool/pool_core.hpp"
+#include "pool/thread_caches.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+// Is there a reference that an owner may end? Else all are those of pins and slices, and this free
+// is one too many. Exact unless owners race: that no hold changed around the load of the header
+// makes both of one moment.
+[[nodiscard]] bool has_owner(const record& slot, const cold_record& cold,
+                             std::uint64_t header) noexcept {
+  if (!any(flags_of(header) & tensor_flags::shared)) {
+    return true;  // holds are references, and the first one beside the owner's sets this flag
+  }
+  for (;;) {
+    const std::uint64_t holds = cold.holds.load(std::memory_order_acquire);
+    const std::uint64_t now = slot.header.load(std::memory_order_acquire);
+    if (now != header) {
+      return true;  // not this header's question any more: the caller's exchange fails
+    }
+    if (cold.holds.load(std::memory_order_acquire) == holds) {
+      return references_of(now) > std::uint64_t{pins_of(holds)} + parts_of(holds);
+    }
+  }
+}
+
+}  // namespace
+
+errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
+  if (!id) {
+    return errc::ok;
+  }
+  const use guard(*this);
+  slow_frees_.fetch_add(1, std::memory_order_relaxed);
+  // Ending a part may end its parent, and so on.
+  for (tensor_id ending = id; ending;) {
+    record& slot = slots.at(ending.value());
+    std::uint64_t header = slot.header.load(std::memory_order_acquire);
+    bool last = false;
+    bool told = false;
+    // Before this reference ends: the last one may end at once in another thread.
+    if (!stream.is_none() && slots.is_live(slot, header, ending.value()) &&
+        references_of(header) > 1) {
+      if (record_use(ending, stream) == errc::out_of_memory) {
+        // Nothing can remember it: it is waited for.
+        const lane& own = lane_of(slot);
+        (void)own.device->source->synchronise(own.device->where, stream);
+      }
+      header = slot.header.load(std::memory_order_acquire);
+    }
+    do {
+      if (!slots.is_live(slot, header, ending.value())) {
+        return report(forget_handle(slot, ending.value()) ? misuse_kind::after_close
+                                                          : misuse_kind::stale_free,
+                      ending);
+      }
+      if (!has_owner(slot, slots.cold(slot), header)) {
+        return report(misuse_kind::stale_free, ending);
+      }
+      last = references_of(header) == 1;
+      if (last && !told) {
+        told = true;
+        notify(false, ending);
+      }
+    } while (!slot.header.compare_exchange_weak(
+        header, last ? freed_header(ending.value()) : header - reference_step,
+        std::memory_order_acq_rel, std::memory_order_acquire));
+    if (!last) {
+      return errc::ok;
+    }
+    if (any(flags_of(header) & tensor_flags::tracked)) {
+      accesses->end(ending);
+    }
+    ending = finish_free(slot, flags_of(header), order_of_free(slot, stream));
+  }
+  return errc::ok;
+}
+
+// The header says free; what belonged to the tensor goes. Returns the parent to end next, or none.
+// last: the lane in whose order it ended, null: its own.
+tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) noexcept {
+  const std::uint64_t bytes = slot.bytes.load(std::memory_order_relaxed);
+  cold_record& cold = slots.cold(slot);
+  tensor_id parent;
+  if (any(flags & tensor_flags::keyed)) {
+    keys_.erase(cold.key.load(std::memory_order_relaxed),
+                static_cast<std::uint32_t>(slots.index_of(slot)));
+  }
+  if (any(flags & tensor_flags::slice)) {
+    parent = tensor_id::from_value(cold.parent.load(std::memory_order_relaxed));
+    slots.cold(slots.at(parent.value()))
+        .holds.fetch_add(one_hold_change - one_part, std::memory_order_acq_rel);
+  }
+  if (any(flags & tensor_flags::shared)) {
+    forget_holds(cold);  // none are left, unless threads raced to free
+  }
+  const bool has_block = slot.size_class.load(std::memory_order_relaxed) != 0;
+  if (debug_ != nullptr && !has_block) [[unlikely]] {
+    debug_->end_loose(slot);
+  }
+  if (has_block) {
+    end_block(slot, bytes, last, any(flags & tensor_flags::used_elsewhere),
+              find_this_thread(*this));
+  } else {
+    void* const data = slot.data.load(std::memory_order_relaxed);
+    const auto release = any(flags & tensor_flags::adopted) ? cold.release : nullptr;
+    void* const context = cold.context;
+    loose_live_.fetch_sub(1, std::memory_order_relaxed);
+    if (any(flags & tensor_flags::adopted)) {
+      pointers_.forget_adopted(slot);
+    }
+    slots.release(slot);
+    if (release != nullptr) {
+      const callback outside;
+      release(data, bytes, context);
+    }
+  }
+  // What ends while the pool is closing was not counted: closing waits for this operation first.
+  if (close_reached_.load(std::memory_order_acquire) != 0) {
+    forget_tensor();
+  }
+  return parent;
+}
+
+void pool_core::count_misuse(misuse_kind kind) noexcept {
+  misuses_by_kind_[static_cast<unsigned>(kind)].fetch_add(1, std::memory_order_relaxed);
+  misuses_.fetch_add(1, std::memory_order_relaxed);
+}
+
+const char* pool_core::describe_misuse(misuse_kind kind) noexcept {
+  static constexpr std::array<const char*, misuse_kind_count> sentences{
+      "a tensor was freed twice, or after its slot was used again",
+      "an id that this pool never made",
+      "a tensor was used after it was freed",
+      "two threads freed one tensor at the same time",
+      "unpin without pin, or release without reference",
+      "an allocation from a closed pool, or a free of a tensor that force had ended",
+      "bytes behind a tensor were written",
+      "bytes before a tensor were written",
+      "bytes of a tensor were written after its end",
+      "a stream was destroyed without pool::retire, and its handle was given to another",
+  };
+  return sentences[static_cast<unsigned>(kind)];
+}
+
+void pool_core::tell(const misuse_report& report) noexcept {
+  if (options_.on_misuse != nullptr) {
+    const callback outside;
+    options_.on_misuse(report, options_.misuse_context);
+  } else {
+    tell_on_stderr(report);
+  }
+}
+
+errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
+  // An id that was never made here is foreign, whatever was done with it.
+  if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
+      ((id.value() & tag_mask) != tag_ || (id.value() & free_bit) != 0 ||
+       (id.value() & full_bit) != 0 || (self_of(id.value()) >> slot_shift) >= slots.made())) {
+    kind = misuse_kind::foreign_id;
+  }
+  count_misuse(kind);
+  const std::uint64_t count = misuses_.load(std::memory_order_relaxed);
+  misuse_report report{.kind = kind, .id = id, .count = count, .text = describe_misuse(kind)};
+  std::optional<memory_damage> past;
+  if (debug_ != nullptr && (kind == misuse_kind::stale_free || kind == misuse_kind::stale_use)) {
+    past = past_of(id);
+    report.damage = past ? &*past : nullptr;
+  }
+  tell(report);
+  return kind == misuse_kind::after_close ? errc::closed : errc::stale_id;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tensors that more than one stream uses: what their ends have to wait for.
+//
+// A tensor is free in the order of the stream that its last reference names, else of its lane. Its
+// block then belongs to that stream's lane, whose later work may use it without waiting. Where
+// other streams have used it too (record_use, or references that ended there), the block goes to
+// the backend at once, which hands it out when all of them have come there.
+#include "debug/layer.hpp"
+#include "pool/change_header.hpp"
+#include "pool/pool_core.hpp"
+#include "pool/thread_caches.hpp"
+
+#include <array>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+// Memory for the host has no stream that could wait: the host does.
+void pool_core::order(const lane& earlier, const lane& later) noexcept {
+  const device_entry& device = *later.device;
+  if (device.is_for_host() ||
+      !device.source->order(device.where, earlier.stream(), later.stream()).ok()) {
+    (void)device.source->synchronise(device.where, earlier.stream());
+  }
+}
+
+// The lane in whose order a reference ends; null: in the tensor's own.
+lane* pool_core::order_of_free(record& slot, const stream_ref& stream) noexcept {
+  lane& own = lane_of(slot);
+  device_entry& device = *own.device;
+  if (stream.is_none() || !device.description.stream_ordered) {
+    return nullptr;
+  }
+  const result<lane*> found = lane_for(device, stream);
+  if (!found) {
+    // No lane is to be had for it: it is waited for.
+    (void)device.source->synchronise(device.where, stream);
+    return nullptr;
+  }
+  if (device.is_for_host()) {
+    return *found;
+  }
+  return *found == &own || (*found)->captured_by.load(std::memory_order_acquire) == &own ? nullptr
+                                                                                         : *found;
+}
+
+errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
+  const use guard(*this);
+  for (;;) {
+    record& slot = slots.at(id.value());
+    const std::uint64_t header = slot.header.load(std::memory_order_acquire);
+    if (!id || !slots.is_live(slot, header, id.value())) {
+      return report(misuse_kind::stale_use, id);
+    }
+    if (any(flags_of(header) & tensor_flags::slice)) {
+      id = tensor_id::from_value(slots.cold(slot).parent.load(std::memory_order_relaxed));
+      continue;  // its block is its parent's
+    }
+    if (any(flags_of(header) & tensor_flags::adopted)) {
+      return errc::unsupported;
+    }
+    lane& own = lane_of(slot);
+    if (!own.device->description.stream_ordered) {
+      return errc::ok;
+    }
+    const result<lane*> elsewhere = lane_for(*own.device, stream);
+    if (!elsewhere) {
+      return elsewhere.error().code;
+    }
+    if (*elsewhere == &own && !own.device->is_for_host()) {
+      return errc::ok;
+    }
+    if (!uses_elsewhere_.add(static_cast<std::uint32_t>(slots.index_of(slot)),
+                             (*elsewhere)->number)) {
+      return errc::out_of_memory;
+    }
+    return change_header(id, [](std::uint64_t& full) {
+      full |= bits_of(tensor_flags::used_elsewhere);
+      return errc::ok;
+    });
+  }
+}
+
+// Ends the block of a tensor. Pre: its header is free, and it is in no list.
+void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool used_elsewhere,
+                          front_cache* cache) noexcept {
+  lane& own = lane_of(slot);
+  if (own.state.load(std::memory_order_acquire) != lane_state::open) [[unlikely]] {
+    own.left.fetch_sub(1, std::memory_order_relaxed);
+    last = last == nullptr ? &lane_of_device(*own.device) : last;
+    if (debug_ != nullptr) {
+      move_to_lane(slot, *last);  // quarantined there
+    }
+  }
+  stream_uses::lanes others;
+  if (used_elsewhere) {
+    others = uses_elsewhere_.take(static_cast<std::uint32_t>(slots.index_of(slot)));
+  }
+  if (others.empty() && last == nullptr) [[likely]] {
+    debug_ == nullptr ? free_block(slot, bytes, cache) : end_checked(slot, bytes);
+    return;
+  }
+  const auto lane_number = [this](std::uint16_t number) -> lane& {
+    return *lanes_[number].load(std::memory_order_acquire);
+  };
+  const bool stays = own.is_arena && own.state.load(std::memory_order_acquire) == lane_state::open;
+  if (debug_ != nullptr || stays) {
+    // It stays where it is: its own stream waits for all.
+    if (last != nullptr) {
+      order(*last, own);
+    }
+    for (const std::uint16_t number : others) {
+      order(lane_number(number), own);
+    }
+    debug_ == nullptr ? free_block(slot, bytes, cache) : end_checked(slot, bytes);
+    return;
+  }
+  const bool for_host = own.device->is_for_host();
+  if (others.empty() && !for_host) {
+    move_to_lane(slot, *last);
+    free_block(slot, bytes, cache);
+    return;
+  }
+  lane& home = last == nullptr ? own : *last;
+  count_push(own, slot.size_class.load(std::memory_order_relaxed), bytes);
+  const block held = slots.block_of(slot);
+  unbind(slot);
+  // Of memory for the host, no stream means that nobody uses it; a device's own lane is named here
+  // for its default stream.
+  const auto stream_of = [](const lane& of) {
+    const stream_ref stream = of.stream();
+    return stream.is_none() ? stream_ref{.kind = stream_kind::legacy} : stream;
+  };
+  std::array<stream_ref, 16> after;
+  std::size_t n = 0;
+  if (!for_host || last != nullptr) {
+    after[n++] = stream_of(home);
+  }
+  for (const std::uint16_t number : others) {
+    if (n < after.size()) {
+      after[n++] = stream_of(lane_number(number));
+    } else {
+      order(lane_number(number), home);
+    }
+  }
+  home.device->source->take_back_after(home.device->where, held, std::span(after).first(n));
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

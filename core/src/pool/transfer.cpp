@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bytes of tensors: copies, fills, and what moves managed memory. Core checks tensors and ranges;
+// the backend of the stream-ordered side does the work.
+#include "pool/pool_core.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+[[nodiscard]] status invalid(std::size_t bytes, device where, const char* text) noexcept {
+  return {.code = errc::invalid_argument, .requested = bytes, .where = where, .text = text};
+}
+
+}  // namespace
+
+// The record of a live tensor; a dead one is a misuse.
+status pool_core::read_live(tensor_id id, tensor_info& info) noexcept {
+  return read(id, info) ? status{} : status{.code = report(misuse_kind::stale_use, id)};
+}
+
+// Work on the stream uses the tensor now. Memory for the host would be written again at once after
+// its end: it waits for that stream.
+void pool_core::note_use(const tensor_info& used, const stream_ref& stream) noexcept {
+  const device_entry& device = *find_device(used.where);
+  if (device.is_for_host() && record_use(used.id, stream) == errc::out_of_memory) {
+    (void)device.source->synchronise(used.where, stream);
+  }
+}
+
+status pool_core::copy(const copy_request& request) noexcept {
+  const use guard(*this);
+  tensor_info dst;
+  tensor_info src;
+  if (const status why = read_live(request.dst, dst); !why.ok()) {
+    return why;
+  }
+  if (const status why = read_live(request.src, src); !why.ok()) {
+    return why;
+  }
+  if (request.src_offset > src.bytes || request.dst_offset > dst.bytes) {
+    return invalid(request.bytes, src.where, "a copy begins beyond the end of its tensor");
+  }
+  const std::size_t bytes =
+      request.bytes == SIZE_MAX ? src.bytes - request.src_offset : request.bytes;
+  if (bytes > src.bytes - request.src_offset || bytes > dst.bytes - request.dst_offset) {
+    return invalid(bytes, dst.where, "a copy reaches beyond the end of its tensor");
+  }
+  if (bytes == 0) {
+    return {};
+  }
+  const device_entry& to = *find_device(dst.where);
+  const device_entry& from = *find_device(src.where);
+  const device_entry& works = to.description.stream_ordered ? to : from;
+  const status done = works.source->copy(
+      works.where, static_cast<std::byte*>(dst.data) + request.dst_offset,
+      static_cast<const std::byte*>(src.data) + request.src_offset, bytes, request.stream);
+  if (done.ok()) {
+    note_use(dst, request.stream);
+    note_use(src, request.stream);
+  }
+  return done;
+}
+
+status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept {
+  const use guard(*this);
+  tensor_info info;
+  if (const status why = read_live(id, info); !why.ok()) {
+    return why;
+  }
+  if (info.bytes == 0) {
+    return {};
+  }
+  const status done =
+      find_device(info.where)->source->fill(info.where, info.data, value, info.bytes, stream);
+  if (done.ok()) {
+    note_use(info, stream);
+  }
+  return done;
+}
+
+status pool_core::prefetch(tensor_id id, device to, const stream_ref& stream) noexcept {
+  const use guard(*this);
+  tensor_info info;
+  if (const status why = read_live(id, info); !why.ok()) {
+    return why;
+  }
+  const std::span<const std::byte> range(static_cast<const std::byte*>(info.data), info.bytes);
+  return range.empty() ? status{}
+                       : find_device(info.where)->source->prefetch(info.where, range, to, stream);
+}
+
+status pool_core::advise(tensor_id id, const advice_request& request) noexcept {
+  const use guard(*this);
+  tensor_info info;
+  if (const status why = read_live(id, info); !why.ok()) {
+    return why;
+  }
+  const std::span<const std::byte> range(static_cast<const std::byte*>(info.data), info.bytes);
+  return range.empty() ? status{}
+                       : find_device(info.where)->source->advise(info.where, range, request);
+}
+
+status pool_core::synchronise(device where, const stream_ref& stream) noexcept {
+  const use guard(*this);
+  const device_entry* const entry = find_device(where);
+  return entry == nullptr ? status{.code = errc::unknown_device, .where = where}
+                          : entry->source->synchronise(where, stream);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The warm path: pop and push on the calling thread's magazine. Two functions, no lock, no atomic
+// read-modify-write, no call; everything else is behind a tail call to a slow path. What they cost
+// is checked by tests: instructions under callgrind, and no locked instruction in the disassembly.
+#include "pool/capture_check.hpp"
+#include "pool/pool_core.hpp"
+#include "pool/thread_caches.hpp"
+#include <tidepool/assert.hpp>
+#include <tidepool/detail/allocate.hpp>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+// The warm path found nothing, perhaps because this operation is to be timed: then the gate was
+// closed for it, and `again` finds it open. Else `slow` does the work.
+template <class Again, class Slow>
+[[nodiscard, gnu::always_inline]] inline raw_tensor allocate_after_miss(pool_core* core,
+                                                                        gate_ref gate,
+                                                                        Again&& again,
+                                                                        Slow&& slow) noexcept {
+  gate.leave();
+  front_cache* const cache = find_this_thread(*core);
+  if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
+    const std::uint64_t begin = cycle_clock::now();
+    const raw_tensor made = again();
+    if (sample == pool_core::sample::time) {
+      core->sampler.allocate.warm.add(core->sampler.elapsed(begin));
+    } else {
+      core->arm_sample(*cache, 1);
+    }
+    return made;
+  }
+  const bool timed = core->take_slow_sample(cache);
+  const std::uint64_t begin = timed ? cycle_clock::now() : 0;
+  const raw_tensor made = slow();
+  if (timed) {
+    core->sampler.allocate.slow.add(core->sampler.elapsed(begin));
+  }
+  return made;
+}
+
+[[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
+                                                            gate_ref gate) noexcept {
+  return allocate_after_miss(
+      core, gate, [&] { return allocate_plain(core, bytes, core->lane0_bits); },
+      [&] {
+        return core->allocate({.bytes = bytes, .where = device::from_bits(core->lane0_bits)});
+      });
+}
+
+[[gnu::noinline, gnu::cold]] raw_tensor allocate_on_slow(pool_core* core, std::size_t bytes,
+                                                         std::uint32_t device_bits,
+                                                         const stream_ref& stream) noexcept {
+  return allocate_after_miss(
+      core, gate_ref(core->gate),
+      [&] {
+        return stream.is_default() ? allocate_plain(core, bytes, device_bits)
+                                   : allocate_on(core, bytes, device_bits, stream);
+      },
+      [&] {
+        return core->allocate(
+            {.bytes = bytes, .where = device::from_bits(device_bits), .stream = stream});
+      });
+}
+
+[[gnu::noinline, gnu::cold]] errc deallocate_slow(pool_core* core, tensor_id id,
+                                                  gate_ref gate) noexcept {
+  gate.leave();
+  front_cache* const cache = find_this_thread(*core);
+  if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
+    const pool_core::use guard(*core);  // it may be the last tensor of a pool that closes meanwhile
+    const std::uint64_t begin = cycle_clock::now();
+    const errc code = deallocate_id(core, id);
+    if (sample == pool_core::sample::time) {
+      core->sampler.free.warm.add(core->sampler.elapsed(begin));
+    } else {
+      core->arm_sample(*cache, 1);
+    }
+    return code;
+  }
+  if (!core->take_slow_sample(cache)) {
+    return core->deallocate(id, {});
+  }
+  const pool_core::use guard(*core);
+  const std::uint64_t begin = cycle_clock::now();
+  const errc code = core->deallocate(id, {});
+  core->sampler.free.slow.add(core->sampler.elapsed(begin));
+  return code;
+}
+
+// The pop is done, its count carried: keep counting and ask for a sample.
+[[gnu::noinline, gnu::cold]] raw_tensor after_carry(pool_core* core, gate_ref gate, magazine* from,
+                                                    record* slot, std::uint64_t id) noexcept {
+  front_cache* const cache = gate.cache();
+  const raw_tensor made{slot->data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
+  from->keep_counting();
+  gate.leave();
+  if (find_this_thread(*core) != cache) {
+    return made;
+  }
+  // Alternately the next operation and the one after: both kinds get their share in any pattern.
+  core->arm_sample(*cache, 1 + (cache->slow_count++ & 1));
+  return made;
+}
+
+// Turns the free top of a magazine into a tensor. Pre: the cache is entered, the slot fits.
+[[gnu::always_inline]] inline raw_tensor pop(pool_core* core, std::size_t bytes, gate_ref gate,
+                                             magazine& from, record& slot, std::uint64_t id,
+                                             std::uint64_t tag = 0) noexcept {
+  from.top = from.slots[std::size_t{from.depth()} - 1];
+  slot.bytes.store(bytes, std::memory_order_release);
+  slot.tag.store(tag, std::memory_order_release);
+  slot.header.store(id, std::memory_order_release);
+  from.requested += bytes;
+  from.word += pop_step;
+  if (from.is_carried()) [[unlikely]] {
+    return after_carry(core, gate, &from, &slot, id);
+  }
+  const raw_tensor made{slot.data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
+  gate.leave();
+  // Emits nothing: keeps `core` in its register to the end, which the slow paths want it in; else
+  // it is saved into another one first, on every call.
+  asm("" : : "r"(core));
+  return made;
+}
+
+// No small block is ready. Above 1 MiB blocks have lengths of their own: the top of the bin must be
+// long enough. Still inside the cache, and as free of locks as the path that led here.
+[[gnu::noinline]] raw_tensor allocate_missed(pool_core* core, std::size_t bytes,
+                                             gate_ref gate) noexcept {
+  if (bytes > largest_small_block) {
+    front_cache& cache = *gate.cache();
+    magazine& ready = cache.lane(0).magazine_of(size_class_of(bytes));
+    record* const slot = ready.top;
+    if (slot != nullptr && slot->fit >= bytes) {
+      const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+      if (static_cast<std::int64_t>(id) > 0) {
+        return pop(core, bytes, gate, ready, *slot, id);
+      }
+    }
+  }
+  return allocate_plain_slow(core, bytes, gate);
+}
+
+// No small block is ready in the lane, or its slot is not free. The caller was inside the cache,
+// and so is this. The device is asked of the lane: the key may be closed by now.
+[[gnu::noinline, gnu::cold]] raw_tensor allocate_on_missed(pool_core* core, std::size_t bytes,
+                                                           const stream_ref& stream,
+                                                           const lane_key& key) noexcept {
+  const auto n = static_cast<std::size_t>(&key - core->keys.of.data());
+  const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
+  if (last >= largest_small_block && last < largest_request) {
+    const gate_ref gate(core->gate);
+    magazine& ready = gate.cache()->lane(n).magazine_of(size_class_of(last + 1));
+    record* const slot = ready.top;
+    if (slot != nullptr && slot->fit > last) {
+      const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+      if (static_cast<std::int64_t>(id) > 0) {
+        return pop(core, bytes, gate, ready, *slot, id, key.tag);
+      }
+    }
+  }
+  return allocate_on_slow(core, bytes, core->device_of_lane(n).bits(), stream);
+}
+
+// The magazine of a lane whose alignment is its device's own. Pre: the cache is entered.
+[[gnu::always_inline]] inline magazine& ready_in_lane(std::size_t bytes, gate_ref gate,
+                                                      const lane_key& key) noexcept {
+  // Rounded up to the alignment, less one: 0 bytes and what cannot be rounded have a class too,
+  // whose magazine stays empty.
+  const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
+  const unsigned size_class = size_class_of(last + 1);
+  return gate.cache()->small_at(key.magazines, size_class);
+}
+
+// The whole pop, for those whose tail calls need not be seen as such.
+[[gnu::always_inline]] inline raw_tensor pop_in_lane(pool_core* core, std::size_t bytes,
+                                                     const stream_ref& stream, gate_ref gate,
+                                                     const lane_key& key) noexcept {
+  magazine& ready = ready_in_lane(bytes, gate, key);
+  record* const slot = ready.top;
+  if (slot == nullptr) [[unlikely]] {
+    return allocate_on_missed(core, bytes, stream, key);
+  }
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+  if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
+    return allocate_on_missed(core, bytes, stream, key);
+  }
+  return pop(core, bytes, gate, ready, *slot, id, key.tag);
+}
+
+// Another device than lane 0's, in the order of its default stream, a pool whose lane 0 asks for
+// more alignment, or an unknown name.
+[[gnu::noinline]] raw_tensor allocate_elsewhere(pool_core* core, std::size_t bytes,
+                                                std::uint32_t device_bits) noexcept {
+  static constexpr stream_ref none{};
+  const gate_ref gate(core->gate);
+  gate.begin();
+  const std::uint32_t n = core->keys.lane_of(device_bits);
+  if (n == most_cached_lanes) {
+    return allocate_on_slow(core, bytes, device_bits, none);
+  }
+  const lane_key& key = core->keys.of[n];
+  return pop_in_lane(core, bytes, none, gate, key);
+}
+
+// With a name or a category: the same, and then the tag, which nobody reads before. What is
+// observed must have it at once.
+template <class Plain>
+[[nodiscard, gnu::always_inline]] inline raw_tensor tagged(pool_core* core,
+                                                           const allocation_request& request,
+                                                           Plain&& plain) noexcept {
+  const std::uint64_t tag = make_tag(request.name, request.category, 0);
+  if (request.name.value() > core->names.last() || core->is_observed()) [[unlikely]] {
+    return core->allocate(request);
+  }
+  const raw_tensor made = plain();
+  if (made.id) [[likely]] {
+    // Nobody else has the id yet.
+    record& slot = core->slots.at(made.id.value());
+    slot.tag.store(slot.tag.load(std::memory_order_relaxed) | tag, std::memory_order_release);
+  }
+  return made;
+}
+
+// Not attached, or not by this number: what this thread used last.
+[[gnu::noinline]] raw_tensor allocate_by_memo(pool_core* core, std::size_t bytes,
+                                              std::uint32_t device_bits,
+                                              const stream_ref& stream) noexcept {
+  const gate_ref gate(core->gate);
+  const lane_memo& memo = gate.cache()->memo;
+  const lane_key& key = core->keys.of[memo.lane];
+  if (memo.handle != stream.handle || key.handle.load(std::memory_order_relaxed) != memo.expected ||
+      key.device.load(std::memory_order_relaxed) != device_bits) {
+    return allocate_on_slow(core, bytes, device_bits, stream);
+  }
+  return pop_in_lane(core, bytes, stream, gate, key);
+}
+
+}  // namespace
+
+raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_bits,
+                       const stream_ref& stream) noexcept {
+  if (is_seen_capturing(*core, device_bits, stream)) {
+    return allocate_on_slow(core, bytes, device_bits, stream);
+  }
+  const gate_ref gate(core->gate);
+  gate.begin();
+  // 0, not attached, becomes the largest number.
+  const std::size_t n = std::size_t{stream.number} - 1;
+  if (n >= most_cached_lanes - 1) [[unlikely]] {
+    return allocate_by_memo(core, bytes, device_bits, stream);
+  }
+  const lane_key* key = &core->keys.of[n + 1];
+  // Emits nothing: one register for the key, where compilers would make two of its address, and
+  // save others for that.
+  asm("" : "+r"(key));
+  if (key->handle.load(std::memory_order_relaxed) != stream.handle ||
+      key->device.load(std::memory_order_relaxed) != device_bits) [[unlikely]] {
+    return allocate_by_memo(core, bytes, device_bits, stream);
+  }
+  // As pop_in_lane, which would be a call in the middle: two instructions more.
+  magazine& ready = ready_in_lane(bytes, gate, *key);
+  record* const slot = ready.top;
+  if (slot == nullptr) [[unlikely]] {
+    return allocate_on_missed(core, bytes, stream, *key);
+  }
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+  if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
+    return allocate_on_missed(core, bytes, stream, *key);
+  }
+  return pop(core, bytes, gate, ready, *slot, id, key->tag);
+}
+
+raw_tensor allocate_tagged_on(pool_core* core, std::size_t bytes, device where,
+                              const allocation_options& options) noexcept {
+  return tagged(core,
+                {.bytes = bytes,
+                 .where = where,
+                 .stream = options.stream,
+                 .name = options.name,
+                 .category = options.category},
+                [&] { return allocate_on(core, bytes, where.bits(), options.stream); });
+}
+
+raw_tensor allocate_plain(pool_core* core, std::size_t bytes, std::uint32_t device_bits) noexcept {
+  if (device_bits != core->lane0_bits) [[unlikely]] {
+    return allocate_elsewhere(core, bytes, device_bits);
+  }
+  const gate_ref gate(core->gate);
+  front_cache& cache = gate.enter();
+  // 0 bytes and sizes above 1 MiB have classes too, whose magazines here stay empty.
+  magazine& ready = cache.lane0_small(size_class_of(bytes));
+  record* const slot = ready.top;
+  if (slot == nullptr) [[unlikely]] {
+    return allocate_missed(core, bytes, gate);
+  }
+  const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
+  // Not free: two threads freed one tensor at once, or the slot is retired.
+  if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
+    return allocate_plain_slow(core, bytes, gate);
+  }
+  return pop(core, bytes, gate, ready, *slot, id);
+}
+
+raw_tensor allocate_tagged(pool_core* core, std::size_t bytes, std::uint32_t device_bits,
+                           std::uint64_t tag) noexcept {
+  return tagged(core,
+                {.bytes = bytes,
+                 .where = device::from_bits(device_bits),
+                 .name = name_of(tag),
+                 .category = category_of(tag)},
+                [&] { return allocate_plain(core, bytes, device_bits); });
+}
+
+errc deallocate_id(pool_core* core, tensor_id id) noexcept {
+  const gate_ref gate(core->gate);
+  front_cache& cache = gate.enter();
+  record& slot = core->slots.at(id.value());
+  // Made from the id before it is compared: made after, compilers take the equal header, and the
+  // next allocation waits for its load.
+  std::uint64_t freed = freed_header(id.value());
+  asm("" : "+r"(freed));
+  // One compare: this pool's, alive, this generation, one reference, nothing special.
+  if (slot.header.load(std::memory_order_acquire) != id.value()) [[unlikely]] {
+    return deallocate_slow(core, id, gate);
+  }
+  magazine& home = cache.at(slot.magazine.load(std::memory_order_relaxed));
+  const std::uint16_t depth = home.depth();
+  if (depth >= home.limit) [[unlikely]] {
+    return deallocate_slow(core, id, gate);
+  }
+  if constexpr (TIDEPOOL_ASSERT_LEVEL >= 1) {
+    // Checked builds find racing double frees here, others at the next pop.
+    std::uint64_t expected = id.value();
+    if (!slot.header.compare_exchange_strong(expected, freed, std::memory_order_acq_rel)) {
+      return deallocate_slow(core, id, gate);
+    }
+  } else {
+    slot.header.store(freed, std::memory_order_release);
+  }
+  home.slots[depth] = home.top;
+  home.top = &slot;
+  home.word += push_step;
+  home.requested -= slot.bytes.load(std::memory_order_relaxed);
+  gate.leave();
+  return errc::ok;
+}
+
+errc deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noexcept {
+  if (!stream.is_none()) {
+    // In the order of the lane that it is from: the same as without a stream. A lane's key never
+    // has the handle of the per-thread stream, which names another lane in each thread.
+    const unsigned n = core->slots.at(id.value()).lane.load(std::memory_order_relaxed);
+    if (n >= most_cached_lanes || stream.kind == stream_kind::legacy ||
+        core->keys.of[n].handle.load(std::memory_order_relaxed) != stream.handle) {
+      return core->deallocate(id, stream);
+    }
+  }
+  return deallocate_id(core, id);
+}
+
+void pool_core::arm_sample(front_cache& cache, std::uint32_t operations) noexcept {
+  const use guard(*this);
+  const std::lock_guard lock(registry_mutex_);
+  if (cache.owner.load(std::memory_order_relaxed) != this || !front_open()) {
+    return;
+  }
+  cache.sampling = operations;
+  close_gate(cache);
+}
+
+pool_core::sample pool_core::take_sample(front_cache* cache) noexcept {
+  if (cache == nullptr || cache->sampling == 0) {
+    return sample::none;
+  }
+  const use guard(*this);
+  const bool now = --cache->sampling == 0;
+  cache->sampling = 0;
+  const std::lock_guard lock(registry_mutex_);
+  if (cache->owner.load(std::memory_order_relaxed) != this || !front_open()) {
+    return sample::none;
+  }
+  open_gate(*cache);
+  return now ? sample::time : sample::pass;
+}
+
+bool pool_core::take_slow_sample(front_cache* cache) noexcept {
+  return cache != nullptr && cache->slow_count++ % slow_sample_period == 0;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
