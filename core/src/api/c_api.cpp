@@ -289,7 +289,7 @@ tidepool_status tidepool_pool_close(tidepool_pool* pool, std::size_t* live) {
   if (pool == nullptr) {
     return null_argument();
   }
-  const std::size_t left = pool->core->close(pool_core::closing::orderly);
+  const std::size_t left = pool->core->close(tidepool::close_mode::orderly);
   if (live != nullptr) {
     *live = left;
   }
@@ -300,7 +300,7 @@ tidepool_status tidepool_pool_force_close(tidepool_pool* pool, std::size_t* ende
   if (pool == nullptr) {
     return null_argument();
   }
-  const std::size_t count = pool->core->close(pool_core::closing::force);
+  const std::size_t count = pool->core->close(tidepool::close_mode::force);
   if (ended != nullptr) {
     *ended = count;
   }
@@ -336,7 +336,7 @@ tidepool_status tidepool_set_observer(tidepool_pool* pool, const tidepool_observ
     auto made = std::make_unique<c_observer>(calls);
     c_observer* const current = made.get();
     {
-      const pool_core::use guard(*pool->core);  // fork finds the lock free
+      const operation guard(*pool->core);  // fork finds the lock free
       const std::lock_guard lock(pool->observers_mutex);
       pool->observers.push_back(std::move(made));
     }

@@ -322,8 +322,7 @@ void pool::set_observer(allocation_observer* observer) noexcept {
 }
 
 std::size_t pool::close(close_mode how) noexcept {
-  using closing = detail::pool_core::closing;
-  return core_->close(how == close_mode::force ? closing::force : closing::orderly);
+  return core_->close(how == close_mode::force ? close_mode::force : close_mode::orderly);
 }
 
 std::size_t pool::check_memory() noexcept {

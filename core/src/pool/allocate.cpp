@@ -108,7 +108,7 @@ result<lane*> pool_core::check_request(allocation_request& request) noexcept {
 }
 
 raw_tensor pool_core::allocate(allocation_request request) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   const auto fail = [&](const status& why) {
     count_failure(why);
     return failed(why.code);

@@ -12,7 +12,7 @@ inline namespace v0 {
 namespace detail {
 
 result<lane*> pool_core::open_arena(device where) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   device_entry* const entry = find_device(where);
   if (entry == nullptr) {
     return status{.code = errc::unknown_device, .where = where};
@@ -37,14 +37,14 @@ result<lane*> pool_core::open_arena(device where) noexcept {
 }
 
 void pool_core::close_arena(lane& arena, const stream_ref& last) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   // An attached stream: blocks go back in its order. Else the default stream's.
   const result<lane*> order = lane_for(*arena.device, last);
   retire_lane(arena, order ? (*order)->stream() : stream_ref{});
 }
 
 result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   const auto invalid = [&](const char* text) {
     return status{.code = errc::invalid_argument, .where = arena.device->where, .text = text};
   };
@@ -70,7 +70,7 @@ result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) no
 }
 
 void pool_core::end_capture(lane& stream) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   const std::lock_guard lock(registry_mutex_);
   stream.captured_by.store(nullptr, std::memory_order_release);
   open_key(stream);

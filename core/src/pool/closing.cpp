@@ -8,26 +8,17 @@
 #include "pool/pool_core.hpp"
 #include "pool/process.hpp"
 #include "pool/recall.hpp"
+#include <tidepool/assert.hpp>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-namespace {
-constexpr auto forced = static_cast<std::uint8_t>(pool_core::closing::force);
-}  // namespace
-
-std::size_t pool_core::close(closing how) noexcept {
-  const auto wanted = static_cast<std::uint8_t>(how);
+std::size_t pool_core::close(close_mode how) noexcept {
   {
     std::unique_lock process_lock(process_mutex());
-    const use guard(*this, false);  // waits for nothing: fork would need the lock that is held
-    const bool first = close_wanted_.load(std::memory_order_relaxed) == 0;
-    if (close_wanted_.load(std::memory_order_relaxed) < wanted) {
-      close_wanted_.store(wanted, std::memory_order_seq_cst);
-      uses_.fetch_or(closing_bit, std::memory_order_seq_cst);
-    }
-    if (first) {
+    const operation guard(*this, may_wait::no);  // fork would need the lock that is held
+    if (operations.want_close(how)) {
       detach_caches();
     }
     process_lock.unlock();
@@ -35,14 +26,12 @@ std::size_t pool_core::close(closing how) noexcept {
       return slots.count_taken();  // the operation around this call finishes it, or a later one
     }
   }
-  for (std::uint8_t reached = close_reached_.load(std::memory_order_acquire); reached < wanted;
-       reached = close_reached_.load(std::memory_order_acquire)) {
-    close_reached_.wait(reached, std::memory_order_acquire);
+  operations.wait_until_reached(how);
+  if (how == close_mode::orderly) {
+    return slots.count_taken();
   }
-  if (wanted == forced) {
-    releasing_.wait(true, std::memory_order_acquire);
-  }
-  return wanted == forced ? ended_.exchange(0, std::memory_order_relaxed) : slots.count_taken();
+  operations.wait_for_releases();
+  return ended_.exchange(0, std::memory_order_relaxed);
 }
 
 // Pre: process_mutex is held: no thread can end meanwhile.
@@ -61,35 +50,34 @@ void pool_core::detach_caches() noexcept {
   }
 }
 
-// Pre: the calling operation is the only one, and no thread has a cache.
+// Pre: the calling operation is the only one, no thread has a cache, and closing is wanted.
 void pool_core::finish_close() noexcept {
-  const std::uint8_t wanted = close_wanted_.load(std::memory_order_seq_cst);
-  if (debug_ != nullptr && close_reached_.load(std::memory_order_relaxed) == 0) {
+  const close_mode mode = *operations.wanted();
+  if (debug_ != nullptr && !operations.reached()) {
     report_at_close();  // once, and before force ends what has leaked
   }
   record* adopted = nullptr;
-  if (wanted == forced) {
+  if (mode == close_mode::force) {
     adopted = end_all();
   }
   // Whoever frees a live tensor, or drops the handle of an ended one, ends one of these.
-  std::uint64_t held = slots.count_taken();
-  for (std::size_t i = 0; wanted == forced && i < slots.made(); ++i) {
+  std::size_t held = slots.count_taken();
+  for (std::size_t i = 0; mode == close_mode::force && i < slots.made(); ++i) {
     held += slots.cold(slots.by_index(i)).handles.load(std::memory_order_relaxed) != 0 ? 1 : 0;
   }
-  uses_.fetch_add(held - (uses_.load(std::memory_order_relaxed) & tensors_mask),
-                  std::memory_order_seq_cst);
   (void)drain_ready(true);
   for (const std::unique_ptr<device_entry>& entry : devices_) {
     (void)entry->source->trim(entry->where, 0);
   }
-  // Other operations need not wait for these callbacks, who closes does.
-  releasing_.store(adopted != nullptr, std::memory_order_seq_cst);
-  close_reached_.store(wanted, std::memory_order_seq_cst);
-  uses_.fetch_and(~closing_bit, std::memory_order_seq_cst);
-  if (close_wanted_.load(std::memory_order_seq_cst) != wanted) {
-    uses_.fetch_or(closing_bit, std::memory_order_seq_cst);  // force was wanted meanwhile
-  }
-  close_reached_.notify_all();
+  // Only close() waits for the release callbacks; other operations go on.
+  operations.set_releasing(adopted != nullptr);
+  operations.reach_close(mode, held);
+  release_adopted(adopted);
+  operations.set_releasing(false);
+}
+
+// Hands the memory of ended tensors back to whoever had it adopted.
+void pool_core::release_adopted(record* adopted) noexcept {
   while (adopted != nullptr) {
     record& r = *adopted;
     adopted = next_of(r);
@@ -102,8 +90,6 @@ void pool_core::finish_close() noexcept {
     const callback outside;
     release(data, bytes, context);
   }
-  releasing_.store(false, std::memory_order_seq_cst);
-  releasing_.notify_all();
 }
 
 // Ends every tensor, whatever its references. Returns those whose release is still to be called.
@@ -160,8 +146,8 @@ record* pool_core::end_all() noexcept {
 // A handle of a tensor that force ended is dropped. False: it is no such id.
 bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
   cold_record& cold = slots.cold(slot);
-  if (close_reached_.load(std::memory_order_acquire) != forced ||
-      self_of(id) != slots.self_of(slot) || cold.ended.load(std::memory_order_relaxed) != id) {
+  if (operations.reached() != close_mode::force || self_of(id) != slots.self_of(slot) ||
+      cold.ended.load(std::memory_order_relaxed) != id) {
     return false;
   }
   std::uint32_t handles = cold.handles.load(std::memory_order_relaxed);
@@ -169,14 +155,37 @@ bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
          !cold.handles.compare_exchange_weak(handles, handles - 1, std::memory_order_relaxed)) {
   }
   if (handles == 1) {
-    forget_tensor();
+    operations.forget_tensor();
   }
   return true;
 }
 
+// Ends the calling thread's operation, and does what falls to whoever is the last.
+void pool_core::leave() noexcept {
+  for (;;) {
+    switch (operations.leave()) {
+    case operation_count::outcome::must_close:
+      finish_close();
+      break;
+    case operation_count::outcome::last:
+      destroy();
+      return;
+    case operation_count::outcome::left:
+      return;
+    }
+  }
+}
+
 void pool_core::drop_handle() noexcept {
-  (void)close(closing::orderly);
-  leave(handle_bit);
+  (void)close(close_mode::orderly);
+  if (operations.leave_handle() == operation_count::outcome::last) {
+    destroy();
+  }
+}
+
+void pool_core::destroy() noexcept {
+  TIDEPOOL_ASSERT(2, slots.count_taken() == 0);
+  delete this;
 }
 
 }  // namespace detail

@@ -150,19 +150,19 @@ std::size_t pool_core::check_memory() noexcept {
   if (debug_ == nullptr) {
     return 0;
   }
-  const use guard(*this);
+  const operation guard(*this);
   std::size_t damages = 0;
   debug_->check_all([&](const findings& found) { damages += report_findings(found); });
   return damages;
 }
 
 tidepool::debug_counts pool_core::debug_counts() noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   return debug_ == nullptr ? tidepool::debug_counts{} : debug_->counts();
 }
 
 leak_report pool_core::leaks() {
-  const use guard(*this);
+  const operation guard(*this);
   using key = std::tuple<category, std::uint32_t, std::vector<void*>>;
   std::map<key, leak_entry> entries;
   leak_report report;

@@ -70,7 +70,7 @@ void refresh_entry(pool_core& core, tensor_id id) noexcept {
 }
 
 errc track(pool_core& core, tensor_id id, std::uint32_t parts) noexcept {
-  const pool_core::use guard(core);
+  const operation guard(core);
   tensor_info info;
   if (!core.read(id, info)) {
     return core.report(misuse_kind::stale_use, id);

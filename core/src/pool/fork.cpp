@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What fork does to one pool: it stands still while the process is copied, and the child takes over
-// what the threads that it does not have kept ready. Called by process.cpp only.
+// what the threads that it does not have kept ready. Called by pool_list.cpp only.
 #include "access/store.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/recall.hpp"
@@ -9,24 +9,15 @@
 #include "system/address_space.hpp"
 
 #include <memory>
-#include <thread>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-// Operations of this thread may be under way: fork in a backend.
-void pool_core::wait_until_idle() const noexcept {
-  const std::uint64_t own = uses_of_this_thread().counted & active_mask;
-  while ((uses_.load(std::memory_order_seq_cst) & active_mask) != own) {
-    std::this_thread::yield();
-  }
-}
-
 // This thread's own cache stays open: it is inside only if it forks in a signal handler, and then
 // it goes on in both processes.
-void pool_core::pause_caches() noexcept {
-  accesses->lock_for_fork();  // batches are no operations that wait_until_idle waits for
+void pool_core::pause_for_fork() noexcept {
+  accesses->lock_for_fork();  // batches are no operations that operation_count waits for
   const std::lock_guard lock(registry_mutex_);
   const front_cache* const own = find_this_thread(*this);
   for (front_cache* cache = caches_; cache != nullptr; cache = cache->next) {
@@ -44,7 +35,7 @@ void pool_core::pause_caches() noexcept {
   }
 }
 
-void pool_core::resume_caches() noexcept {
+void pool_core::resume_after_fork() noexcept {
   accesses->unlock_after_fork();
   const std::lock_guard lock(registry_mutex_);
   if (front_open()) {
@@ -56,13 +47,9 @@ void pool_core::resume_caches() noexcept {
 
 // One thread is left. Calls no backend: a child that only calls exec must not touch a device.
 void pool_core::continue_in_child(bool has_barrier) noexcept {
-  const own_uses own = uses_of_this_thread();
-  // Operations in callbacks, or waiting for this fork, went with their threads.
-  const std::uint64_t others = operations_mask | active_mask;
-  uses_.store((uses_.load(std::memory_order_relaxed) & ~others) + own.counted,
-              std::memory_order_seq_cst);
+  operations.continue_in_child();
+  const operation_count::own_operations own = operations.of_this_thread();
   if (own.counted == 0) {
-    releasing_.store(false, std::memory_order_relaxed);
     climbing_.store(0, std::memory_order_relaxed);
     reserved_.forget_suspensions();
     for (const std::unique_ptr<device_entry>& entry : devices_) {
@@ -97,7 +84,7 @@ void pool_core::continue_in_child(bool has_barrier) noexcept {
       mine->home = nullptr;
     }
   }
-  resume_caches();
+  resume_after_fork();
 }
 
 // Moves what a vanished thread kept to the ready lists, and its counts to the lanes. Its memory was

@@ -39,7 +39,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
   if (!id) {
     return errc::ok;
   }
-  const use guard(*this);
+  const operation guard(*this);
   slow_frees_.fetch_add(1, std::memory_order_relaxed);
   // Ending a part may end its parent, and so on.
   for (tensor_id ending = id; ending;) {
@@ -125,8 +125,8 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) n
     }
   }
   // What ends while the pool is closing was not counted: closing waits for this operation first.
-  if (close_reached_.load(std::memory_order_acquire) != 0) {
-    forget_tensor();
+  if (operations.reached()) {
+    operations.forget_tensor();
   }
   return parent;
 }

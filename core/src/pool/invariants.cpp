@@ -30,7 +30,7 @@ class sightings {
 }  // namespace
 
 const char* pool_core::verify() noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   const char* broken =
       check_memory() == 0 ? nullptr : "the bytes around tensors are as debug modes filled them";
   const auto require = [&](bool holds, const char* invariant) {

@@ -44,7 +44,7 @@ bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
 }
 
 result<tensor_id> pool_core::find(std::uint64_t key) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   const std::optional<std::uint32_t> index = keys_.find(key);
   if (!index) {
     return errc::not_found;
@@ -59,27 +59,27 @@ result<tensor_id> pool_core::find(std::uint64_t key) noexcept {
 }
 
 result<tensor_id> pool_core::find(const void* data) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   return pointers_.find(data);
 }
 
 result<name_id> pool_core::intern(std::string_view text) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   return names.intern(text);
 }
 
 std::string_view pool_core::name(name_id id) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   return names.text(id);
 }
 
 result<category> pool_core::add_category(std::string_view text, std::uint8_t priority) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   return categories.add(text, priority);
 }
 
 errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   if (static_cast<unsigned>(state) >= lifecycle_count) {
     return errc::invalid_argument;
   }
@@ -94,7 +94,7 @@ errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
 }
 
 errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   record& r = slots.at(id.value());
   std::uint64_t tag = r.tag.load(std::memory_order_acquire);
   do {

@@ -5,6 +5,7 @@
 #include "debug/layer.hpp"
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
+#include "pool/pool_list.hpp"
 #include "pool/process.hpp"
 #include "pool/thread_caches.hpp"
 #include <tidepool/assert.hpp>
@@ -25,7 +26,8 @@ pool_core::pool_core(const pool_options& options)
 
 pool_core::~pool_core() {
   if (tag_ != 0) {
-    delist(*this, tag_);
+    delist(*this);
+    release_pool_tag(tag_);
   }
   // Backends go first: they may still answer through host_.
   backends_.clear();

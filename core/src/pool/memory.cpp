@@ -59,7 +59,7 @@ trim_report pool_core::measure(const device_entry& where) noexcept {
 }
 
 trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   std::size_t released = 0;
   if (where.reserved.claimed() > keep_bytes) {
     (void)recall(true);
@@ -85,7 +85,7 @@ trim_report pool_core::trim(std::size_t keep_bytes) noexcept {
 }
 
 trim_report pool_core::set_limits(device_entry* where, const memory_limits& limits) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   if (where != nullptr) {
     where->reserved.set(limits);
     events_.add(memory_event_kind::limits_set, where->where, limits.hard);
@@ -106,7 +106,7 @@ trim_report pool_core::set_limits(device_entry* where, const memory_limits& limi
 }
 
 void pool_core::reset_peaks() noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   reserved_.reset_peak();
   for (const std::unique_ptr<device_entry>& entry : devices_) {
     entry->reserved.reset_peak();
@@ -116,14 +116,14 @@ void pool_core::reset_peaks() noexcept {
 }
 
 memory_info pool_core::memory(const device_entry& of) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   return of.source->memory(of.where);
 }
 
 // What nobody used since the last tick goes back: the caches of threads that did nothing, and what
 // the backends' own clocks say.
 void pool_core::tick() noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   {
     const std::lock_guard lock(registry_mutex_);
     with_closed_gates([this](front_cache& cache) {
@@ -144,7 +144,7 @@ void pool_core::tick() noexcept {
 }
 
 result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   prewarm_report report;
   allocation_request probe{.bytes = 1, .where = plan.where};
   const result<lane*> found = check_request(probe);

@@ -11,7 +11,7 @@ inline namespace v0 {
 namespace detail {
 
 errc pool_core::retain(tensor_id id) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   return change_header(id, [](std::uint64_t& header) {
     if (references_of(header) == most_references) {
       return errc::too_many;
@@ -74,7 +74,7 @@ raw_tensor pool_core::publish_loose(record& slot, const loose_tensor& what) noex
 
 result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
                                     const adopt_options& options) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   allocation_request request{.bytes = bytes,
                              .where = where,
                              .key = options.key,
@@ -122,7 +122,7 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
 }
 
 result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_t bytes) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   if (is_closed()) {
     (void)report(misuse_kind::after_close, of);
     return errc::closed;
@@ -158,7 +158,7 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
 
 // A pin is a reference as well: what is pinned cannot end under its user.
 result<void*> pool_core::pin(tensor_id id) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   if (const errc code = retain(id); code != errc::ok) {
     return code;
   }
@@ -172,7 +172,7 @@ result<void*> pool_core::pin(tensor_id id) noexcept {
 }
 
 errc pool_core::unpin(tensor_id id) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   record& slot = slots.at(id.value());
   if (!id || !slots.is_live(slot, slot.header.load(std::memory_order_acquire), id.value())) {
     return report(misuse_kind::stale_use, id);
@@ -198,7 +198,7 @@ errc pool_core::unpin(tensor_id id) noexcept {
 }
 
 errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   record& slot = slots.at(id.value());
   const std::uint64_t header = slot.header.load(std::memory_order_acquire);
   if (!id || !slots.is_live(slot, header, id.value())) {

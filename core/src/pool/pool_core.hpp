@@ -15,9 +15,9 @@
 #include "cache/lane.hpp"
 #include "cache/latency_sampler.hpp"
 #include "pool/event_log.hpp"
+#include "pool/operation_count.hpp"
 #include "pool/pool_host.hpp"
 #include "pool/stream_uses.hpp"
-#include "pool/use_word.hpp"
 #include "record/flat_index.hpp"
 #include "record/names.hpp"
 #include "record/pointer_index.hpp"
@@ -63,15 +63,12 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] static result<pool_core*> make(std::vector<std::unique_ptr<backend>> backends,
                                                const pool_options& options) noexcept;
   /// Orderly: live tensors left. By force: tensors ended. Idempotent.
-  enum class closing : std::uint8_t { none, orderly, force };
-  std::size_t close(closing how) noexcept;
+  std::size_t close(close_mode how) noexcept;
   /// Tensors are numbers only: none is dropped by itself after a close by force.
   void has_no_handles() noexcept { has_handles_ = false; }
   /// The handle is gone: closes, and destroys at once or with the last tensor.
   void drop_handle() noexcept;
-  [[nodiscard]] bool is_closed() const noexcept {
-    return close_wanted_.load(std::memory_order_acquire) != 0;
-  }
+  [[nodiscard]] bool is_closed() const noexcept { return operations.is_closed(); }
   /// Registers a new cache; false when the pool is closed. Called by the cache's thread.
   [[nodiscard]] bool register_cache(front_cache& cache) noexcept;
   /// Takes everything out of a cache and forgets it. Pre: its thread is here, or it is closed.
@@ -83,19 +80,11 @@ class alignas(cache_line) pool_core {
     return options_.thread_cache_bytes != 0 && options_.max_cached_lanes != 0;
   }
 
-  /// Every slow operation holds one: the pool is not destroyed meanwhile, and closing and fork wait
-  /// for it. They nest within a thread (operations are made of others, callbacks use the pool): an
-  /// inner one never waits for the closing or the fork that waits for the outer one.
-  class use;
-  /// Around every call of the user's code: fork does not wait for it. Pre: nothing is half done.
-  class callback;
-  /// A tensor that was alive when the pool closed is gone.
-  void forget_tensor() noexcept { uses_.fetch_sub(1, std::memory_order_acq_rel); }
+  operation_count operations;
 
-  // fork (fork.cpp). Called by process.cpp with the process mutex held.
-  void wait_until_idle() const noexcept;
-  void pause_caches() noexcept;
-  void resume_caches() noexcept;
+  // fork (fork.cpp). Called by pool_list.cpp with the process mutex held.
+  void pause_for_fork() noexcept;
+  void resume_after_fork() noexcept;
   void continue_in_child(bool has_barrier) noexcept;
   [[nodiscard]] unsigned tag() const noexcept { return tag_; }
   pool_core* next_in_process = nullptr;  // guarded by process_mutex
@@ -305,17 +294,15 @@ class alignas(cache_line) pool_core {
   void close_gate(front_cache& cache) noexcept;
   static void wait_for_owner(front_cache& cache) noexcept;
 
-  // operations.cpp, fork.cpp, closing.cpp
-  struct own_uses {
-    std::uint64_t counted = 0;  // of uses_
-    unsigned observing = 0;
-  };
-  [[nodiscard]] own_uses uses_of_this_thread() const noexcept;
-  void leave(std::uint64_t what) noexcept;
+  // fork.cpp, closing.cpp
+  friend class operation;
+  void leave() noexcept;
+  void destroy() noexcept;
   void inherit(front_cache& cache) noexcept;
   void detach_caches() noexcept;
   void finish_close() noexcept;
   [[nodiscard]] record* end_all() noexcept;
+  void release_adopted(record* adopted) noexcept;
   [[nodiscard]] bool forget_handle(record& slot, std::uint64_t id) noexcept;
 
   // debug_steps.cpp
@@ -371,12 +358,7 @@ class alignas(cache_line) pool_core {
   flat_index keys_;
   pointer_index pointers_{slots};
 
-  std::atomic<std::uint64_t> uses_{handle_bit};  // use_word.hpp
-  // Of enum closing. Operations wait while reached < wanted; the last one closes that gap.
-  std::atomic<std::uint8_t> close_wanted_{0};  // raised with the process mutex held
-  std::atomic<std::uint8_t> close_reached_{0};
-  std::atomic<std::size_t> ended_{0};   // by force, not yet answered
-  std::atomic<bool> releasing_{false};  // force calls what adopted memory is released by
+  std::atomic<std::size_t> ended_{0};  // by force, not yet answered
   bool has_handles_ = true;
 
   budget reserved_;  // of all devices; claimed == sum of theirs
@@ -396,4 +378,4 @@ class alignas(cache_line) pool_core {
 }  // namespace v0
 }  // namespace tidepool
 
-#include "pool/pool_use.hpp"
+#include "pool/operation.hpp"

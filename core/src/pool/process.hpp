@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// process: what all pools of a process share: one mutex, the pool tags, the list of pools, and what
-// fork asks of them. The only process-wide state besides each thread's own table.
+// process: what all pools of a process share: one mutex, the pool tags, and whether the process is
+// being forked. The only process-wide state besides each thread's own table and the list of pools
+// (fork.cpp).
 //
-// fork: the forking thread lets no slow operation of any pool begin, waits until those under way
-// are over or in a callback, and closes the gates of all front caches. So no lock is held and no
-// block is between two places when the process is copied, and nothing need be rebuilt in the child.
+// Thread safety: every function from any thread, unless its comment says otherwise.
 #pragma once
 
+#include <cstdint>
 #include <mutex>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
-
-class pool_core;
 
 /// Guards front_cache::owner of all caches, the pool tags and the list of pools. Orders ending
 /// threads, closing pools and fork. It is taken before any lock of a pool, and never within an
@@ -23,13 +21,16 @@ class pool_core;
 
 /// Pool tags, 1..63, unique among live pools, the lowest free first; 0 when all are taken.
 [[nodiscard]] unsigned acquire_pool_tag() noexcept;
+void release_pool_tag(unsigned tag) noexcept;
+/// Only these tags are taken from now on. Pre: process_mutex is held.
+void set_pool_tags(std::uint64_t tags) noexcept;
 /// A number per pool ever made, from 0.
 [[nodiscard]] unsigned next_pool_serial() noexcept;
-/// From here on fork looks after the pool. False: the system has no room for its handlers.
-[[nodiscard]] bool enlist(pool_core& pool) noexcept;
-/// The end of enlist, if it was called, and of acquire_pool_tag.
-void delist(pool_core& pool, unsigned tag) noexcept;
 
+/// Between these two, operations of other threads wait before they begin. Pre: process_mutex is
+/// held, and the calling thread is the one that forks.
+void begin_fork() noexcept;
+void end_fork() noexcept;
 /// Must an operation that begins now wait? Not in the thread that forks. Sequentially consistent.
 [[nodiscard]] bool must_wait_for_fork() noexcept;
 void wait_for_fork() noexcept;

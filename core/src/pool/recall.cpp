@@ -111,7 +111,7 @@ std::size_t pool_core::drain_ready(lane& where, bool reserves_too) noexcept {
 }
 
 void pool_core::thread_idle() noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   front_cache* const cache = find_this_thread(*this);
   if (cache == nullptr) {
     return;
@@ -123,7 +123,7 @@ void pool_core::thread_idle() noexcept {
 }
 
 void pool_core::set_observer(allocation_observer* observer) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   std::unique_lock observer_lock(observer_mutex_, std::try_to_lock);
   while (!observer_lock.owns_lock()) {
     {
@@ -149,7 +149,7 @@ void pool_core::notify(bool allocated, tensor_id id) noexcept {
   }
   const std::shared_lock lock(observer_mutex_);
   if (observer_ != nullptr) {
-    const callback outside(true);
+    const callback outside(in_observer::yes);
     if (allocated) {
       observer_->on_allocate(info);
     } else {
@@ -164,7 +164,7 @@ void pool_core::count_failure(const status& why) noexcept {
   if (observed_.load(std::memory_order_acquire)) {
     const std::shared_lock lock(observer_mutex_);
     if (observer_ != nullptr) {
-      const callback outside(true);
+      const callback outside(in_observer::yes);
       observer_->on_failure(why);
     }
   }

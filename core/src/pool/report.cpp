@@ -38,7 +38,7 @@ void sort_by_bytes(auto& holdings) {
 }  // namespace
 
 pool_report pool_core::report(const status& failure) {
-  const use guard(*this);
+  const operation guard(*this);
   pool_report answer;
   answer.failure = failure.ok() ? events_.last_failure() : failure;
   answer.limits = reserved_.limits();

@@ -35,7 +35,7 @@ void add(operation_counts& to, const operation_counts& from) noexcept {
 }  // namespace
 
 tidepool::statistics pool_core::statistics() {
-  const use guard(*this);
+  const operation guard(*this);
   tidepool::statistics answer;
   const std::size_t lane_total = lane_count_.load(std::memory_order_acquire);
   std::vector<std::array<class_counts, size_class_count>> sums(lane_total);

@@ -47,7 +47,7 @@ lane* pool_core::order_of_free(record& slot, const stream_ref& stream) noexcept 
 }
 
 errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   for (;;) {
     record& slot = slots.at(id.value());
     const std::uint64_t header = slot.header.load(std::memory_order_acquire);

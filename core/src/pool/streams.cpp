@@ -170,7 +170,7 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
 }
 
 result<stream_ref> pool_core::attach(device where, stream_ref stream) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   device_entry* const entry = find_device(where);
   if (entry == nullptr) {
     return status{.code = errc::unknown_device, .where = where};
@@ -185,7 +185,7 @@ result<stream_ref> pool_core::attach(device where, stream_ref stream) noexcept {
 }
 
 errc pool_core::retire(device where, const stream_ref& stream) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   device_entry* const entry = find_device(where);
   if (entry == nullptr) {
     return errc::unknown_device;
@@ -207,7 +207,7 @@ errc pool_core::retire(device where, const stream_ref& stream) noexcept {
 
 // Waits for nothing: the thread ends with the process mutex held, which fork would need.
 void pool_core::retire_lanes_of(std::uint64_t thread) noexcept {
-  const use guard(*this, false);
+  const operation guard(*this, may_wait::no);
   for (std::size_t i = keys.devices; i < lane_count_.load(std::memory_order_acquire); ++i) {
     lane* const known = lanes_[i].load(std::memory_order_acquire);
     if (known->stream().kind == stream_kind::per_thread &&

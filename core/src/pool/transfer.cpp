@@ -31,7 +31,7 @@ void pool_core::note_use(const tensor_info& used, const stream_ref& stream) noex
 }
 
 status pool_core::copy(const copy_request& request) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   tensor_info dst;
   tensor_info src;
   if (const status why = read_live(request.dst, dst); !why.ok()) {
@@ -65,7 +65,7 @@ status pool_core::copy(const copy_request& request) noexcept {
 }
 
 status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   tensor_info info;
   if (const status why = read_live(id, info); !why.ok()) {
     return why;
@@ -82,7 +82,7 @@ status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& strea
 }
 
 status pool_core::prefetch(tensor_id id, device to, const stream_ref& stream) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   tensor_info info;
   if (const status why = read_live(id, info); !why.ok()) {
     return why;
@@ -93,7 +93,7 @@ status pool_core::prefetch(tensor_id id, device to, const stream_ref& stream) no
 }
 
 status pool_core::advise(tensor_id id, const advice_request& request) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   tensor_info info;
   if (const status why = read_live(id, info); !why.ok()) {
     return why;
@@ -104,7 +104,7 @@ status pool_core::advise(tensor_id id, const advice_request& request) noexcept {
 }
 
 status pool_core::synchronise(device where, const stream_ref& stream) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   const device_entry* const entry = find_device(where);
   return entry == nullptr ? status{.code = errc::unknown_device, .where = where}
                           : entry->source->synchronise(where, stream);

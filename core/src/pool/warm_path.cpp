@@ -72,7 +72,7 @@ template <class Again, class Slow>
   gate.leave();
   front_cache* const cache = find_this_thread(*core);
   if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
-    const pool_core::use guard(*core);  // it may be the last tensor of a pool that closes meanwhile
+    const operation guard(*core);  // it may be the last tensor of a pool that closes meanwhile
     const std::uint64_t begin = cycle_clock::now();
     const errc code = deallocate_id(core, id);
     if (sample == pool_core::sample::time) {
@@ -85,7 +85,7 @@ template <class Again, class Slow>
   if (!core->take_slow_sample(cache)) {
     return core->deallocate(id, {});
   }
-  const pool_core::use guard(*core);
+  const operation guard(*core);
   const std::uint64_t begin = cycle_clock::now();
   const errc code = core->deallocate(id, {});
   core->sampler.free.slow.add(core->sampler.elapsed(begin));
@@ -365,7 +365,7 @@ errc deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noex
 }
 
 void pool_core::arm_sample(front_cache& cache, std::uint32_t operations) noexcept {
-  const use guard(*this);
+  const operation guard(*this);
   const std::lock_guard lock(registry_mutex_);
   if (cache.owner.load(std::memory_order_relaxed) != this || !front_open()) {
     return;
@@ -378,7 +378,7 @@ pool_core::sample pool_core::take_sample(front_cache* cache) noexcept {
   if (cache == nullptr || cache->sampling == 0) {
     return sample::none;
   }
-  const use guard(*this);
+  const operation guard(*this);
   const bool now = --cache->sampling == 0;
   cache->sampling = 0;
   const std::lock_guard lock(registry_mutex_);

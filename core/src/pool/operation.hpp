@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// operation: the guard that every slow operation of a pool holds. The pool is not destroyed while
+// one lives, and closing and fork wait for it. Part of pool_core.hpp, which includes it; objects of
+// one thread's stack.
+#pragma once
+
+#include "pool/operation_count.hpp"
+#include "pool/pool_core.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+class operation : public operation_count::entry {
+ public:
+  /// may_wait::no is for callers that hold the process mutex, which fork needs.
+  explicit operation(pool_core& pool, may_wait wait = may_wait::yes) noexcept
+      : entry(pool.operations), pool_(pool) {
+    for (auto seen = begin(wait); seen != obstacle::none; seen = begin(wait)) {
+      // It waits outside: closing counts what is alive, and fork copies everything.
+      pool_.leave();
+      wait_for(seen);
+    }
+  }
+  ~operation() { pool_.leave(); }
+  operation(const operation&) = delete;
+  operation& operator=(const operation&) = delete;
+
+ private:
+  pool_core& pool_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool

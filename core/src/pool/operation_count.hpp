@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// operation_count: what keeps a pool alive. It counts the slow operations under way, the tensors
+// that a closed pool still has, and the pool's handle; closing and fork wait for it. It knows
+// nothing of the pool: whoever leaves last is told so, and acts on it (operation.hpp).
+//
+// Everything that must be seen together stands in one word, so that beginning and ending an
+// operation is one atomic operation each. Warm operations are not counted.
+//
+// Thread safety: every member from any thread, unless its comment says otherwise. No lock.
+#pragma once
+
+#include <tidepool/options.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+enum class may_wait : bool { no, yes };
+enum class in_observer : bool { no, yes };
+
+class operation_count {
+ public:
+  /// One operation of the calling thread, on its stack. Operations nest: an inner one is a part of
+  /// the outer one and never waits for a closing or a fork that waits for the outer one.
+  class entry;
+
+  /// What one thread has under way.
+  struct own_operations {
+    std::uint64_t counted = 0;  // as in the word
+    unsigned observing = 0;     // within a callback of the observer
+  };
+  [[nodiscard]] own_operations of_this_thread() const noexcept;
+
+  /// What the caller of leave has to do.
+  enum class outcome : std::uint8_t {
+    left,        // nothing
+    must_close,  // it has not left: it is the last operation before a close. Finish that, repeat
+    last,        // nothing keeps the pool alive any more: destroy it
+  };
+  /// The calling thread's innermost operation ends.
+  [[nodiscard]] outcome leave() noexcept { return leave(one_operation + one_active); }
+  /// The pool's handle is gone.
+  [[nodiscard]] outcome leave_handle() noexcept { return leave(handle_bit); }
+  /// A tensor that was alive when the pool closed is gone. Pre: an operation is under way.
+  void forget_tensor() noexcept { word_.fetch_sub(1, std::memory_order_acq_rel); }
+
+  // Closing, in two parts: it is wanted, and it is reached when the last operation that began
+  // before has left. Operations that begin in between wait.
+  [[nodiscard]] bool is_closed() const noexcept {
+    return wanted_.load(std::memory_order_acquire) != 0;
+  }
+  [[nodiscard]] std::optional<close_mode> wanted() const noexcept { return mode_of(wanted_); }
+  [[nodiscard]] std::optional<close_mode> reached() const noexcept { return mode_of(reached_); }
+  /// True: nobody wanted it before. Pre: the process mutex is held, an operation is under way.
+  [[nodiscard]] bool want_close(close_mode mode) noexcept;
+  void wait_until_reached(close_mode mode) const noexcept;
+  /// Closing ends: `tensors` are alive or have handles that are. Pre: must_close was answered.
+  void reach_close(close_mode mode, std::size_t tensors) noexcept;
+  /// Force calls what adopted memory is released by; only close(force) waits for that.
+  void set_releasing(bool releasing) noexcept;
+  void wait_for_releases() const noexcept { releasing_.wait(true, std::memory_order_acquire); }
+
+  // fork.
+  /// Until all operations but this thread's own are over or in a callback.
+  void wait_until_idle() const noexcept;
+  /// Operations of vanished threads are forgotten. Pre: this is the only thread of a new child.
+  void continue_in_child() noexcept;
+
+ private:
+  friend class callback;
+
+  // clang-format off
+  // The word:
+  //   bits  0-26  tensors that are alive, or whose handles are, after closing
+  //   bit      27  closing is wanted
+  //   bits 28-45  operations under way
+  //   bits 46-62  of these, operations that are not in a callback
+  //   bit      63  the pool's handle
+  static constexpr std::uint64_t tensors_mask = (std::uint64_t{1} << 27) - 1;
+  static constexpr std::uint64_t closing_bit = std::uint64_t{1} << 27;
+  static constexpr std::uint64_t one_operation = std::uint64_t{1} << 28;
+  static constexpr std::uint64_t one_active = std::uint64_t{1} << 46;
+  static constexpr std::uint64_t handle_bit = std::uint64_t{1} << 63;
+  static constexpr std::uint64_t operations_mask = one_active - one_operation;
+  static constexpr std::uint64_t active_mask = handle_bit - one_active;
+  // clang-format on
+
+  [[nodiscard]] static constexpr std::uint8_t level_of(close_mode mode) noexcept {
+    return static_cast<std::uint8_t>(1 + static_cast<std::uint8_t>(mode));
+  }
+  [[nodiscard]] static std::optional<close_mode> mode_of(
+      const std::atomic<std::uint8_t>& level) noexcept;
+  [[nodiscard]] outcome leave(std::uint64_t share) noexcept;
+
+  std::atomic<std::uint64_t> word_{handle_bit};
+  // level_of a close_mode, 0: none. reached_ <= wanted_, and the last operation closes that gap.
+  std::atomic<std::uint8_t> wanted_{0};  // raised with the process mutex held
+  std::atomic<std::uint8_t> reached_{0};
+  std::atomic<bool> releasing_{false};
+};
+
+class operation_count::entry {
+ public:
+  explicit entry(operation_count& count) noexcept;
+  ~entry();
+  entry(const entry&) = delete;
+  entry& operator=(const entry&) = delete;
+
+  /// What the operation must not run beside.
+  enum class obstacle : std::uint8_t { none, fork, closing };
+  /// Counts the operation. Where it answers an obstacle, the caller leaves, waits with wait_for and
+  /// calls it again.
+  [[nodiscard]] obstacle begin(may_wait wait) noexcept;
+  void wait_for(obstacle seen) const noexcept;
+  /// Is this thread within another operation of the same pool?
+  [[nodiscard]] bool nests() const noexcept;
+
+ private:
+  friend class operation_count;
+  friend class callback;
+  operation_count& count_;
+  entry* const outer_;
+  bool active_ = false;            // counted, and not within a callback
+  bool observes_ = false;          // within a callback of the observer, whose mutex is held shared
+  std::uint8_t reached_seen_ = 0;  // when begin answered closing
+};
+
+/// Stands around every call of the user's code within an operation: fork does not wait for it. Pre:
+/// nothing is half done.
+class callback {
+ public:
+  explicit callback(in_observer observes = in_observer::no) noexcept;
+  ~callback();
+  callback(const callback&) = delete;
+  callback& operator=(const callback&) = delete;
+
+ private:
+  void count(std::uint64_t change) const noexcept;
+
+  operation_count::entry* const innermost_;
+  operation_count::entry* last_ = nullptr;  // the outermost entry that is not active meanwhile
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
