@@ -102,9 +102,9 @@ tidepool_status tidepool_reset_peaks(tidepool_pool* pool) {
 }
 
 std::size_t tidepool_report_text(tidepool_pool* pool, char* buffer, std::size_t size) {
-  return write_made_text(pool, buffer, size, [&] { return to_text(pool->core->report({})); });
+  return write_made_text(pool, buffer, size, [&] { return to_text(pool->core->make_report({})); });
 }
 
 std::size_t tidepool_report_json(tidepool_pool* pool, char* buffer, std::size_t size) {
-  return write_made_text(pool, buffer, size, [&] { return to_json(pool->core->report({})); });
+  return write_made_text(pool, buffer, size, [&] { return to_json(pool->core->make_report({})); });
 }

@@ -112,7 +112,7 @@ result<tensor> pool::try_adopt(void* data, std::size_t bytes, device where,
 
 result<tensor> pool::share(const tensor& of) noexcept {
   if (of.core_ != core_) {
-    return core_->report(misuse_kind::stale_use, of.id_);
+    return core_->report_misuse(misuse_kind::stale_use, of.id_);
   }
   if (const errc code = core_->retain(of.id_); code != errc::ok) {
     return code;
@@ -126,7 +126,7 @@ errc pool::retain(tensor_id id) noexcept {
 
 result<tensor> pool::slice(const tensor& of, std::size_t offset, std::size_t bytes) noexcept {
   if (of.core_ != core_) {
-    return core_->report(misuse_kind::stale_use, of.id_);
+    return core_->report_misuse(misuse_kind::stale_use, of.id_);
   }
   const result<raw_tensor> made = core_->slice(of.id_, offset, bytes);
   if (!made) {
@@ -144,7 +144,7 @@ errc pool::unpin(tensor_id id) noexcept {
 
 errc pool::resize(tensor& what, std::size_t bytes) noexcept {
   if (what.core_ != core_) {
-    return core_->report(misuse_kind::stale_use, what.id_);
+    return core_->report_misuse(misuse_kind::stale_use, what.id_);
   }
   const errc code = core_->resize(what.id_, bytes);
   if (code == errc::ok) {
@@ -314,7 +314,7 @@ tidepool::statistics pool::statistics() const {
 }
 
 pool_report pool::report() const {
-  return core_->report({});
+  return core_->make_report({});
 }
 
 void pool::set_observer(allocation_observer* observer) noexcept {

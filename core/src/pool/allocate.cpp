@@ -37,7 +37,7 @@ result<lane*> pool_core::check_request(allocation_request& request) noexcept {
                   .text = text};
   };
   if (is_closed()) {
-    (void)report(misuse_kind::after_close, {});
+    (void)report_misuse(misuse_kind::after_close, {});
     return status{.code = errc::closed, .requested = request.bytes, .where = request.where};
   }
   if (request.where.is_automatic()) {
@@ -110,7 +110,7 @@ result<lane*> pool_core::check_request(allocation_request& request) noexcept {
 raw_tensor pool_core::allocate(allocation_request request) noexcept {
   const operation guard(*this);
   const auto fail = [&](const status& why) {
-    count_failure(why);
+    incidents.failed(why);
     return failed(why.code);
   };
   const result<lane*> home = check_request(request);
@@ -179,14 +179,14 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
                     std::memory_order_release);
   count_pop(*where, slot.size_class.load(std::memory_order_relaxed), request.bytes, got.from,
             cache);
-  notify(true, tensor_id::from_value(id));
+  notify_made(tensor_id::from_value(id));
   return {slot.data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
 }
 
 raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& where) noexcept {
   const result<record*> slot = open_loose(where, request.key);
   if (!slot) {
-    count_failure(slot.error());
+    incidents.failed(slot.error());
     return failed(slot.error().code);
   }
   return publish_loose(**slot, {.tag = make_tag(request.name, request.category, where.tag_number()),
@@ -264,8 +264,8 @@ void throw_failure(pool_core* core, raw_tensor failed, std::size_t bytes, device
   if (why.code == errc::out_of_memory || why.code == errc::over_budget) {
     std::shared_ptr<const pool_report> report;
     try {
-      report =
-          std::make_shared<const pool_report>(core->report(where.is_automatic() ? status{} : why));
+      report = std::make_shared<const pool_report>(
+          core->make_report(where.is_automatic() ? status{} : why));
     } catch (const std::bad_alloc&) {
       // Then without: the numbers below need no memory.
     }

@@ -83,7 +83,7 @@ std::size_t pool_core::give_to_backend(lane& where, record* list) noexcept {
       // In use through a second free of the same tensor: not ours to give away.
       if (const std::uint64_t header = r.header.load(std::memory_order_acquire);
           slots.is_taken(r, header)) {
-        count_misuse(misuse_kind::racing_free);
+        incidents.count_misuse(misuse_kind::racing_free);
         continue;
       }
       taken[n] = &r;
@@ -114,7 +114,7 @@ void pool_core::give_back(lane& where, unsigned size_class,
   // ready_bytes counts what passes through the lists too: give_to_backend takes it off again.
   const std::size_t ready = where.ready_bytes().fetch_add(bytes, std::memory_order_relaxed) + bytes;
   for (std::size_t refused = list.put(records); refused != 0; --refused) {
-    count_misuse(misuse_kind::racing_free);
+    incidents.count_misuse(misuse_kind::racing_free);
   }
   if (where.is_arena && !is_closed()) {
     return;  // replays of the graph use these addresses

@@ -15,7 +15,7 @@ errc pool_core::change_header(tensor_id id, F&& f) noexcept {
   std::uint64_t header = r.header.load(std::memory_order_acquire);
   for (;;) {
     if (!id || !slots.is_live(r, header, id.value())) {
-      return report(misuse_kind::stale_use, id);
+      return report_misuse(misuse_kind::stale_use, id);
     }
     const std::uint64_t full =
         is_full(header) ? header

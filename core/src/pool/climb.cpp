@@ -85,7 +85,7 @@ backend::refill_result pool_core::climb(const block_demand& demand, std::span<re
     if (made.count != 0) {
       return made;
     }
-    events_.add(memory_event_kind::soft_limit_passed, device.where, demand.bytes);
+    incidents.events.add(memory_event_kind::soft_limit_passed, device.where, demand.bytes);
   }
   const past_soft_limit no_soft(device.reserved, reserved_);
   bool willing = true;
@@ -141,7 +141,7 @@ bool pool_core::reclaim(const block_demand& demand, pressure why, unsigned round
                                               .candidates = std::span(best).first(count)},
                                              options_.reclaim_context);
   this_thread_reclaims = false;
-  events_.add(memory_event_kind::reclaimed, where, freed);
+  incidents.events.add(memory_event_kind::reclaimed, where, freed);
   return freed != 0;
 }
 

@@ -104,7 +104,7 @@ record* pool_core::end_all() noexcept {
     cold.handles.store(
         has_handles_ && references > held ? static_cast<std::uint32_t>(references - held) : 0,
         std::memory_order_relaxed);
-    notify(false, slots.id_of(r, header));
+    notify_ended(slots.id_of(r, header));
     ++count;
   });
   record* adopted = nullptr;

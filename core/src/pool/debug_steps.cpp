@@ -4,8 +4,7 @@
 // all tensors, and what is left for closing. Nothing here runs unless a mode is on, but leaks().
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
-
-#include <pthread.h>
+#include "system/uncancellable.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -16,23 +15,6 @@
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
-
-namespace {
-// On stderr, of one pool: memory that is damaged once is damaged often.
-constexpr std::uint64_t most_told_damages = 32;
-
-/// Writing is a point of cancellation, which no noexcept function may be.
-class uncancellable {
- public:
-  uncancellable() noexcept { (void)::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  ~uncancellable() { (void)::pthread_setcancelstate(before_, nullptr); }
-  uncancellable(const uncancellable&) = delete;
-  uncancellable& operator=(const uncancellable&) = delete;
-
- private:
-  int before_ = 0;
-};
-}  // namespace
 
 // Guards move a tensor inside its block: the index of addresses follows.
 void pool_core::move_pointer(const record& slot, void* from) noexcept {
@@ -108,12 +90,7 @@ std::size_t pool_core::report_findings(const findings& all) noexcept {
   for (const finding& found : std::span(all.found).first(all.count)) {
     const memory_damage damage = describe(found, *debug_, names);
     debug_->count_damage();
-    count_misuse(found.kind);
-    tell({.kind = found.kind,
-          .id = damage.id,
-          .count = misuses_.load(std::memory_order_relaxed),
-          .text = describe_misuse(found.kind),
-          .damage = &damage});
+    (void)incidents.report_misuse(found.kind, damage.id, &damage);
   }
   return all.count;
 }
@@ -121,29 +98,6 @@ std::size_t pool_core::report_findings(const findings& all) noexcept {
 std::optional<memory_damage> pool_core::past_of(tensor_id id) noexcept {
   const std::optional<finding> known = debug_->history(slots.at(id.value()), id);
   return known ? std::optional(describe(*known, *debug_, names)) : std::nullopt;
-}
-
-// Without a handler.
-void pool_core::tell_on_stderr(const misuse_report& report) noexcept {
-  const uncancellable writing;
-  if (report.damage == nullptr) {
-    if (!misuse_told_.exchange(true, std::memory_order_relaxed)) {
-      std::fprintf(stderr,
-                   "tidepool: misuse: %s (id 0x%016llx); nothing was changed; further ones are "
-                   "only counted (statistics().misuses)\n",
-                   report.text, static_cast<unsigned long long>(report.id.value()));
-    }
-    return;
-  }
-  if (report.count > most_told_damages) {
-    return;
-  }
-  try {
-    std::fprintf(stderr, "tidepool: misuse: %s\n%s", report.text, to_text(*report.damage).c_str());
-  } catch (const std::exception&) {
-    std::fprintf(stderr, "tidepool: misuse: %s (id 0x%016llx)\n", report.text,
-                 static_cast<unsigned long long>(report.id.value()));
-  }
 }
 
 std::size_t pool_core::check_memory() noexcept {

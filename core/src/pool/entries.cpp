@@ -73,7 +73,7 @@ errc track(pool_core& core, tensor_id id, std::uint32_t parts) noexcept {
   const operation guard(core);
   tensor_info info;
   if (!core.read(id, info)) {
-    return core.report(misuse_kind::stale_use, id);
+    return core.report_misuse(misuse_kind::stale_use, id);
   }
   if (!any(info.flags & tensor_flags::tracked)) {
     const std::uint32_t attributes = make_attributes(

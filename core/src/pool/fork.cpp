@@ -56,11 +56,7 @@ void pool_core::continue_in_child(bool has_barrier) noexcept {
       entry->reserved.forget_suspensions();
     }
   }
-  // Callbacks of vanished threads held it shared, for good.
-  std::construct_at(&observer_mutex_);
-  for (unsigned i = 0; i < own.observing; ++i) {
-    observer_mutex_.lock_shared();
-  }
+  incidents.continue_in_child(own.observing);
   front_cache* const mine = find_this_thread(*this);
   for (front_cache* cache = caches_; cache != nullptr;) {
     front_cache* const next = cache->next;

@@ -59,17 +59,17 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
     }
     do {
       if (!slots.is_live(slot, header, ending.value())) {
-        return report(forget_handle(slot, ending.value()) ? misuse_kind::after_close
-                                                          : misuse_kind::stale_free,
-                      ending);
+        return report_misuse(forget_handle(slot, ending.value()) ? misuse_kind::after_close
+                                                                 : misuse_kind::stale_free,
+                             ending);
       }
       if (!has_owner(slot, slots.cold(slot), header)) {
-        return report(misuse_kind::stale_free, ending);
+        return report_misuse(misuse_kind::stale_free, ending);
       }
       last = references_of(header) == 1;
       if (last && !told) {
         told = true;
-        notify(false, ending);
+        notify_ended(ending);
       }
     } while (!slot.header.compare_exchange_weak(
         header, last ? freed_header(ending.value()) : header - reference_step,
@@ -131,53 +131,18 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) n
   return parent;
 }
 
-void pool_core::count_misuse(misuse_kind kind) noexcept {
-  misuses_by_kind_[static_cast<unsigned>(kind)].fetch_add(1, std::memory_order_relaxed);
-  misuses_.fetch_add(1, std::memory_order_relaxed);
-}
-
-const char* pool_core::describe_misuse(misuse_kind kind) noexcept {
-  static constexpr std::array<const char*, misuse_kind_count> sentences{
-      "a tensor was freed twice, or after its slot was used again",
-      "an id that this pool never made",
-      "a tensor was used after it was freed",
-      "two threads freed one tensor at the same time",
-      "unpin without pin, or release without reference",
-      "an allocation from a closed pool, or a free of a tensor that force had ended",
-      "bytes behind a tensor were written",
-      "bytes before a tensor were written",
-      "bytes of a tensor were written after its end",
-      "a stream was destroyed without pool::retire, and its handle was given to another",
-  };
-  return sentences[static_cast<unsigned>(kind)];
-}
-
-void pool_core::tell(const misuse_report& report) noexcept {
-  if (options_.on_misuse != nullptr) {
-    const callback outside;
-    options_.on_misuse(report, options_.misuse_context);
-  } else {
-    tell_on_stderr(report);
-  }
-}
-
-errc pool_core::report(misuse_kind kind, tensor_id id) noexcept {
+errc pool_core::report_misuse(misuse_kind kind, tensor_id id) noexcept {
   // An id that was never made here is foreign, whatever was done with it.
   if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
       ((id.value() & tag_mask) != tag_ || (id.value() & free_bit) != 0 ||
        (id.value() & full_bit) != 0 || (self_of(id.value()) >> slot_shift) >= slots.made())) {
     kind = misuse_kind::foreign_id;
   }
-  count_misuse(kind);
-  const std::uint64_t count = misuses_.load(std::memory_order_relaxed);
-  misuse_report report{.kind = kind, .id = id, .count = count, .text = describe_misuse(kind)};
   std::optional<memory_damage> past;
   if (debug_ != nullptr && (kind == misuse_kind::stale_free || kind == misuse_kind::stale_use)) {
     past = past_of(id);
-    report.damage = past ? &*past : nullptr;
   }
-  tell(report);
-  return kind == misuse_kind::after_close ? errc::closed : errc::stale_id;
+  return incidents.report_misuse(kind, id, past ? &*past : nullptr);
 }
 
 }  // namespace detail

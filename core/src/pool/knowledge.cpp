@@ -99,7 +99,7 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
   std::uint64_t tag = r.tag.load(std::memory_order_acquire);
   do {
     if (!id || !slots.is_live(r, r.header.load(std::memory_order_acquire), id.value())) {
-      return report(misuse_kind::stale_use, id);
+      return report_misuse(misuse_kind::stale_use, id);
     }
   } while (!r.tag.compare_exchange_weak(tag, (tag & ~mask) | value, std::memory_order_acq_rel,
                                         std::memory_order_acquire));

@@ -20,7 +20,8 @@ inline namespace v0 {
 namespace detail {
 
 pool_core::pool_core(const pool_options& options)
-    : options_(options),
+    : incidents(options.on_misuse, options.misuse_context),
+      options_(options),
       fenced_(!options.membarrier || environment_flag("no_membarrier") ||
               !asymmetric_barrier_available()) {}
 

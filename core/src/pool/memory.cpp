@@ -64,7 +64,7 @@ trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcep
   if (where.reserved.claimed() > keep_bytes) {
     (void)recall(true);
     released = where.source->trim(where.where, keep_bytes);
-    events_.add(memory_event_kind::trimmed, where.where, released);
+    incidents.events.add(memory_event_kind::trimmed, where.where, released);
   }
   trim_report report = measure(where);
   report.released_bytes = released;
@@ -88,11 +88,11 @@ trim_report pool_core::set_limits(device_entry* where, const memory_limits& limi
   const operation guard(*this);
   if (where != nullptr) {
     where->reserved.set(limits);
-    events_.add(memory_event_kind::limits_set, where->where, limits.hard);
+    incidents.events.add(memory_event_kind::limits_set, where->where, limits.hard);
     return trim(*where, where->reserved.limits().soft);
   }
   reserved_.set(limits);
-  events_.add(memory_event_kind::limits_set, {}, limits.hard);
+  incidents.events.add(memory_event_kind::limits_set, {}, limits.hard);
   const std::size_t bound = reserved_.limits().soft;
   trim_report sum;
   for (const std::unique_ptr<device_entry>& entry : devices_) {
@@ -201,7 +201,7 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
       report.bytes += bytes;
     }
   }
-  events_.add(memory_event_kind::prewarmed, plan.where, report.bytes);
+  incidents.events.add(memory_event_kind::prewarmed, plan.where, report.bytes);
   return report;
 }
 

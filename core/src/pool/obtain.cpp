@@ -51,7 +51,7 @@ record* pool_core::screen(record& slot) noexcept {
     return &slot;
   }
   if (!slots.is_retired(slot, header)) {
-    (void)report(misuse_kind::racing_free, tensor_id::from_value(header));
+    (void)report_misuse(misuse_kind::racing_free, tensor_id::from_value(header));
     return nullptr;
   }
   lane& where = lane_of(slot);

@@ -68,7 +68,7 @@ raw_tensor pool_core::make_loose(record& slot, const loose_tensor& what) noexcep
 
 raw_tensor pool_core::publish_loose(record& slot, const loose_tensor& what) noexcept {
   const raw_tensor made = make_loose(slot, what);
-  notify(true, made.id);
+  notify_made(made.id);
   return made;
 }
 
@@ -107,7 +107,7 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
                                        .state = request.lifecycle,
                                        .flags = request.flags});
           })) {
-        notify(true, made.id);
+        notify_made(made.id);
         return made;
       }
       close_loose(**slot, options.key);
@@ -117,14 +117,14 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
              .text = "no memory for the pointer index"};
     }
   }
-  count_failure(why);
+  incidents.failed(why);
   return why;
 }
 
 result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_t bytes) noexcept {
   const operation guard(*this);
   if (is_closed()) {
-    (void)report(misuse_kind::after_close, of);
+    (void)report_misuse(misuse_kind::after_close, of);
     return errc::closed;
   }
   if (const errc code = retain(of); code != errc::ok) {
@@ -142,7 +142,7 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
                                    .text = "the slice reaches beyond its tensor"});
   if (!slot) {
     (void)deallocate(of, {});
-    count_failure(slot.error());
+    incidents.failed(slot.error());
     return slot.error();
   }
   slots.cold(parent).holds.fetch_add(one_hold_change + one_part, std::memory_order_acq_rel);
@@ -175,13 +175,13 @@ errc pool_core::unpin(tensor_id id) noexcept {
   const operation guard(*this);
   record& slot = slots.at(id.value());
   if (!id || !slots.is_live(slot, slot.header.load(std::memory_order_acquire), id.value())) {
-    return report(misuse_kind::stale_use, id);
+    return report_misuse(misuse_kind::stale_use, id);
   }
   std::atomic<std::uint64_t>& holds = slots.cold(slot).holds;
   std::uint64_t seen = holds.load(std::memory_order_acquire);
   do {
     if (pins_of(seen) == 0) {
-      (void)report(misuse_kind::unbalanced, id);
+      (void)report_misuse(misuse_kind::unbalanced, id);
       return errc::invalid_argument;
     }
   } while (!holds.compare_exchange_weak(seen, seen + one_hold_change - one_pin,
@@ -202,7 +202,7 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
   record& slot = slots.at(id.value());
   const std::uint64_t header = slot.header.load(std::memory_order_acquire);
   if (!id || !slots.is_live(slot, header, id.value())) {
-    return report(misuse_kind::stale_use, id);
+    return report_misuse(misuse_kind::stale_use, id);
   }
   const std::uint64_t old_bytes = slot.bytes.load(std::memory_order_acquire);
   if (bytes == old_bytes) {

@@ -14,7 +14,7 @@
 #include "cache/front_cache.hpp"
 #include "cache/lane.hpp"
 #include "cache/latency_sampler.hpp"
-#include "pool/event_log.hpp"
+#include "pool/incidents.hpp"
 #include "pool/operation_count.hpp"
 #include "pool/pool_host.hpp"
 #include "pool/stream_uses.hpp"
@@ -38,7 +38,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <span>
 #include <utility>
 #include <vector>
@@ -81,6 +80,7 @@ class alignas(cache_line) pool_core {
   }
 
   operation_count operations;
+  detail::incidents incidents;
 
   // fork (fork.cpp). Called by pool_list.cpp with the process mutex held.
   void pause_for_fork() noexcept;
@@ -93,7 +93,6 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] raw_tensor allocate(allocation_request request) noexcept;
   [[nodiscard]] raw_tensor allocate_empty(const allocation_request& request, lane& where) noexcept;
   [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
-  void count_failure(const status& why) noexcept;
   [[nodiscard]] device device_of_lane(std::size_t number) const noexcept {
     return lanes_[number].load(std::memory_order_acquire)->device->where;
   }
@@ -107,9 +106,8 @@ class alignas(cache_line) pool_core {
 
   // Free (free.cpp).
   errc deallocate(tensor_id id, const stream_ref& stream) noexcept;
-  errc report(misuse_kind kind, tensor_id id) noexcept;
-  /// Counts only: for places that hold a lock, where no handler may run.
-  void count_misuse(misuse_kind kind) noexcept;
+  /// Tells what is known of the id. Pre: no lock is held.
+  errc report_misuse(misuse_kind kind, tensor_id id) noexcept;
 
   // Parts and references (parts.cpp).
   errc retain(tensor_id id) noexcept;
@@ -201,7 +199,7 @@ class alignas(cache_line) pool_core {
   /// Throws std::bad_alloc.
   [[nodiscard]] tidepool::statistics statistics();
   /// failure: what it is about; ok: the last failure. Throws std::bad_alloc.
-  [[nodiscard]] pool_report report(const status& failure);
+  [[nodiscard]] pool_report make_report(const status& failure);
   void set_observer(allocation_observer* observer) noexcept;
   [[nodiscard]] const char* verify() noexcept;
 
@@ -220,9 +218,7 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] sample take_sample(front_cache* cache) noexcept;
   [[nodiscard]] bool take_slow_sample(front_cache* cache) noexcept;
   latency_sampler sampler;
-  [[nodiscard]] bool is_observed() const noexcept {
-    return observed_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] bool is_observed() const noexcept { return incidents.is_observed(); }
 
  private:
   friend class pool_host;
@@ -317,9 +313,6 @@ class alignas(cache_line) pool_core {
   std::size_t report_findings(const findings& all) noexcept;
   [[nodiscard]] std::optional<memory_damage> past_of(tensor_id id) noexcept;
   void report_at_close() noexcept;
-  [[nodiscard]] static const char* describe_misuse(misuse_kind kind) noexcept;
-  void tell(const misuse_report& report) noexcept;
-  void tell_on_stderr(const misuse_report& report) noexcept;
 
   [[nodiscard]] tensor_id finish_free(record& slot, tensor_flags flags, lane* last) noexcept;
   void rebin(lane& where, record& slot, std::uint64_t bytes) noexcept;
@@ -329,9 +322,10 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] raw_tensor make_loose(record& slot, const loose_tensor& what) noexcept;
   [[nodiscard]] raw_tensor publish_loose(record& slot, const loose_tensor& what) noexcept;
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
-  void notify(bool allocated, tensor_id id) noexcept;
+  void notify_made(tensor_id id) noexcept;
+  void notify_ended(tensor_id id) noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
-    return !is_closed() && observer_ == nullptr && debug_ == nullptr && threads_keep_blocks();
+    return !is_closed() && !incidents.is_observed() && debug_ == nullptr && threads_keep_blocks();
   }
 
   const pool_options options_;
@@ -350,10 +344,6 @@ class alignas(cache_line) pool_core {
   std::array<std::atomic<lane*>, most_lanes> lanes_{};  // appended under registry_mutex_
   std::atomic<std::size_t> lane_count_{0};
 
-  std::shared_mutex observer_mutex_;
-  allocation_observer* observer_ = nullptr;  // guarded by observer_mutex_ and registry_mutex_
-  std::atomic<bool> observed_{false};
-
   stream_uses uses_elsewhere_;
   flat_index keys_;
   pointer_index pointers_{slots};
@@ -361,17 +351,11 @@ class alignas(cache_line) pool_core {
   std::atomic<std::size_t> ended_{0};  // by force, not yet answered
   bool has_handles_ = true;
 
-  budget reserved_;  // of all devices; claimed == sum of theirs
-  event_log events_;
+  budget reserved_;                             // of all devices; claimed == sum of theirs
   std::atomic<std::uint32_t> climbing_{0};      // threads in the out-of-memory ladder
   std::atomic<std::size_t> front_capacity_{0};  // sum over caches of limit * size
   std::atomic<std::int64_t> loose_live_{0};     // tensors without a block: parts, adopted, empty
-  std::atomic<std::uint64_t> failures_{0};
-  std::atomic<std::uint64_t> recalls_{0};
   std::atomic<std::uint64_t> slow_frees_{0};
-  std::atomic<std::uint64_t> misuses_{0};
-  std::atomic<bool> misuse_told_{false};
-  std::array<std::atomic<std::uint64_t>, misuse_kind_count> misuses_by_kind_{};
 };
 
 }  // namespace detail

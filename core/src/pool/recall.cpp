@@ -44,7 +44,6 @@ void pool_core::wait_for_owner(front_cache& cache) noexcept {
 std::size_t pool_core::recall(bool reserves_too) noexcept {
   {
     const std::lock_guard lock(registry_mutex_);
-    recalls_.fetch_add(1, std::memory_order_relaxed);
     with_closed_gates([this](front_cache& cache) { drain(cache); });
   }
   std::size_t taken = drain_ready(reserves_too);
@@ -52,7 +51,7 @@ std::size_t pool_core::recall(bool reserves_too) noexcept {
     taken += shrink_quarantine(0);
     (void)drain_ready(reserves_too);  // that is where they went
   }
-  events_.add(memory_event_kind::recalled, {}, taken);
+  incidents.recalled(taken);
   return taken;
 }
 
@@ -124,49 +123,22 @@ void pool_core::thread_idle() noexcept {
 
 void pool_core::set_observer(allocation_observer* observer) noexcept {
   const operation guard(*this);
-  std::unique_lock observer_lock(observer_mutex_, std::try_to_lock);
-  while (!observer_lock.owns_lock()) {
-    {
-      // The previous observer is in a call, which may last: fork need not wait for that.
-      const callback outside;
-      std::this_thread::yield();
-    }
-    (void)observer_lock.try_lock();
-  }
+  incidents.set_observer(observer);
   const std::lock_guard lock(registry_mutex_);
-  observer_ = observer;
-  observed_.store(observer != nullptr, std::memory_order_release);
-  with_closed_gates([](front_cache&) {});
+  with_closed_gates([](front_cache&) {});  // they stay closed while there is an observer
 }
 
-void pool_core::notify(bool allocated, tensor_id id) noexcept {
-  if (!observed_.load(std::memory_order_acquire)) {
-    return;
-  }
+void pool_core::notify_made(tensor_id id) noexcept {
   tensor_info info;
-  if (!read(id, info)) {
-    return;
-  }
-  const std::shared_lock lock(observer_mutex_);
-  if (observer_ != nullptr) {
-    const callback outside(in_observer::yes);
-    if (allocated) {
-      observer_->on_allocate(info);
-    } else {
-      observer_->on_free(info);
-    }
+  if (incidents.is_observed() && read(id, info)) {
+    incidents.made(info);
   }
 }
 
-void pool_core::count_failure(const status& why) noexcept {
-  failures_.fetch_add(1, std::memory_order_relaxed);
-  events_.fail(why);
-  if (observed_.load(std::memory_order_acquire)) {
-    const std::shared_lock lock(observer_mutex_);
-    if (observer_ != nullptr) {
-      const callback outside(in_observer::yes);
-      observer_->on_failure(why);
-    }
+void pool_core::notify_ended(tensor_id id) noexcept {
+  tensor_info info;
+  if (incidents.is_observed() && read(id, info)) {
+    incidents.ended(info);
   }
 }
 

@@ -37,10 +37,10 @@ void sort_by_bytes(auto& holdings) {
 
 }  // namespace
 
-pool_report pool_core::report(const status& failure) {
+pool_report pool_core::make_report(const status& failure) {
   const operation guard(*this);
   pool_report answer;
-  answer.failure = failure.ok() ? events_.last_failure() : failure;
+  answer.failure = failure.ok() ? incidents.events.last_failure() : failure;
   answer.limits = reserved_.limits();
   answer.max_tensors = slots.capacity();
 
@@ -154,7 +154,7 @@ pool_report pool_core::report(const status& failure) {
   }
   answer.reserved_bytes = reserved_.claimed();
   answer.peak_reserved_bytes = reserved_.peak();
-  answer.events = events_.copy();
+  answer.events = incidents.events.copy();
   answer.suggestion = suggestion_for(answer);
   return answer;
 }

@@ -100,12 +100,12 @@ tidepool::statistics pool_core::statistics() {
   answer.peak_reserved_bytes = reserved_.peak();
   answer.limit_bytes = reserved_.limits().hard;
   answer.soft_limit_bytes = reserved_.limits().soft;
-  answer.misuses = misuses_.load(std::memory_order_relaxed);
+  answer.misuses = incidents.misuses();
   for (unsigned i = 0; i < misuse_kind_count; ++i) {
-    answer.misuses_by_kind[i] = misuses_by_kind_[i].load(std::memory_order_relaxed);
+    answer.misuses_by_kind[i] = incidents.misuses_of(static_cast<misuse_kind>(i));
   }
-  answer.failures = failures_.load(std::memory_order_relaxed);
-  answer.recalls = recalls_.load(std::memory_order_relaxed);
+  answer.failures = incidents.failures();
+  answer.recalls = incidents.recalls();
   answer.retired_slots = slots.retired();
   answer.has_fences = !has_gate_;
   const double ns = sampler.ns_per_tick();

@@ -52,7 +52,7 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
     record& slot = slots.at(id.value());
     const std::uint64_t header = slot.header.load(std::memory_order_acquire);
     if (!id || !slots.is_live(slot, header, id.value())) {
-      return report(misuse_kind::stale_use, id);
+      return report_misuse(misuse_kind::stale_use, id);
     }
     if (any(flags_of(header) & tensor_flags::slice)) {
       id = tensor_id::from_value(slots.cold(slot).parent.load(std::memory_order_relaxed));

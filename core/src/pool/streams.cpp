@@ -122,7 +122,7 @@ result<lane*> pool_core::open_lane(device_entry& device, const stream_ref& strea
     }
   }
   // The handle was given to a new stream, and the old one was not retired before.
-  (void)report(misuse_kind::unretired_stream, {});
+  (void)report_misuse(misuse_kind::unretired_stream, {});
   retire_lane(*recycled, recycled->stream());
   return open_lane(device, stream, stream_id);
 }

@@ -215,7 +215,7 @@ template <class Plain>
                                                            const allocation_request& request,
                                                            Plain&& plain) noexcept {
   const std::uint64_t tag = make_tag(request.name, request.category, 0);
-  if (request.name.value() > core->names.last() || core->is_observed()) [[unlikely]] {
+  if (request.name.value() > core->names.last() || core->incidents.is_observed()) [[unlikely]] {
     return core->allocate(request);
   }
   const raw_tensor made = plain();

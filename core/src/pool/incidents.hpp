@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// incidents: what went wrong in a pool, and who is told. Counts of misuses and failures, the log of
+// the last events, the misuse handler and the observer. It knows nothing of tensors: callers hand
+// it what it tells.
+//
+// Thread safety: every member from any thread. Handlers and observers are called with no lock held
+// but observer_mutex_, shared, for the observer's own calls.
+#pragma once
+
+#include "pool/event_log.hpp"
+#include "pool/operation_count.hpp"
+#include <tidepool/debug.hpp>
+#include <tidepool/info.hpp>
+#include <tidepool/observer.hpp>
+#include <tidepool/options.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <shared_mutex>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+class incidents {
+ public:
+  /// handler: null, then misuses are told on stderr.
+  incidents(misuse_handler handler, void* context) noexcept
+      : handler_(handler), context_(context) {}
+  incidents(const incidents&) = delete;
+  incidents& operator=(const incidents&) = delete;
+
+  // Misuse.
+  /// Counts only: for places that hold a lock, where no handler may run.
+  void count_misuse(misuse_kind kind) noexcept;
+  /// Counts, tells, and answers what the misused function returns.
+  errc report_misuse(misuse_kind kind, tensor_id id,
+                     const memory_damage* damage = nullptr) noexcept;
+  [[nodiscard]] std::uint64_t misuses() const noexcept {
+    return misuses_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t misuses_of(misuse_kind kind) const noexcept {
+    return by_kind_[static_cast<unsigned>(kind)].load(std::memory_order_relaxed);
+  }
+
+  // Failures and events.
+  void failed(const status& why) noexcept;
+  [[nodiscard]] std::uint64_t failures() const noexcept {
+    return failures_.load(std::memory_order_relaxed);
+  }
+  void recalled(std::size_t bytes) noexcept {
+    recalls_.fetch_add(1, std::memory_order_relaxed);
+    events.add(memory_event_kind::recalled, {}, bytes);
+  }
+  [[nodiscard]] std::uint64_t recalls() const noexcept {
+    return recalls_.load(std::memory_order_relaxed);
+  }
+  event_log events;
+
+  // The observer.
+  [[nodiscard]] bool is_observed() const noexcept {
+    return observed_.load(std::memory_order_acquire);
+  }
+  void made(const tensor_info& info) noexcept;
+  void ended(const tensor_info& info) noexcept;
+  /// Null detaches. After it returns no further call into the previous observer begins. Waits for
+  /// calls into that one. Pre: an operation of this thread is under way, and it has no lock.
+  void set_observer(allocation_observer* observer) noexcept;
+
+  /// Calls into the observer by vanished threads are forgotten; this thread is within `own` of
+  /// them. Pre: this is the only thread of a new child.
+  void continue_in_child(unsigned own) noexcept;
+
+ private:
+  template <class F>
+  void tell_observer(F&& call) noexcept;
+  void tell_on_stderr(const misuse_report& report) noexcept;
+
+  const misuse_handler handler_;
+  void* const context_;
+  std::atomic<std::uint64_t> misuses_{0};
+  std::array<std::atomic<std::uint64_t>, misuse_kind_count> by_kind_{};
+  std::atomic<bool> told_{false};  // a misuse without damage, on stderr
+  std::atomic<std::uint64_t> failures_{0};
+  std::atomic<std::uint64_t> recalls_{0};
+
+  std::shared_mutex observer_mutex_;         // shared while the observer is called
+  allocation_observer* observer_ = nullptr;  // guarded by observer_mutex_
+  std::atomic<bool> observed_{false};        // observer_ != nullptr
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
