@@ -20,8 +20,6 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-inline constexpr std::size_t most_lanes = 4096;
-inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
 // Beyond this no address space has room, and rounding cannot overflow below it.
 inline constexpr std::size_t largest_request = std::size_t{1} << 47;
 inline constexpr std::size_t largest_batch = magazine_slots / 2;

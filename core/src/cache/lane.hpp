@@ -23,6 +23,8 @@ inline namespace v0 {
 namespace detail {
 
 inline constexpr std::size_t most_devices = 255;
+inline constexpr std::size_t most_lanes = 4096;
+inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
 
 /// A device of the pool: its backend, its limits and what is counted against them.
 struct device_entry {
@@ -56,7 +58,7 @@ struct device_entry {
 };
 
 /// What the warm path compares before it takes from a lane: {stream handle, device}. Written under
-/// the pool's registry mutex. A closed key, of a lane that the warm path must not take from, has a
+/// the mutex of lanes. A closed key, of a lane that the warm path must not take from, has a
 /// device that is none and its own address, which is no stream.
 struct alignas(32) lane_key {
   std::atomic<const void*> handle{this};
@@ -72,18 +74,18 @@ struct alignas(32) lane_key {
 /// The keys of the lanes that threads cache for, by number. Lanes [0, devices) are those of
 /// devices.
 struct lane_keys {
-  std::array<lane_key, most_cached_lanes> of;
+  std::array<lane_key, most_cached_lanes> at;
   std::uint32_t devices = 0;  // written once, before the pool is used
 
   /// The lane of a device and its default stream; most_cached_lanes: not warm.
   [[nodiscard]] std::uint32_t lane_of(std::uint32_t device_bits) const noexcept {
-    const std::uint32_t cached = devices < of.size() ? devices : std::uint32_t{most_cached_lanes};
+    const std::uint32_t cached = devices < at.size() ? devices : std::uint32_t{most_cached_lanes};
     std::uint32_t n = 0;
-    while (n < cached && of[n].device.load(std::memory_order_relaxed) != device_bits) {
+    while (n < cached && at[n].device.load(std::memory_order_relaxed) != device_bits) {
       ++n;
     }
     // A closed key has a handle.
-    return n < cached && of[n].handle.load(std::memory_order_relaxed) == nullptr
+    return n < cached && at[n].handle.load(std::memory_order_relaxed) == nullptr
                ? n
                : std::uint32_t{most_cached_lanes};
   }
@@ -102,7 +104,7 @@ struct lane {
   device_entry* const device;
   const std::uint16_t number;
   std::atomic<bool> is_arena{false};  // its blocks stay until the arena ends
-  std::uint64_t stream_id = 0;  // the backend's number of the stream; guarded by the registry mutex
+  std::uint64_t stream_id = 0;  // the backend's number of the stream; guarded by the mutex of lanes
   std::atomic<lane_state> state{lane_state::open};
   std::atomic<std::uint64_t> thread{0};     // whose per-thread default stream it is, 0: of none
   std::atomic<lane*> captured_by{nullptr};  // the arena that serves the stream while it captures

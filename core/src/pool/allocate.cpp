@@ -49,7 +49,7 @@ result<lane*> pool_core::check_request(allocation_request& request) noexcept {
                                   .name = request.name,
                                   .alignment = request.alignment,
                                   .key = request.key};
-    request.where = devices_.front()->where;
+    request.where = lanes.devices().front()->where;
     if (options_.placement != nullptr) {
       const callback outside;
       request.where = options_.placement(request.bytes, seen, options_.placement_context);
@@ -78,7 +78,7 @@ result<lane*> pool_core::check_request(allocation_request& request) noexcept {
   if (is_evictable(request.category)) {
     request.flags = request.flags | tensor_flags::tracked;
   }
-  device_entry* const device = find_device(request.where);
+  device_entry* const device = lanes.find(request.where);
   if (device == nullptr) {
     return status{.code = errc::unknown_device,
                   .requested = request.bytes,
@@ -269,7 +269,7 @@ void throw_failure(pool_core* core, raw_tensor failed, std::size_t bytes, device
     } catch (const std::bad_alloc&) {
       // Then without: the numbers below need no memory.
     }
-    const device_entry* const entry = core->find_device(where);
+    const device_entry* const entry = core->lanes.find(where);
     throw out_of_memory(why, entry == nullptr ? SIZE_MAX : entry->reserved.limits().hard,
                         entry == nullptr ? 0 : entry->reserved.claimed(), std::move(report));
   }

@@ -44,7 +44,7 @@ unsigned class_of_block(std::size_t bytes) noexcept {
 
 bool pool_core::bind(lane& where, const block& what, record& slot) noexcept {
   const unsigned size_class = class_of_block(what.bytes);
-  const bool cached = where.number < options_.max_cached_lanes;
+  const bool cached = lanes.is_cached(where);
   slots.cold(slot).cookie = what.cookie;
   slot.fit = what.bytes;
   slot.data.store(what.data, std::memory_order_release);
@@ -140,7 +140,7 @@ void pool_core::publish(lane& where, front_cache& cache) noexcept {
 
 void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes, block_source from,
                           front_cache* cache) noexcept {
-  if (cache != nullptr && where.number < options_.max_cached_lanes) {
+  if (cache != nullptr && lanes.is_cached(where)) {
     if (cache->enter()) {
       lane_front& front = cache->lane(where.number);
       front.mark_used(size_class);
@@ -171,7 +171,7 @@ void pool_core::count_pop(lane& where, unsigned size_class, std::uint64_t bytes,
 // the program needed does not stay with its sizes. Sum over classes of limit * size <= budget, or
 // one block alone above 1 MiB.
 void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache) noexcept {
-  if (where.number >= options_.max_cached_lanes || climbing_.load(std::memory_order_relaxed) != 0) {
+  if (!lanes.is_cached(where) || climbing_.load(std::memory_order_relaxed) != 0) {
     return;
   }
   const std::size_t size = size_of_class(size_class);
@@ -210,7 +210,7 @@ void pool_core::grow_limit(lane& where, unsigned size_class, front_cache& cache)
     }
     cache.leave();
     for (std::size_t i = 0; i < evicted_count; ++i) {
-      lane& home = lane_of(*evicted[i]);
+      lane& home = lanes.of(*evicted[i]);
       give_back(home, evicted[i]->size_class.load(std::memory_order_relaxed),
                 std::span(&evicted[i], 1));
     }
@@ -226,7 +226,7 @@ std::optional<std::size_t> pool_core::halve_richest(front_cache& cache, bool lar
   magazine* richest = nullptr;
   std::size_t most = above;
   std::size_t block_bytes = 0;
-  for (std::size_t i = 0; i < cache.lanes && i < lane_count_.load(std::memory_order_acquire); ++i) {
+  for (std::size_t i = 0; i < cache.lanes && i < lanes.count(); ++i) {
     cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
       const std::size_t size = size_of_class(size_class);
       if ((size_class > last_small_class) == large && m.limit * size > most) {
@@ -257,7 +257,7 @@ void pool_core::stow(lane& where, std::span<record* const> records, front_cache*
   }
   const unsigned size_class = records.front()->size_class.load(std::memory_order_relaxed);
   std::size_t kept = 0;
-  if (cache != nullptr && where.number < options_.max_cached_lanes) {
+  if (cache != nullptr && lanes.is_cached(where)) {
     if (cache->enter()) {
       magazine& m = cache->lane(where.number).magazine_of(size_class);
       while (kept < records.size() && m.depth() < m.limit) {
@@ -274,10 +274,10 @@ void pool_core::stow(lane& where, std::span<record* const> records, front_cache*
 
 // Keeps one just freed block. Pre: its header is free and its requested bytes are in slot.bytes.
 void pool_core::free_block(record& slot, std::uint64_t bytes, front_cache* cache) noexcept {
-  lane& where = lane_of(slot);
+  lane& where = lanes.of(slot);
   const unsigned size_class = slot.size_class.load(std::memory_order_relaxed);
   record* self = &slot;
-  if (cache != nullptr && where.number < options_.max_cached_lanes) {
+  if (cache != nullptr && lanes.is_cached(where)) {
     std::array<record*, largest_batch> overflow;
     for (int round = 0; round < 2; ++round) {
       std::size_t overflowing = 0;
@@ -356,7 +356,7 @@ void pool_core::rebin(lane& where, record& slot, std::uint64_t bytes) noexcept {
     return;
   }
   slot.size_class.store(static_cast<std::uint16_t>(new_class), std::memory_order_release);
-  if (where.number < options_.max_cached_lanes) {
+  if (lanes.is_cached(where)) {
     slot.magazine.store(front_cache::offset_of(where.number, new_class), std::memory_order_release);
   }
   const std::lock_guard lock(where.mutex);

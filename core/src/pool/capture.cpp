@@ -13,7 +13,7 @@ namespace detail {
 
 result<lane*> pool_core::open_arena(device where) noexcept {
   const operation guard(*this);
-  device_entry* const entry = find_device(where);
+  device_entry* const entry = lanes.find(where);
   if (entry == nullptr) {
     return status{.code = errc::unknown_device, .where = where};
   }
@@ -22,17 +22,12 @@ result<lane*> pool_core::open_arena(device where) noexcept {
                   .where = where,
                   .text = "arenas are for device memory whose frees are ordered by streams"};
   }
-  const std::lock_guard lock(registry_mutex_);
-  lane* const made = make_lane(*entry);
+  lane* const made = lanes.open_arena(*entry);
   if (made == nullptr) {
     return status{.code = errc::too_many,
                   .where = where,
                   .text = "4096 streams and arenas are there, or no memory for one more"};
   }
-  made->is_arena.store(true, std::memory_order_release);
-  made->stream_id = 0;
-  made->thread.store(0, std::memory_order_release);
-  made->state.store(lane_state::open, std::memory_order_release);
   return made;
 }
 
@@ -45,35 +40,22 @@ void pool_core::close_arena(lane& arena, const stream_ref& last) noexcept {
 
 result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) noexcept {
   const operation guard(*this);
-  const auto invalid = [&](const char* text) {
-    return status{.code = errc::invalid_argument, .where = arena.device->where, .text = text};
-  };
   const result<lane*> found = lane_for(*arena.device, stream);
   if (!found) {
     return found.error();
   }
   lane& captured = **found;
+  if (const status why = lanes.begin_capture(captured, arena); !why.ok()) {
+    return why;
+  }
   const std::lock_guard lock(registry_mutex_);
-  if (captured.captured_by.load(std::memory_order_relaxed) != nullptr) {
-    return invalid("the stream is in a capture_scope already");
-  }
-  for (std::size_t i = 0; i < lane_count_.load(std::memory_order_relaxed); ++i) {
-    if (lanes_[i].load(std::memory_order_relaxed)->captured_by.load(std::memory_order_relaxed) ==
-        &arena) {
-      return invalid("another stream captures with this arena: use one for each");
-    }
-  }
-  captured.captured_by.store(&arena, std::memory_order_release);
-  close_key(captured);
   with_closed_gates([](front_cache&) {});  // nobody takes by the old key any more
   return &captured;
 }
 
 void pool_core::end_capture(lane& stream) noexcept {
   const operation guard(*this);
-  const std::lock_guard lock(registry_mutex_);
-  stream.captured_by.store(nullptr, std::memory_order_release);
-  open_key(stream);
+  lanes.end_capture(stream);
 }
 
 // In its ready lists; what threads have ready comes on top.

@@ -26,7 +26,7 @@ namespace detail {
 [[nodiscard]] inline bool is_seen_capturing(pool_core& core, std::uint32_t device_bits,
                                             const stream_ref& stream) noexcept {
   if constexpr (TIDEPOOL_ASSERT_LEVEL >= 2) {
-    const device_entry* const device = core.find_device(device::from_bits(device_bits));
+    const device_entry* const device = core.lanes.find(device::from_bits(device_bits));
     return device != nullptr && is_seen_capturing(*device, stream);
   }
   return false;

@@ -74,7 +74,7 @@ backend::refill_result pool_core::climb(const block_demand& demand, std::span<re
   device_entry& device = *demand.where->device;
   const std::span<record*> one = out.first(1);
   backend::refill_result made{.count = 0, .why = why};
-  if (why.code == errc::over_budget && (has_soft(device.reserved) || has_soft(reserved_))) {
+  if (why.code == errc::over_budget && (has_soft(device.reserved) || has_soft(lanes.reserved))) {
     for (unsigned round = 0; round < most_rounds; ++round) {
       (void)recall(true);
       made = refill_after_trim(demand, one);
@@ -87,7 +87,7 @@ backend::refill_result pool_core::climb(const block_demand& demand, std::span<re
     }
     incidents.events.add(memory_event_kind::soft_limit_passed, device.where, demand.bytes);
   }
-  const past_soft_limit no_soft(device.reserved, reserved_);
+  const past_soft_limit no_soft(device.reserved, lanes.reserved);
   bool willing = true;
   for (unsigned round = 0; round < most_rounds; ++round) {
     const std::size_t taken = recall(true);
@@ -119,7 +119,7 @@ backend::refill_result pool_core::refill_after_trim(const block_demand& demand,
     return made;
   }
   // The pool's own limit may be filled by other devices, the system's by other pools' free memory.
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
+  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     (void)entry->source->trim(entry->where, 0);
   }
   return refill(demand, one, true);

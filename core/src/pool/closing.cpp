@@ -66,7 +66,7 @@ void pool_core::finish_close() noexcept {
     held += slots.cold(slots.by_index(i)).handles.load(std::memory_order_relaxed) != 0 ? 1 : 0;
   }
   (void)drain_ready(true);
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
+  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     (void)entry->source->trim(entry->where, 0);
   }
   // Only close() waits for the release callbacks; other operations go on.

@@ -31,14 +31,14 @@ footprint pool_core::footprint_of(const device_entry& device,
 
 void pool_core::begin_checked(record& slot, tensor_id id, const footprint& asked) noexcept {
   void* const block = slot.data.load(std::memory_order_relaxed);
-  const findings found = debug_->begin(slot, lane_of(slot), id, asked);
+  const findings found = debug_->begin(slot, lanes.of(slot), id, asked);
   move_pointer(slot, block);
   (void)report_findings(found);
 }
 
 // As free_block, but the block is looked at and may have to stay for a while.
 void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
-  lane& where = lane_of(slot);
+  lane& where = lanes.of(slot);
   void* const data = slot.data.load(std::memory_order_relaxed);
   const findings found = debug_->end(slot, where);
   move_pointer(slot, data);
@@ -68,7 +68,7 @@ std::size_t pool_core::shrink_quarantine(std::size_t keep_bytes) noexcept {
       debug_->hold(*oldest);
     } else {
       released += oldest->capacity.load(std::memory_order_relaxed);
-      keep_centrally(lane_of(*oldest), *oldest);
+      keep_centrally(lanes.of(*oldest), *oldest);
     }
   }
   return released;

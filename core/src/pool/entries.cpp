@@ -41,7 +41,7 @@ tensor_flags begin_entry(pool_core& core, const record& slot, tensor_id id, life
     return flags;
   }
   const std::uint32_t attributes =
-      make_attributes(core.lane_of(slot).device->number,
+      make_attributes(core.lanes.of(slot).device->number,
                       category_of(slot.tag.load(std::memory_order_relaxed)), state);
   // Without room for the table the tensor is as good as any, and not tracked.
   return core.accesses->begin(id, attributes) ? flags : flags & ~tensor_flags::tracked;
@@ -77,7 +77,7 @@ errc track(pool_core& core, tensor_id id, std::uint32_t parts) noexcept {
   }
   if (!any(info.flags & tensor_flags::tracked)) {
     const std::uint32_t attributes = make_attributes(
-        core.lane_of(core.slots.at(id.value())).device->number, info.category, info.lifecycle);
+        core.lanes.of(core.slots.at(id.value())).device->number, info.category, info.lifecycle);
     if (!core.accesses->begin(id, attributes)) {
       return errc::out_of_memory;
     }
@@ -121,7 +121,7 @@ const char* verify_entries(pool_core& core) noexcept {
     tensor_info info;
     return pool.read(id, info) && any(info.flags & tensor_flags::tracked) &&
            attributes ==
-               make_attributes(pool.find_device(info.where)->number, info.category, info.lifecycle);
+               make_attributes(pool.lanes.find(info.where)->number, info.category, info.lifecycle);
   };
   if (const char* const broken = core.accesses->verify(is_tracked, &core)) {
     return broken;

@@ -8,6 +8,7 @@
 #include "pool/thread_caches.hpp"
 #include "system/address_space.hpp"
 
+#include <algorithm>
 #include <memory>
 
 namespace tidepool {
@@ -51,8 +52,8 @@ void pool_core::continue_in_child(bool has_barrier) noexcept {
   const operation_count::own_operations own = operations.of_this_thread();
   if (own.counted == 0) {
     climbing_.store(0, std::memory_order_relaxed);
-    reserved_.forget_suspensions();
-    for (const std::unique_ptr<device_entry>& entry : devices_) {
+    lanes.reserved.forget_suspensions();
+    for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
       entry->reserved.forget_suspensions();
     }
   }
@@ -86,12 +87,9 @@ void pool_core::continue_in_child(bool has_barrier) noexcept {
 // Moves what a vanished thread kept to the ready lists, and its counts to the lanes. Its memory was
 // known to that thread alone.
 void pool_core::inherit(front_cache& cache) noexcept {
-  for (std::size_t i = 0; i < cache.lanes; ++i) {
-    lane* const where = lanes_[i].load(std::memory_order_relaxed);
-    if (where == nullptr) {
-      break;
-    }
-    publish(*where, cache);
+  for (std::size_t i = 0; i < std::min(cache.lanes, lanes.count()); ++i) {
+    lane& where = lanes.at(i);
+    publish(where, cache);
     cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
       front_capacity_.fetch_sub(m.limit * size_of_class(size_class), std::memory_order_relaxed);
       std::array<record*, magazine_slots> taken;
@@ -101,9 +99,9 @@ void pool_core::inherit(front_cache& cache) noexcept {
       for (unsigned d = 0; d < depth; ++d) {
         bytes += taken[d]->capacity.load(std::memory_order_relaxed);
       }
-      where->ready_bytes().fetch_add(bytes, std::memory_order_relaxed);
-      (void)where->ready_of(size_class).put(std::span(taken).first(depth));
-      where->counts_of(size_class) += m.counts();
+      where.ready_bytes().fetch_add(bytes, std::memory_order_relaxed);
+      (void)where.ready_of(size_class).put(std::span(taken).first(depth));
+      where.counts_of(size_class) += m.counts();
     });
   }
   address_space::release(&cache, front_cache::bytes_for(cache.lanes));

@@ -52,7 +52,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
         references_of(header) > 1) {
       if (record_use(ending, stream) == errc::out_of_memory) {
         // Nothing can remember it: it is waited for.
-        const lane& own = lane_of(slot);
+        const lane& own = lanes.of(slot);
         (void)own.device->source->synchronise(own.device->where, stream);
       }
       header = slot.header.load(std::memory_order_acquire);

@@ -7,6 +7,7 @@
 #include "pool/pool_core.hpp"
 #include "pool/recall.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <vector>
 
@@ -57,16 +58,13 @@ const char* pool_core::verify() noexcept {
     with_closed_gates([&](front_cache& cache) {
       std::size_t small = 0;
       std::size_t large = 0;
-      for (std::size_t i = 0; i < cache.lanes; ++i) {
-        lane* const where = lanes_[i].load(std::memory_order_acquire);
-        if (where == nullptr) {
-          break;
-        }
+      for (std::size_t i = 0; i < std::min(cache.lanes, lanes.count()); ++i) {
+        lane& where = lanes.at(i);
         cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
           require(m.depth() <= m.limit && m.limit <= magazine_slots, "depth <= limit <= slots");
           (size_class > last_small_class ? large : small) += m.limit * size_of_class(size_class);
           for (unsigned d = 1; d <= m.depth(); ++d) {
-            check_ready(*where, size_class, *m.at(d));
+            check_ready(where, size_class, *m.at(d));
           }
         });
       }
@@ -76,8 +74,8 @@ const char* pool_core::verify() noexcept {
     });
     require(capacity == front_capacity_.load(std::memory_order_relaxed),
             "the pool's front capacity == sum of the threads'");
-    for (std::size_t i = 0; i < lane_count_.load(std::memory_order_acquire); ++i) {
-      lane& where = *lanes_[i].load(std::memory_order_acquire);
+    for (std::size_t i = 0; i < lanes.count(); ++i) {
+      lane& where = lanes.at(i);
       for (unsigned c = first_size_class; c < first_size_class + size_class_count; ++c) {
         require(where.ready_of(c).check([&](const record& r) { check_ready(where, c, r); }),
                 "a ready list's count and bytes == sum over its records");
@@ -144,7 +142,7 @@ const char* pool_core::verify() noexcept {
     return "no memory to check invariants";
   }
   std::size_t claimed = 0;
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
+  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     require(entry->reserved.claimed() == entry->source->memory(entry->where).reserved_bytes,
             "claimed == the backend's reserved bytes");
     claimed += entry->reserved.claimed();
@@ -152,7 +150,7 @@ const char* pool_core::verify() noexcept {
       require(false, theirs);
     }
   }
-  require(claimed == reserved_.claimed(), "the pool's claimed == sum of the devices'");
+  require(claimed == lanes.reserved.claimed(), "the pool's claimed == sum of the devices'");
   if (const char* const theirs = verify_entries(*this)) {
     require(false, theirs);
   }

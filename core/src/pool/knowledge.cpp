@@ -30,7 +30,7 @@ bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
   info.lifecycle = lifecycle_of(header);
   info.flags = flags_of(header);
   info.references = static_cast<std::uint32_t>(references_of(header));
-  info.where = lane_of(r).device->where;
+  info.where = lanes.of(r).device->where;
   const cold_record& cold = slots.cold(r);
   info.pins = any(info.flags & tensor_flags::shared)
                   ? pins_of(cold.holds.load(std::memory_order_acquire))

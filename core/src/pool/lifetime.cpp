@@ -20,7 +20,8 @@ inline namespace v0 {
 namespace detail {
 
 pool_core::pool_core(const pool_options& options)
-    : incidents(options.on_misuse, options.misuse_context),
+    : lanes(options.max_cached_lanes),
+      incidents(options.on_misuse, options.misuse_context),
       options_(options),
       fenced_(!options.membarrier || environment_flag("no_membarrier") ||
               !asymmetric_barrier_available()) {}
@@ -29,11 +30,6 @@ pool_core::~pool_core() {
   if (tag_ != 0) {
     delist(*this);
     release_pool_tag(tag_);
-  }
-  // Backends go first: they may still answer through host_.
-  backends_.clear();
-  for (std::size_t i = 0; i < lane_count_.load(std::memory_order_relaxed); ++i) {
-    delete lanes_[i].load(std::memory_order_relaxed);
   }
 }
 
@@ -62,8 +58,7 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     // The destructor is private: no unique_ptr without a deleter of our own.
     const auto destroy = [](pool_core* core) { delete core; };
     std::unique_ptr<pool_core, decltype(destroy)> core(new pool_core(options), destroy);
-    core->backends_ = std::move(backends);
-    core->reserved_.set(
+    core->lanes.reserved.set(
         {.hard = options.total_limit_bytes, .soft = options.total_soft_limit_bytes});
     const unsigned serial = next_pool_serial();
     core->tag_ = acquire_pool_tag();
@@ -85,55 +80,23 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
         return status{.code = errc::out_of_memory, .text = "no address space for debug records"};
       }
     }
-    for (const std::unique_ptr<backend>& source : core->backends_) {
-      if (source == nullptr || source->devices().empty()) {
-        return invalid("a backend is null or serves no device");
-      }
-      for (const device_description& description : source->devices()) {
-        if (core->find_device(description.where) != nullptr || description.where.is_automatic()) {
-          return invalid("two backends serve the same device");
-        }
-        if (!std::has_single_bit(description.alignment) ||
-            description.alignment > highest_alignment) {
-          return invalid("a backend describes an alignment that is no power of two");
-        }
-        if (core->devices_.size() == most_devices) {
-          return status{.code = errc::too_many, .text = "a pool has at most 255 devices"};
-        }
-        auto entry = std::make_unique<device_entry>();
-        entry->number = static_cast<std::uint8_t>(core->devices_.size());
-        entry->where = description.where;
-        entry->source = source.get();
-        entry->description = description;
-        entry->alignment = std::max({cache_line, description.alignment, options.minimum_alignment});
-        entry->reserved.set({.hard = options.limit_bytes, .soft = options.soft_limit_bytes});
-        entry->first_lane = core->lane_count_.load(std::memory_order_relaxed);
-        auto first = std::make_unique<lane>(*entry, entry->first_lane);
-        core->devices_.push_back(std::move(entry));
-        core->descriptions_.push_back(description);
-        core->open_key(*first);
-        core->lanes_[first->number].store(first.release(), std::memory_order_release);
-        core->lane_count_.fetch_add(1, std::memory_order_release);
-      }
-    }
-    core->keys.devices =
-        static_cast<std::uint32_t>(core->lane_count_.load(std::memory_order_relaxed));
-    for (std::uint32_t n = 0; n < most_cached_lanes; ++n) {
-      core->keys.of[n].magazines = front_cache::origin_of(n);
-      core->keys.of[n].tag = make_tag({}, category::temporary, n < core->keys.devices ? 0 : n);
+    if (const status why = core->lanes.add(
+            std::move(backends),
+            {.limits = {.hard = options.limit_bytes, .soft = options.soft_limit_bytes},
+             .minimum_alignment = options.minimum_alignment});
+        !why.ok()) {
+      return why;
     }
     // The path of lane 0 gives no more than a cache line's alignment.
-    const device_entry& first = *core->devices_.front();
+    const device_entry& first = *core->lanes.devices().front();
     core->lane0_bits =
         first.alignment == cache_line || first.description.alignment >= first.alignment
             ? first.where.bits()
             : device{device_kind::automatic, 0xffff, 0}.bits();
     core->accesses = make_access_store(*core, {.half_life = core->options_.access_half_life,
-                                               .backends = core->backends_,
+                                               .backends = core->lanes.backends(),
                                                .keys = core->keys_});
-    for (const std::unique_ptr<backend>& source : core->backends_) {
-      source->attach(core->host_);
-    }
+    core->lanes.attach_backends();
     if (!enlist(*core)) {
       return status{.code = errc::out_of_memory, .text = "no room for handlers of fork"};
     }
@@ -162,14 +125,11 @@ void pool_core::unregister_cache(front_cache& cache) noexcept {
   const std::lock_guard lock(registry_mutex_);
   close_gate(cache);
   drain(cache);
-  for (std::size_t i = 0; i < cache.lanes; ++i) {
-    lane* const where = lanes_[i].load(std::memory_order_relaxed);
-    if (where == nullptr) {
-      break;
-    }
-    const std::lock_guard counts_lock(where->mutex);
+  for (std::size_t i = 0; i < std::min(cache.lanes, lanes.count()); ++i) {
+    lane& where = lanes.at(i);
+    const std::lock_guard counts_lock(where.mutex);
     cache.lane(i).for_each_used(
-        [&](unsigned size_class, magazine& m) { where->counts_of(size_class) += m.counts(); });
+        [&](unsigned size_class, magazine& m) { where.counts_of(size_class) += m.counts(); });
   }
   for (front_cache** link = &caches_; *link != nullptr; link = &(*link)->next) {
     if (*link == &cache) {
@@ -180,34 +140,6 @@ void pool_core::unregister_cache(front_cache& cache) noexcept {
   }
   // The last touch: its thread may use the memory for the next pool from here on.
   cache.owner.store(nullptr, std::memory_order_release);
-}
-
-bool pool_host::claim(device where, std::size_t bytes) noexcept {
-  device_entry* const entry = pool_.find_device(where);
-  if (entry == nullptr || !entry->reserved.claim(bytes)) {
-    return false;
-  }
-  if (!pool_.reserved_.claim(bytes)) {
-    entry->reserved.unclaim(bytes);
-    return false;
-  }
-  return true;
-}
-
-void pool_host::unclaim(device where, std::size_t bytes) noexcept {
-  if (device_entry* const entry = pool_.find_device(where)) {
-    entry->reserved.unclaim(bytes);
-    pool_.reserved_.unclaim(bytes);
-  }
-}
-
-device_entry* pool_core::find_device(device where) const noexcept {
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
-    if (entry->where == where) {
-      return entry.get();
-    }
-  }
-  return nullptr;
 }
 
 }  // namespace detail

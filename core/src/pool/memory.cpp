@@ -75,7 +75,7 @@ trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcep
 trim_report pool_core::trim(std::size_t keep_bytes) noexcept {
   trim_report sum;
   bool is_met = true;
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
+  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     const trim_report one = trim(*entry, keep_bytes);
     is_met = is_met && one.kept_by == nullptr;
     add(sum, one);
@@ -91,12 +91,12 @@ trim_report pool_core::set_limits(device_entry* where, const memory_limits& limi
     incidents.events.add(memory_event_kind::limits_set, where->where, limits.hard);
     return trim(*where, where->reserved.limits().soft);
   }
-  reserved_.set(limits);
+  lanes.reserved.set(limits);
   incidents.events.add(memory_event_kind::limits_set, {}, limits.hard);
-  const std::size_t bound = reserved_.limits().soft;
+  const std::size_t bound = lanes.reserved.limits().soft;
   trim_report sum;
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
-    const std::size_t claimed = reserved_.claimed();
+  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
+    const std::size_t claimed = lanes.reserved.claimed();
     const std::size_t own = entry->reserved.claimed();
     add(sum,
         claimed > bound ? trim(*entry, own - std::min(own, claimed - bound)) : measure(*entry));
@@ -107,8 +107,8 @@ trim_report pool_core::set_limits(device_entry* where, const memory_limits& limi
 
 void pool_core::reset_peaks() noexcept {
   const operation guard(*this);
-  reserved_.reset_peak();
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
+  lanes.reserved.reset_peak();
+  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     entry->reserved.reset_peak();
     entry->peak_live.store(entry->live_bytes.load(std::memory_order_relaxed),
                            std::memory_order_relaxed);
@@ -138,7 +138,7 @@ void pool_core::tick() noexcept {
       cache.operations = operations;
     });
   }
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
+  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     (void)entry->source->decay(entry->where);
   }
 }

@@ -26,7 +26,7 @@ constexpr std::size_t worth_searching = std::size_t{64} << 10;
 // The newest fitting record of the thread's magazine, taken out. Counted as filled out: count_pop
 // counts it in again as an allocation.
 record* pool_core::pop_fitting(const block_demand& demand, front_cache& cache) noexcept {
-  if (demand.where->number >= options_.max_cached_lanes) {
+  if (!lanes.is_cached(*demand.where)) {
     return nullptr;
   }
   record* found = nullptr;
@@ -54,7 +54,7 @@ record* pool_core::screen(record& slot) noexcept {
     (void)report_misuse(misuse_kind::racing_free, tensor_id::from_value(header));
     return nullptr;
   }
-  lane& where = lane_of(slot);
+  lane& where = lanes.of(slot);
   const block held = slots.block_of(slot);
   unbind(slot);
   record* fresh = nullptr;
@@ -120,7 +120,7 @@ backend::refill_result pool_core::refill(const block_demand& demand, std::span<r
 
 // Gives the thread's large free blocks to the backend, where they join their neighbours.
 std::size_t pool_core::flush_large(lane& where, front_cache* cache) noexcept {
-  if (cache == nullptr || where.number >= options_.max_cached_lanes || where.is_arena) {
+  if (cache == nullptr || !lanes.is_cached(where) || where.is_arena) {
     return 0;
   }
   record* flushed = nullptr;
@@ -209,7 +209,7 @@ obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexc
 // Half of what the thread may keep of this class.
 std::size_t pool_core::wanted_batch(const block_demand& demand, front_cache& cache) noexcept {
   std::size_t half = 1;
-  if (demand.where->number < options_.max_cached_lanes) {
+  if (lanes.is_cached(*demand.where)) {
     if (cache.enter()) {
       half = cache.lane(demand.where->number).magazine_of(demand.size_class).limit / 2;
     }

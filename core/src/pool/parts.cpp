@@ -132,7 +132,7 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
   }
   record& parent = slots.at(of.value());
   const std::size_t whole = parent.bytes.load(std::memory_order_acquire);
-  lane& where = lane_of(parent);
+  lane& where = lanes.of(parent);
   const result<record*> slot =
       offset <= whole && bytes <= whole - offset
           ? open_loose(where, 0)
@@ -212,7 +212,7 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
       bytes == 0) {
     return errc::unsupported;
   }
-  lane& where = lane_of(slot);
+  lane& where = lanes.of(slot);
   if (bytes > slot.capacity.load(std::memory_order_acquire)) {
     if (debug_ != nullptr && debug_->is_laid_out(slot)) {
       return errc::unsupported;  // a guard stands behind it

@@ -12,11 +12,10 @@
 
 #include "cache/demand.hpp"
 #include "cache/front_cache.hpp"
-#include "cache/lane.hpp"
 #include "cache/latency_sampler.hpp"
 #include "pool/incidents.hpp"
+#include "pool/lanes.hpp"
 #include "pool/operation_count.hpp"
-#include "pool/pool_host.hpp"
 #include "pool/stream_uses.hpp"
 #include "record/flat_index.hpp"
 #include "record/names.hpp"
@@ -56,7 +55,7 @@ class alignas(cache_line) pool_core {
   std::ptrdiff_t gate = 0;       // offset_of_gate: this pool's entry in each thread's table
   std::uint32_t lane0_bits = 0;  // device of lane 0; never equal to a device when not plain enough
   slot_table slots;
-  lane_keys keys;  // of lanes that threads cache for
+  detail::lanes lanes;
 
   // Making and ending (lifetime.cpp).
   [[nodiscard]] static result<pool_core*> make(std::vector<std::unique_ptr<backend>> backends,
@@ -93,15 +92,6 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] raw_tensor allocate(allocation_request request) noexcept;
   [[nodiscard]] raw_tensor allocate_empty(const allocation_request& request, lane& where) noexcept;
   [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
-  [[nodiscard]] device device_of_lane(std::size_t number) const noexcept {
-    return lanes_[number].load(std::memory_order_acquire)->device->where;
-  }
-  [[nodiscard]] lane& lane_of_device(const device_entry& device) const noexcept {
-    return *lanes_[device.first_lane].load(std::memory_order_acquire);
-  }
-  [[nodiscard]] lane& lane_of(const record& r) const noexcept {
-    return *lanes_[r.lane.load(std::memory_order_acquire)].load(std::memory_order_acquire);
-  }
   [[nodiscard]] status last_failure_on(device where, std::size_t bytes, errc code) const noexcept;
 
   // Free (free.cpp).
@@ -185,14 +175,15 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] result<prewarm_report> prewarm(const prewarm_plan& plan) noexcept;
   /// Null: the whole pool's.
   trim_report set_limits(device_entry* where, const memory_limits& limits) noexcept;
-  [[nodiscard]] memory_limits limits() const noexcept { return reserved_.limits(); }
+  [[nodiscard]] memory_limits limits() const noexcept { return lanes.reserved.limits(); }
   void reset_peaks() noexcept;
+  // For the interface.
   [[nodiscard]] std::span<const std::unique_ptr<device_entry>> devices() const noexcept {
-    return devices_;
+    return lanes.devices();
   }
-  [[nodiscard]] device_entry* find_device(device where) const noexcept;
+  [[nodiscard]] device_entry* find_device(device where) const noexcept { return lanes.find(where); }
   [[nodiscard]] std::span<const device_description> descriptions() const noexcept {
-    return descriptions_;
+    return lanes.descriptions();
   }
 
   // Observation (recall.cpp, statistics.cpp, invariants.cpp).
@@ -221,7 +212,6 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] bool is_observed() const noexcept { return incidents.is_observed(); }
 
  private:
-  friend class pool_host;
   explicit pool_core(const pool_options& options);
   ~pool_core();
 
@@ -254,9 +244,6 @@ class alignas(cache_line) pool_core {
   // streams.cpp
   [[nodiscard]] result<lane*> open_lane(device_entry& device, const stream_ref& stream,
                                         std::uint64_t stream_id) noexcept;
-  [[nodiscard]] lane* make_lane(device_entry& device) noexcept;
-  void open_key(lane& of) noexcept;
-  void close_key(const lane& of) noexcept;
   void retire_lane(lane& gone, const stream_ref& order) noexcept;
   void move_to_lane(record& slot, lane& to) noexcept;
 
@@ -332,17 +319,11 @@ class alignas(cache_line) pool_core {
   bool fenced_;  // written by the only thread of a new child
   unsigned tag_ = 0;
   bool has_gate_ = false;
-  pool_host host_{*this};
-  std::vector<std::unique_ptr<backend>> backends_;
-  std::vector<std::unique_ptr<device_entry>> devices_;  // sorted by nothing, few
-  std::vector<device_description> descriptions_;
   std::unique_ptr<debug_layer> debug_;  // null: no debug mode is on
 
   std::mutex registry_mutex_;
   front_cache* caches_ = nullptr;  // guarded by registry_mutex_; linked through front_cache::next
   std::size_t cache_count_ = 0;    // guarded by registry_mutex_
-  std::array<std::atomic<lane*>, most_lanes> lanes_{};  // appended under registry_mutex_
-  std::atomic<std::size_t> lane_count_{0};
 
   stream_uses uses_elsewhere_;
   flat_index keys_;
@@ -351,7 +332,6 @@ class alignas(cache_line) pool_core {
   std::atomic<std::size_t> ended_{0};  // by force, not yet answered
   bool has_handles_ = true;
 
-  budget reserved_;                             // of all devices; claimed == sum of theirs
   std::atomic<std::uint32_t> climbing_{0};      // threads in the out-of-memory ladder
   std::atomic<std::size_t> front_capacity_{0};  // sum over caches of limit * size
   std::atomic<std::int64_t> loose_live_{0};     // tensors without a block: parts, adopted, empty

@@ -6,6 +6,7 @@
 #include "pool/pool_core.hpp"
 #include "pool/thread_caches.hpp"
 
+#include <algorithm>
 #include <thread>
 
 namespace tidepool {
@@ -57,12 +58,9 @@ std::size_t pool_core::recall(bool reserves_too) noexcept {
 
 // Pre: the caller has the cache alone.
 void pool_core::drain(front_cache& cache) noexcept {
-  for (std::size_t i = 0; i < cache.lanes; ++i) {
-    lane* const where = lanes_[i].load(std::memory_order_acquire);
-    if (where == nullptr) {
-      break;
-    }
-    drain(*where, cache);
+  for (std::size_t i = 0; i < std::min(cache.lanes, lanes.count()); ++i) {
+    lane& where = lanes.at(i);
+    drain(where, cache);
   }
 }
 
@@ -87,8 +85,8 @@ void pool_core::drain(lane& where, front_cache& cache) noexcept {
 
 std::size_t pool_core::drain_ready(bool reserves_too) noexcept {
   std::size_t taken = 0;
-  for (std::size_t i = 0; i < lane_count_.load(std::memory_order_acquire); ++i) {
-    lane& where = *lanes_[i].load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < lanes.count(); ++i) {
+    lane& where = lanes.at(i);
     if (!where.is_arena || is_closed()) {
       taken += drain_ready(where, reserves_too);
     }

@@ -41,16 +41,16 @@ pool_report pool_core::make_report(const status& failure) {
   const operation guard(*this);
   pool_report answer;
   answer.failure = failure.ok() ? incidents.events.last_failure() : failure;
-  answer.limits = reserved_.limits();
+  answer.limits = lanes.reserved.limits();
   answer.max_tensors = slots.capacity();
 
-  std::vector<census> live(devices_.size());
+  std::vector<census> live(lanes.devices().size());
   for (census& one : live) {
     one.by_name.resize(std::size_t{names.last()} + 1);
   }
   const auto index_of = [this](device where) {
     std::size_t i = 0;
-    while (i < devices_.size() && devices_[i]->where != where) {
+    while (i < lanes.devices().size() && lanes.devices()[i]->where != where) {
       ++i;
     }
     return i;
@@ -73,25 +73,22 @@ pool_report pool_core::make_report(const status& failure) {
     }
   });
 
-  answer.devices.resize(devices_.size());
+  answer.devices.resize(lanes.devices().size());
   {
     const std::lock_guard lock(registry_mutex_);
     for (device_report& d : answer.devices) {
       d.threads.reserve(cache_count_);
     }
     with_closed_gates([&](front_cache& cache) {
-      for (std::size_t i = 0; i < cache.lanes; ++i) {
-        const lane* const where = lanes_[i].load(std::memory_order_acquire);
-        if (where == nullptr) {
-          break;
-        }
+      for (std::size_t i = 0; i < std::min(cache.lanes, lanes.count()); ++i) {
+        const lane& where = lanes.at(i);
         std::size_t bytes = 0;
         cache.lane(i).for_each_used([&](unsigned, const magazine& m) {
           for (unsigned d = 1; d <= m.depth(); ++d) {
             bytes += m.at(d)->capacity.load(std::memory_order_relaxed);
           }
         });
-        device_report& d = answer.devices[index_of(where->device->where)];
+        device_report& d = answer.devices[index_of(where.device->where)];
         d.in_threads_bytes += bytes;
         if (bytes != 0 && !d.threads.empty() && d.threads.back().thread == cache.thread) {
           d.threads.back().bytes += bytes;
@@ -102,8 +99,8 @@ pool_report pool_core::make_report(const status& failure) {
     });
   }
 
-  for (std::size_t i = 0; i < devices_.size(); ++i) {
-    const device_entry& entry = *devices_[i];
+  for (std::size_t i = 0; i < lanes.devices().size(); ++i) {
+    const device_entry& entry = *lanes.devices()[i];
     const memory_info memory = entry.source->memory(entry.where);
     device_report& d = answer.devices[i];
     d.where = entry.where;
@@ -152,8 +149,8 @@ pool_report pool_core::make_report(const status& failure) {
     }
     sort_by_bytes(d.threads);
   }
-  answer.reserved_bytes = reserved_.claimed();
-  answer.peak_reserved_bytes = reserved_.peak();
+  answer.reserved_bytes = lanes.reserved.claimed();
+  answer.peak_reserved_bytes = lanes.reserved.peak();
   answer.events = incidents.events.copy();
   answer.suggestion = suggestion_for(answer);
   return answer;

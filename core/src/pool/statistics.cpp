@@ -37,7 +37,7 @@ void add(operation_counts& to, const operation_counts& from) noexcept {
 tidepool::statistics pool_core::statistics() {
   const operation guard(*this);
   tidepool::statistics answer;
-  const std::size_t lane_total = lane_count_.load(std::memory_order_acquire);
+  const std::size_t lane_total = lanes.count();
   std::vector<std::array<class_counts, size_class_count>> sums(lane_total);
   std::vector<std::size_t> cached(lane_total);
   {
@@ -45,7 +45,7 @@ tidepool::statistics pool_core::statistics() {
     answer.threads = cache_count_;
     with_closed_gates([&](front_cache& cache) {
       for (std::size_t i = 0; i < std::min(lane_total, cache.lanes); ++i) {
-        publish(*lanes_[i].load(std::memory_order_acquire), cache);
+        publish(lanes.at(i), cache);
         cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
           sums[i][size_class - first_size_class] += m.counts();
           for (unsigned d = 1; d <= m.depth(); ++d) {
@@ -55,18 +55,18 @@ tidepool::statistics pool_core::statistics() {
       }
     });
     for (std::size_t i = 0; i < lane_total; ++i) {
-      lane& where = *lanes_[i].load(std::memory_order_acquire);
+      lane& where = lanes.at(i);
       const std::lock_guard counts_lock(where.mutex);
       for (unsigned c = 0; c < size_class_count; ++c) {
         sums[i][c] += where.counts[c];
       }
     }
   }
-  for (const std::unique_ptr<device_entry>& entry : devices_) {
+  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     device_statistics d;
     d.where = entry->where;
     for (std::size_t i = 0; i < lane_total; ++i) {
-      const lane& where = *lanes_[i].load(std::memory_order_acquire);
+      const lane& where = lanes.at(i);
       if (where.device != entry.get()) {
         continue;
       }
@@ -96,10 +96,10 @@ tidepool::statistics pool_core::statistics() {
   answer.live_without_block =
       static_cast<std::uint64_t>(loose_live_.load(std::memory_order_relaxed));
   answer.total.live += answer.live_without_block;
-  answer.reserved_bytes = reserved_.claimed();
-  answer.peak_reserved_bytes = reserved_.peak();
-  answer.limit_bytes = reserved_.limits().hard;
-  answer.soft_limit_bytes = reserved_.limits().soft;
+  answer.reserved_bytes = lanes.reserved.claimed();
+  answer.peak_reserved_bytes = lanes.reserved.peak();
+  answer.limit_bytes = lanes.reserved.limits().hard;
+  answer.soft_limit_bytes = lanes.reserved.limits().soft;
   answer.misuses = incidents.misuses();
   for (unsigned i = 0; i < misuse_kind_count; ++i) {
     answer.misuses_by_kind[i] = incidents.misuses_of(static_cast<misuse_kind>(i));

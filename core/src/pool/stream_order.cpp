@@ -28,7 +28,7 @@ void pool_core::order(const lane& earlier, const lane& later) noexcept {
 
 // The lane in whose order a reference ends; null: in the tensor's own.
 lane* pool_core::order_of_free(record& slot, const stream_ref& stream) noexcept {
-  lane& own = lane_of(slot);
+  lane& own = lanes.of(slot);
   device_entry& device = *own.device;
   if (stream.is_none() || !device.description.stream_ordered) {
     return nullptr;
@@ -61,7 +61,7 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
     if (any(flags_of(header) & tensor_flags::adopted)) {
       return errc::unsupported;
     }
-    lane& own = lane_of(slot);
+    lane& own = lanes.of(slot);
     if (!own.device->description.stream_ordered) {
       return errc::ok;
     }
@@ -86,10 +86,10 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
 // Ends the block of a tensor. Pre: its header is free, and it is in no list.
 void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool used_elsewhere,
                           front_cache* cache) noexcept {
-  lane& own = lane_of(slot);
+  lane& own = lanes.of(slot);
   if (own.state.load(std::memory_order_acquire) != lane_state::open) [[unlikely]] {
     own.left.fetch_sub(1, std::memory_order_relaxed);
-    last = last == nullptr ? &lane_of_device(*own.device) : last;
+    last = last == nullptr ? &lanes.of_device(*own.device) : last;
     if (debug_ != nullptr) {
       move_to_lane(slot, *last);  // quarantined there
     }
@@ -102,9 +102,7 @@ void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool us
     debug_ == nullptr ? free_block(slot, bytes, cache) : end_checked(slot, bytes);
     return;
   }
-  const auto lane_number = [this](std::uint16_t number) -> lane& {
-    return *lanes_[number].load(std::memory_order_acquire);
-  };
+  const auto lane_number = [this](std::uint16_t number) -> lane& { return lanes.at(number); };
   const bool stays = own.is_arena && own.state.load(std::memory_order_acquire) == lane_state::open;
   if (debug_ != nullptr || stays) {
     // It stays where it is: its own stream waits for all.

@@ -33,124 +33,47 @@ namespace {
 
 }  // namespace
 
-// Pre: registry_mutex_ is held.
-void pool_core::open_key(lane& of) noexcept {
-  if (of.number >= options_.max_cached_lanes || of.is_arena) {
-    return;
-  }
-  lane_key& key = keys.of[of.number];
-  const stream_ref stream = of.stream();
-  key.alignment_mask.store(static_cast<std::uint32_t>(of.device->alignment - 1),
-                           std::memory_order_relaxed);
-  // Per-thread default streams share their handle: threads find theirs by their memos alone.
-  key.handle.store(stream.kind == stream_kind::per_thread ? static_cast<const void*>(&of)
-                                                          : stream.handle,
-                   std::memory_order_relaxed);
-  key.device.store(of.device->where.bits(), std::memory_order_relaxed);
-}
-
-// Threads that are inside their cache may still use it: close all gates before relying on it.
-// Pre: registry_mutex_ is held.
-void pool_core::close_key(const lane& of) noexcept {
-  if (of.number < most_cached_lanes) {
-    keys.of[of.number].device.store(lane_key::closed_device, std::memory_order_relaxed);
-    keys.of[of.number].handle.store(&keys.of[of.number], std::memory_order_relaxed);
-  }
-}
-
-// A retired lane of the device, or a new one; null: there are most_lanes, or no memory.
-// Pre: registry_mutex_ is held.
-lane* pool_core::make_lane(device_entry& device) noexcept {
-  const std::size_t count = lane_count_.load(std::memory_order_relaxed);
-  for (std::size_t i = keys.devices; i < count; ++i) {
-    lane* const used = lanes_[i].load(std::memory_order_relaxed);
-    if (used->device == &device &&
-        used->state.load(std::memory_order_relaxed) == lane_state::retired &&
-        used->left.load(std::memory_order_relaxed) == 0) {
-      return used;
-    }
-  }
-  if (count == most_lanes) {
-    return nullptr;
-  }
-  try {
-    lanes_[count].store(std::make_unique<lane>(device, count).release(), std::memory_order_release);
-    lane_count_.store(count + 1, std::memory_order_release);
-    return lanes_[count].load(std::memory_order_relaxed);
-  } catch (const std::exception&) {
-    return nullptr;
-  }
-}
-
 result<lane*> pool_core::open_lane(device_entry& device, const stream_ref& stream,
                                    std::uint64_t stream_id) noexcept {
-  lane* recycled = nullptr;
-  {
-    const std::lock_guard lock(registry_mutex_);
-    const std::size_t count = lane_count_.load(std::memory_order_relaxed);
-    for (std::size_t i = keys.devices; i < count; ++i) {
-      lane* const known = lanes_[i].load(std::memory_order_relaxed);
-      if (known->device != &device || known->is_arena ||
-          known->state.load(std::memory_order_relaxed) != lane_state::open) {
-        continue;
-      }
-      if (known->stream_id == stream_id && known->stream().kind == stream.kind) {
-        return known;
-      }
-      if (stream.kind != stream_kind::per_thread && known->is(device, stream)) {
-        recycled = known;
-      }
+  const std::uint64_t thread = stream.kind == stream_kind::per_thread ? this_thread_number() : 0;
+  for (;;) {
+    const lanes::opened found =
+        lanes.open(device, {.stream = stream, .id = stream_id, .thread = thread});
+    if (found.where != nullptr) {
+      return found.where;
     }
-    if (recycled == nullptr) {
-      lane* const made = make_lane(device);
-      if (made == nullptr) {
-        return status{.code = lane_count_.load(std::memory_order_relaxed) == most_lanes
-                                  ? errc::too_many
-                                  : errc::out_of_memory,
-                      .where = device.where,
-                      .text = "4096 streams are attached, or no memory for one more: retire those "
-                              "that are not used"};
-      }
-      made->is_arena.store(false, std::memory_order_release);
-      made->stream_id = stream_id;
-      made->thread.store(stream.kind == stream_kind::per_thread ? this_thread_number() : 0,
-                         std::memory_order_release);
-      made->set_stream({stream.handle, stream.kind, made->number});
-      made->state.store(lane_state::open, std::memory_order_release);
-      open_key(*made);
-      return made;
+    if (found.recycled == nullptr) {
+      return found.why;
     }
+    // The handle was given to a new stream, and the old one was not retired before.
+    (void)report_misuse(misuse_kind::unretired_stream, {});
+    retire_lane(*found.recycled, found.recycled->stream());
   }
-  // The handle was given to a new stream, and the old one was not retired before.
-  (void)report_misuse(misuse_kind::unretired_stream, {});
-  retire_lane(*recycled, recycled->stream());
-  return open_lane(device, stream, stream_id);
 }
 
 // The lane in which a tensor that is asked for on the stream stands.
 result<lane*> pool_core::home_for(device_entry& device, const stream_ref& stream) noexcept {
-  return device.is_for_host() ? result<lane*>(&lane_of_device(device)) : lane_for(device, stream);
+  return device.is_for_host() ? result<lane*>(&lanes.of_device(device)) : lane_for(device, stream);
 }
 
 result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream) noexcept {
   if (!device.description.stream_ordered || stream.is_default()) {
-    return &lane_of_device(device);
+    return &lanes.of_device(device);
   }
   const bool per_thread = stream.kind == stream_kind::per_thread;
   front_cache* const cache = attach_this_thread(*this);
-  if (!per_thread && stream.number != 0 &&
-      stream.number < lane_count_.load(std::memory_order_acquire)) {
-    lane* const known = lanes_[stream.number].load(std::memory_order_acquire);
-    if (known->is(device, stream)) {
-      return known;
+  if (!per_thread && stream.number != 0 && stream.number < lanes.count()) {
+    lane& known = lanes.at(stream.number);
+    if (known.is(device, stream)) {
+      return &known;
     }
   }
   // The memo is this thread's; a lane that it names may have another stream by now.
   if (const lane_memo memo = read_memo(cache); memo.handle == stream.handle) {
-    lane* const known = lanes_[memo.lane].load(std::memory_order_acquire);
-    if (known->is(device, stream) &&
-        (!per_thread || known->thread.load(std::memory_order_acquire) == cache->thread)) {
-      return known;
+    lane& known = lanes.at(memo.lane);
+    if (known.is(device, stream) &&
+        (!per_thread || known.thread.load(std::memory_order_acquire) == cache->thread)) {
+      return &known;
     }
   }
   const result<std::uint64_t> id = device.source->stream_id(device.where, stream);
@@ -171,7 +94,7 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
 
 result<stream_ref> pool_core::attach(device where, stream_ref stream) noexcept {
   const operation guard(*this);
-  device_entry* const entry = find_device(where);
+  device_entry* const entry = lanes.find(where);
   if (entry == nullptr) {
     return status{.code = errc::unknown_device, .where = where};
   }
@@ -186,35 +109,24 @@ result<stream_ref> pool_core::attach(device where, stream_ref stream) noexcept {
 
 errc pool_core::retire(device where, const stream_ref& stream) noexcept {
   const operation guard(*this);
-  device_entry* const entry = find_device(where);
+  device_entry* const entry = lanes.find(where);
   if (entry == nullptr) {
     return errc::unknown_device;
   }
   if (!entry->description.stream_ordered || stream.is_default()) {
     return errc::ok;
   }
-  for (std::size_t i = keys.devices; i < lane_count_.load(std::memory_order_acquire); ++i) {
-    lane* const known = lanes_[i].load(std::memory_order_acquire);
-    if (known->is(*entry, stream) &&
-        (stream.kind != stream_kind::per_thread ||
-         known->thread.load(std::memory_order_acquire) == this_thread_number())) {
-      retire_lane(*known, known->stream());
-      return errc::ok;
-    }
+  if (lane* const known = lanes.find_open(*entry, stream, this_thread_number())) {
+    retire_lane(*known, known->stream());
+    return errc::ok;
   }
   return errc::not_found;
 }
 
-// Waits for nothing: the thread ends with the process mutex held, which fork would need.
+// Must not block: the end of a thread calls this with the process mutex held, which fork needs.
 void pool_core::retire_lanes_of(std::uint64_t thread) noexcept {
   const operation guard(*this, may_wait::no);
-  for (std::size_t i = keys.devices; i < lane_count_.load(std::memory_order_acquire); ++i) {
-    lane* const known = lanes_[i].load(std::memory_order_acquire);
-    if (known->stream().kind == stream_kind::per_thread &&
-        known->thread.load(std::memory_order_acquire) == thread) {
-      retire_lane(*known, known->stream());
-    }
-  }
+  lanes.for_each_of_thread(thread, [&](lane& known) { retire_lane(known, known.stream()); });
 }
 
 // Gives the lane's free blocks back in the order of `last`. Tensors that are alive keep the lane,
@@ -222,15 +134,11 @@ void pool_core::retire_lanes_of(std::uint64_t thread) noexcept {
 // the lane meanwhile.
 void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
   device_entry& device = *gone.device;
+  if (!lanes.begin_retire(gone, last)) {
+    return;
+  }
   {
     const std::lock_guard lock(registry_mutex_);
-    lane_state expected = lane_state::open;
-    if (!gone.state.compare_exchange_strong(expected, lane_state::retiring)) {
-      return;
-    }
-    close_key(gone);
-    gone.set_stream(last);
-    gone.captured_by.store(nullptr, std::memory_order_release);
     std::uint64_t alive = 0;
     with_closed_gates([&](front_cache& cache) {
       drain(gone, cache);
@@ -251,14 +159,12 @@ void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
   }
   // Tensors of other lanes that were used here: their own streams wait for it.
   uses_elsewhere_.forget(gone.number,
-                         [&](std::uint32_t slot) { order(gone, lane_of(slots.by_index(slot))); });
+                         [&](std::uint32_t slot) { order(gone, lanes.of(slots.by_index(slot))); });
   (void)drain_ready(gone, true);
   if (!gone.is_arena) {
     device.source->retire(device.where, gone.stream());
   }
-  gone.set_stream({});
-  const std::lock_guard lock(registry_mutex_);
-  gone.state.store(lane_state::retired, std::memory_order_release);
+  lanes.end_retire(gone);
 }
 
 // The slot's block, and the tensor that ends there, are this lane's from now on; the device's sums
@@ -273,12 +179,11 @@ void pool_core::move_to_lane(record& slot, lane& to) noexcept {
     sum.ready_hits += one;
     sum.requested += requested;
   };
-  count(lane_of(slot), std::uint64_t{0} - 1, std::uint64_t{0} - bytes);
+  count(lanes.of(slot), std::uint64_t{0} - 1, std::uint64_t{0} - bytes);
   count(to, 1, bytes);
   slot.lane.store(to.number, std::memory_order_release);
-  slot.magazine.store(to.number < options_.max_cached_lanes
-                          ? front_cache::offset_of(to.number, size_class)
-                          : front_cache::offset_of_none(),
+  slot.magazine.store(lanes.is_cached(to) ? front_cache::offset_of(to.number, size_class)
+                                          : front_cache::offset_of_none(),
                       std::memory_order_release);
 }
 

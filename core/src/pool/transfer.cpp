@@ -24,7 +24,7 @@ status pool_core::read_live(tensor_id id, tensor_info& info) noexcept {
 // Work on the stream uses the tensor now. Memory for the host would be written again at once after
 // its end: it waits for that stream.
 void pool_core::note_use(const tensor_info& used, const stream_ref& stream) noexcept {
-  const device_entry& device = *find_device(used.where);
+  const device_entry& device = *lanes.find(used.where);
   if (device.is_for_host() && record_use(used.id, stream) == errc::out_of_memory) {
     (void)device.source->synchronise(used.where, stream);
   }
@@ -51,8 +51,8 @@ status pool_core::copy(const copy_request& request) noexcept {
   if (bytes == 0) {
     return {};
   }
-  const device_entry& to = *find_device(dst.where);
-  const device_entry& from = *find_device(src.where);
+  const device_entry& to = *lanes.find(dst.where);
+  const device_entry& from = *lanes.find(src.where);
   const device_entry& works = to.description.stream_ordered ? to : from;
   const status done = works.source->copy(
       works.where, static_cast<std::byte*>(dst.data) + request.dst_offset,
@@ -74,7 +74,7 @@ status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& strea
     return {};
   }
   const status done =
-      find_device(info.where)->source->fill(info.where, info.data, value, info.bytes, stream);
+      lanes.find(info.where)->source->fill(info.where, info.data, value, info.bytes, stream);
   if (done.ok()) {
     note_use(info, stream);
   }
@@ -89,7 +89,7 @@ status pool_core::prefetch(tensor_id id, device to, const stream_ref& stream) no
   }
   const std::span<const std::byte> range(static_cast<const std::byte*>(info.data), info.bytes);
   return range.empty() ? status{}
-                       : find_device(info.where)->source->prefetch(info.where, range, to, stream);
+                       : lanes.find(info.where)->source->prefetch(info.where, range, to, stream);
 }
 
 status pool_core::advise(tensor_id id, const advice_request& request) noexcept {
@@ -100,12 +100,12 @@ status pool_core::advise(tensor_id id, const advice_request& request) noexcept {
   }
   const std::span<const std::byte> range(static_cast<const std::byte*>(info.data), info.bytes);
   return range.empty() ? status{}
-                       : find_device(info.where)->source->advise(info.where, range, request);
+                       : lanes.find(info.where)->source->advise(info.where, range, request);
 }
 
 status pool_core::synchronise(device where, const stream_ref& stream) noexcept {
   const operation guard(*this);
-  const device_entry* const entry = find_device(where);
+  const device_entry* const entry = lanes.find(where);
   return entry == nullptr ? status{.code = errc::unknown_device, .where = where}
                           : entry->source->synchronise(where, stream);
 }

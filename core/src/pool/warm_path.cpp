@@ -151,7 +151,7 @@ template <class Again, class Slow>
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_missed(pool_core* core, std::size_t bytes,
                                                            const stream_ref& stream,
                                                            const lane_key& key) noexcept {
-  const auto n = static_cast<std::size_t>(&key - core->keys.of.data());
+  const auto n = static_cast<std::size_t>(&key - core->lanes.keys.at.data());
   const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
   if (last >= largest_small_block && last < largest_request) {
     const gate_ref gate(core->gate);
@@ -164,7 +164,7 @@ template <class Again, class Slow>
       }
     }
   }
-  return allocate_on_slow(core, bytes, core->device_of_lane(n).bits(), stream);
+  return allocate_on_slow(core, bytes, core->lanes.at(n).device->where.bits(), stream);
 }
 
 // The magazine of a lane whose alignment is its device's own. Pre: the cache is entered.
@@ -200,11 +200,11 @@ template <class Again, class Slow>
   static constexpr stream_ref none{};
   const gate_ref gate(core->gate);
   gate.begin();
-  const std::uint32_t n = core->keys.lane_of(device_bits);
+  const std::uint32_t n = core->lanes.keys.lane_of(device_bits);
   if (n == most_cached_lanes) {
     return allocate_on_slow(core, bytes, device_bits, none);
   }
-  const lane_key& key = core->keys.of[n];
+  const lane_key& key = core->lanes.keys.at[n];
   return pop_in_lane(core, bytes, none, gate, key);
 }
 
@@ -233,7 +233,7 @@ template <class Plain>
                                               const stream_ref& stream) noexcept {
   const gate_ref gate(core->gate);
   const lane_memo& memo = gate.cache()->memo;
-  const lane_key& key = core->keys.of[memo.lane];
+  const lane_key& key = core->lanes.keys.at[memo.lane];
   if (memo.handle != stream.handle || key.handle.load(std::memory_order_relaxed) != memo.expected ||
       key.device.load(std::memory_order_relaxed) != device_bits) {
     return allocate_on_slow(core, bytes, device_bits, stream);
@@ -255,7 +255,7 @@ raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_
   if (n >= most_cached_lanes - 1) [[unlikely]] {
     return allocate_by_memo(core, bytes, device_bits, stream);
   }
-  const lane_key* key = &core->keys.of[n + 1];
+  const lane_key* key = &core->lanes.keys.at[n + 1];
   // Emits nothing: one register for the key, where compilers would make two of its address, and
   // save others for that.
   asm("" : "+r"(key));
@@ -357,7 +357,7 @@ errc deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noex
     // has the handle of the per-thread stream, which names another lane in each thread.
     const unsigned n = core->slots.at(id.value()).lane.load(std::memory_order_relaxed);
     if (n >= most_cached_lanes || stream.kind == stream_kind::legacy ||
-        core->keys.of[n].handle.load(std::memory_order_relaxed) != stream.handle) {
+        core->lanes.keys.at[n].handle.load(std::memory_order_relaxed) != stream.handle) {
       return core->deallocate(id, stream);
     }
   }

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lanes: the backends and devices of a pool, and the lanes within which blocks are used again. It
+// makes, finds, opens and retires lanes, keeps their keys for the warm path, and holds what backends
+// claim against the limits. What stands in a lane (ready lists, counts) is others' business.
+//
+// Thread safety: every member from any thread, unless its comment says otherwise. mutex_ guards
+// which stream or arena a lane serves and all keys; lanes are never destroyed before the pool, so
+// finding one by number needs no lock.
+#pragma once
+
+#include "cache/lane.hpp"
+#include <tidepool/backend.hpp>
+#include <tidepool/limits.hpp>
+#include <tidepool/result.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+class lanes final : public backend_host {
+ public:
+  explicit lanes(std::size_t most_cached) noexcept : most_cached_(most_cached) {}
+  ~lanes();
+  lanes(const lanes&) = delete;
+  lanes& operator=(const lanes&) = delete;
+
+  lane_keys keys;   // of lanes that threads cache for
+  budget reserved;  // of all devices; claimed == sum of theirs
+
+  /// What each device begins with.
+  struct device_settings {
+    memory_limits limits;
+    std::size_t minimum_alignment = 0;
+  };
+  /// Takes the backends over; their devices get numbers and lanes. Errors: invalid_argument,
+  /// too_many; then the pool cannot be made. Throws std::bad_alloc. Called once, before all others.
+  [[nodiscard]] status add(std::vector<std::unique_ptr<backend>> backends,
+                           const device_settings& settings);
+  /// The backends may claim from now on.
+  void attach_backends() noexcept;
+
+  // Devices.
+  [[nodiscard]] device_entry* find(device where) const noexcept;
+  [[nodiscard]] std::span<const std::unique_ptr<device_entry>> devices() const noexcept {
+    return devices_;
+  }
+  [[nodiscard]] std::span<const device_description> descriptions() const noexcept {
+    return descriptions_;
+  }
+  [[nodiscard]] std::span<const std::unique_ptr<backend>> backends() const noexcept {
+    return backends_;
+  }
+  // For backends: see backend_host.
+  [[nodiscard]] bool claim(device where, std::size_t bytes) noexcept override;
+  void unclaim(device where, std::size_t bytes) noexcept override;
+
+  // Lanes.
+  /// Numbers are 0..count() - 1. Grows only.
+  [[nodiscard]] std::size_t count() const noexcept {
+    return count_.load(std::memory_order_acquire);
+  }
+  /// Pre: number < count().
+  [[nodiscard]] lane& at(std::size_t number) const noexcept {
+    return *lanes_[number].load(std::memory_order_acquire);
+  }
+  /// The lane of the device's default stream, and of those who name none.
+  [[nodiscard]] lane& of_device(const device_entry& device) const noexcept {
+    return at(device.first_lane);
+  }
+  /// The lane in which the slot's tensor or block stands.
+  [[nodiscard]] lane& of(const record& slot) const noexcept {
+    return at(slot.lane.load(std::memory_order_acquire));
+  }
+  /// Do threads keep blocks of the lane?
+  [[nodiscard]] bool is_cached(const lane& where) const noexcept {
+    return where.number < most_cached_;
+  }
+  /// Calls f(lane) for lanes 0..up_to - 1, as many as there are.
+  template <class F>
+  void for_each(F&& f, std::size_t up_to = SIZE_MAX) const {
+    for (std::size_t i = 0; i < up_to && i < count(); ++i) {
+      f(at(i));
+    }
+  }
+
+  // Streams.
+  /// A stream as its backend knows it.
+  struct stream_identity {
+    stream_ref stream;
+    std::uint64_t id = 0;      // which no other stream ever has
+    std::uint64_t thread = 0;  // of a per-thread default stream: whose
+  };
+  struct opened {
+    lane* where = nullptr;     // null: see the others
+    lane* recycled = nullptr;  // open for an older stream with this handle, never retired
+    status why = {};
+  };
+  /// The stream's lane, opened if it has none.
+  [[nodiscard]] opened open(device_entry& device, const stream_identity& of) noexcept;
+  /// The open lane of a stream that is no device's default; thread: whose, if it is per-thread.
+  [[nodiscard]] lane* find_open(const device_entry& device, const stream_ref& stream,
+                                std::uint64_t thread) const noexcept;
+  /// Calls f(lane) for each lane of a per-thread default stream of this thread.
+  template <class F>
+  void for_each_of_thread(std::uint64_t thread, F&& f) const {
+    for (std::size_t i = keys.devices; i < count(); ++i) {
+      lane& known = at(i);
+      if (known.stream().kind == stream_kind::per_thread &&
+          known.thread.load(std::memory_order_acquire) == thread) {
+        f(known);
+      }
+    }
+  }
+  /// Closes the lane for new work; its blocks are free in the order of `last` from now on. False:
+  /// it was not open. Threads inside their caches may still use its key: close all gates next.
+  [[nodiscard]] bool begin_retire(lane& gone, const stream_ref& last) noexcept;
+  /// The lane may serve another stream of its device, once nothing of it is alive.
+  void end_retire(lane& gone) noexcept;
+
+  // Arenas.
+  /// Null: there are most_lanes, or no memory.
+  [[nodiscard]] lane* open_arena(device_entry& device) noexcept;
+  /// The stream's work is served from the arena. invalid_argument: one of them captures already.
+  /// The stream's key is closed then: see begin_retire.
+  [[nodiscard]] status begin_capture(lane& stream, lane& arena) noexcept;
+  void end_capture(lane& stream) noexcept;
+
+ private:
+  [[nodiscard]] status add_device(backend& source, const device_description& description,
+                                  const device_settings& settings);
+  [[nodiscard]] lane* make(device_entry& device) noexcept;
+  void open_key(lane& of) noexcept;
+  void close_key(const lane& of) noexcept;
+
+  const std::size_t most_cached_;
+  std::vector<std::unique_ptr<backend>> backends_;
+  std::vector<std::unique_ptr<device_entry>> devices_;  // in the order of the backends, few
+  std::vector<device_description> descriptions_;
+  std::mutex mutex_;
+  std::array<std::atomic<lane*>, most_lanes> lanes_{};  // appended under mutex_
+  std::atomic<std::size_t> count_{0};
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
