@@ -22,7 +22,7 @@ class RetiredSlot : public ::testing::Test {
   void TearDown() override {
     for (const tensor_id id : made) {
       tensor_info info;
-      if (core->read(id, info)) {
+      if (core->directory.read(id, info)) {
         EXPECT_EQ(detail::deallocate_id(core, id), errc::ok);
       }
     }
@@ -37,7 +37,7 @@ class RetiredSlot : public ::testing::Test {
   /// Gives a live plain tensor the last generation; its new id.
   tensor_id age(tensor_id id) {
     const std::uint64_t last = std::uint64_t{0x7fffffff} << 32 | detail::self_of(id.value());
-    detail::record& r = core->slots.at(id.value());
+    detail::record& r = core->directory.slots.at(id.value());
     const std::uint64_t header = r.header.load();
     r.header.store(
         detail::is_full(header) ? (std::uint64_t{0x7fffffff} << 32) | (header & 0xffffffff) : last);
@@ -48,7 +48,7 @@ class RetiredSlot : public ::testing::Test {
     EXPECT_EQ(core->retain(last), errc::stale_id);
     EXPECT_EQ(log.take().size(), 2U);
     tensor_info info;
-    EXPECT_FALSE(core->read(last, info));
+    EXPECT_FALSE(core->directory.read(last, info));
   }
 
   misuse_log log;
@@ -64,7 +64,7 @@ TEST_F(RetiredSlot, TheBlockOfAWarmSlotMovesToAnother) {
   const raw_tensor b = allocate(64);
   EXPECT_EQ(b.data, a.data);  // the newest block first
   EXPECT_NE(detail::self_of(b.id.value()), detail::self_of(last.value()));
-  EXPECT_EQ(core->slots.retired(), 1U);
+  EXPECT_EQ(core->directory.slots.retired(), 1U);
   EXPECT_EQ(core->statistics().retired_slots, 1U);
   EXPECT_EQ(core->verify(), nullptr);
   expect_gone(last);
@@ -101,7 +101,7 @@ TEST_F(RetiredSlot, OnEverySlowPathToo) {
         path{"full form", 100, {.lifecycle = lifecycle::persistent}},
         path{"keyed", 100, {.key = 4}}, path{"aligned", 100, {.alignment = 512}}}) {
     SCOPED_TRACE(one.name);
-    const std::size_t before = core->slots.retired();
+    const std::size_t before = core->directory.slots.retired();
     const raw_tensor a = allocate(one.bytes, one.options);
     ASSERT_TRUE(a.id);
     const tensor_id last = age(a.id);
@@ -112,7 +112,7 @@ TEST_F(RetiredSlot, OnEverySlowPathToo) {
     EXPECT_NE(detail::self_of(b.id.value()), detail::self_of(last.value()));
     EXPECT_EQ(detail::deallocate_id(core, b.id), errc::ok);
     core->recall(true);
-    EXPECT_EQ(core->slots.retired(), before + 1);
+    EXPECT_EQ(core->directory.slots.retired(), before + 1);
     EXPECT_EQ(core->verify(), nullptr);
   }
 }
@@ -121,7 +121,7 @@ TEST_F(RetiredSlot, ARecallGivesItsBlockBack) {
   const raw_tensor a = allocate(64);
   EXPECT_EQ(detail::deallocate_id(core, age(a.id)), errc::ok);
   core->recall(true);
-  EXPECT_EQ(core->slots.retired(), 1U);
+  EXPECT_EQ(core->directory.slots.retired(), 1U);
   EXPECT_EQ(core->verify(), nullptr);
   (void)core->trim(*core->find_device(device::cpu()), 0);
   EXPECT_EQ(core->statistics().devices[0].reserved_bytes, 0U);

@@ -48,8 +48,8 @@ class Verify : public ::testing::TestWithParam<bool> {  // are threads' caches o
   tensor_id allocate(const allocation_options& options) {
     return detail::allocate(core, 1000, device::cpu(), options).id;
   }
-  [[nodiscard]] record& slot(tensor_id id) const { return core->slots.at(id.value()); }
-  [[nodiscard]] cold_record& cold(tensor_id id) const { return core->slots.cold(slot(id)); }
+  [[nodiscard]] record& slot(tensor_id id) const { return core->directory.slots.at(id.value()); }
+  [[nodiscard]] cold_record& cold(tensor_id id) const { return core->directory.slots.cold(slot(id)); }
 
   template <class T>
   void expect(const char* broken, std::atomic<T>& field, std::type_identity_t<T> value) {
@@ -119,7 +119,7 @@ TEST_P(Verify, Links) {
   }
   // The first one freed is the list's last.
   expect("a ready list's count and bytes == sum over its records",
-         core->slots.by_index(core->slots.index_of(*ready) + 1).next, 0);
+         core->directory.slots.by_index(core->directory.slots.index_of(*ready) + 1).next, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Caches, Verify, ::testing::Bool(),

@@ -113,7 +113,7 @@ tidepool_status tidepool_domain_create(tidepool_pool* pool, const tidepool_domai
     return bad_struct();
   }
   const auto what = static_cast<category>(wanted.category);
-  if (!pool->core->categories.is_known(what)) {
+  if (!pool->core->directory.categories.is_known(what)) {
     return fail(errc::invalid_argument, "unknown category: register it first");
   }
   const lifecycle state = lifecycle_from_c(wanted.lifecycle);

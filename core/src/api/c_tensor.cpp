@@ -216,7 +216,7 @@ tidepool_status tidepool_info(const tidepool_pool* pool, tidepool_tensor_id id,
     return why;
   }
   tensor_info info;
-  if (!pool->core->read(tensor_id::from_value(id), info)) {
+  if (!pool->core->directory.read(tensor_id::from_value(id), info)) {
     return fail(errc::stale_id);
   }
   write_c_struct(to_c(info), out);
@@ -247,7 +247,7 @@ tidepool_status tidepool_set_category(tidepool_pool* pool, tidepool_tensor_id id
   if (pool == nullptr) {
     return null_argument();
   }
-  if (!pool->core->categories.is_known(static_cast<category>(what))) {
+  if (!pool->core->directory.categories.is_known(static_cast<category>(what))) {
     return fail(errc::invalid_argument, "unknown category: register it first");
   }
   return answer(pool->core->set_tag(tensor_id::from_value(id), std::uint64_t{0xff} << 32,
@@ -258,7 +258,7 @@ tidepool_status tidepool_set_name(tidepool_pool* pool, tidepool_tensor_id id, ti
   if (pool == nullptr) {
     return null_argument();
   }
-  if (name > pool->core->names.last()) {
+  if (name > pool->core->directory.names.last()) {
     return fail(errc::invalid_argument, "unknown name id: intern the name in this pool first");
   }
   return answer(pool->core->set_tag(tensor_id::from_value(id), 0xffffffffU, name));
@@ -291,10 +291,12 @@ tidepool_status tidepool_register_category(tidepool_pool* pool, const char* name
 }
 
 const char* tidepool_category_name(const tidepool_pool* pool, tidepool_category what) {
-  return pool == nullptr ? "" : c_string(pool->core->categories.name(static_cast<category>(what)));
+  return pool == nullptr
+             ? ""
+             : c_string(pool->core->directory.categories.name(static_cast<category>(what)));
 }
 
 std::uint8_t tidepool_eviction_priority(const tidepool_pool* pool, tidepool_category what) {
   return pool == nullptr ? std::uint8_t{0}
-                         : pool->core->categories.priority(static_cast<category>(what));
+                         : pool->core->directory.categories.priority(static_cast<category>(what));
 }

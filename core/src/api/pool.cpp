@@ -155,7 +155,7 @@ errc pool::resize(tensor& what, std::size_t bytes) noexcept {
 
 result<tensor_info> pool::info(tensor_id id) const noexcept {
   tensor_info answer;
-  if (!core_->read(id, answer)) {
+  if (!core_->directory.read(id, answer)) {
     return status{.code = errc::stale_id};
   }
   return answer;
@@ -173,7 +173,7 @@ errc pool::set_lifecycle(tensor_id id, lifecycle state) noexcept {
 }
 
 errc pool::set_category(tensor_id id, category what) noexcept {
-  if (!core_->categories.is_known(what)) {
+  if (!core_->directory.categories.is_known(what)) {
     return errc::invalid_argument;
   }
   return core_->set_tag(id, std::uint64_t{0xff} << 32,
@@ -181,7 +181,7 @@ errc pool::set_category(tensor_id id, category what) noexcept {
 }
 
 errc pool::set_name(tensor_id id, name_id name) noexcept {
-  if (name.value() > core_->names.last()) {
+  if (name.value() > core_->directory.names.last()) {
     return errc::invalid_argument;
   }
   return core_->set_tag(id, 0xffffffffU, name.value());
@@ -212,11 +212,11 @@ category pool::register_category(std::string_view name, std::uint8_t eviction_pr
 }
 
 std::string_view pool::category_name(category what) const noexcept {
-  return core_->categories.name(what);
+  return core_->directory.categories.name(what);
 }
 
 std::uint8_t pool::eviction_priority(category what) const noexcept {
-  return core_->categories.priority(what);
+  return core_->directory.categories.priority(what);
 }
 
 std::span<const device_description> pool::devices() const noexcept {

@@ -59,10 +59,10 @@ result<lane*> pool_core::check_request(allocation_request& request) noexcept {
       (!std::has_single_bit(request.alignment) || request.alignment > highest_alignment)) {
     return invalid("alignment must be a power of two up to 1 GiB");
   }
-  if (!categories.is_known(request.category)) {
+  if (!directory.categories.is_known(request.category)) {
     return invalid("unknown category: register it first");
   }
-  if (request.name.value() > names.last()) {
+  if (request.name.value() > directory.names.last()) {
     return invalid("unknown name id: intern the name in this pool first");
   }
   if (request.lifecycle == lifecycle::automatic) {
@@ -147,21 +147,21 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
     return fail(got.why);
   }
   record& slot = *got.slot;
-  const auto index = static_cast<std::uint32_t>(slots.index_of(slot));
+  const auto index = directory.index_of(slot);
   // What can fail comes before the block changes: a failure gives it back as it was.
   status why;
   if (request.used_by != nullptr) {
-    if (uses_elsewhere_.add(index, request.used_by->number)) {
+    if (directory.uses_elsewhere.add(index, request.used_by->number)) {
       request.flags = request.flags | tensor_flags::used_elsewhere;
     } else {
       why = {.code = errc::out_of_memory, .text = "no memory to note the stream"};
     }
   }
   if (why.ok()) {
-    why = claim_key(request.key, slot);
+    why = directory.claim_key(request.key, slot);
   }
   if (!why.ok()) {
-    (void)uses_elsewhere_.take(index);
+    (void)directory.uses_elsewhere.take(index);
     give_back(*where, slot.size_class.load(std::memory_order_relaxed), std::span(&got.slot, 1));
     return fail(why);
   }
@@ -192,25 +192,6 @@ raw_tensor pool_core::allocate_empty(const allocation_request& request, lane& wh
   return publish_loose(**slot, {.tag = make_tag(request.name, request.category, where.tag_number()),
                                 .state = request.lifecycle,
                                 .flags = request.flags});
-}
-
-// Enters the key for the slot, if there is one. A key is taken from here on: from before its tensor
-// is alive until the free that ends it takes the key out.
-status pool_core::claim_key(std::uint64_t key, record& slot) noexcept {
-  if (key == 0) {
-    return {};
-  }
-  slots.cold(slot).key.store(key, std::memory_order_relaxed);
-  const flat_index::insertion entered =
-      keys_.insert(key, static_cast<std::uint32_t>(slots.index_of(slot)),
-                   generation_of(next_id(slot.header.load(std::memory_order_relaxed))));
-  if (!entered.stored) {
-    return {.code = errc::out_of_memory, .text = "no memory for the key index"};
-  }
-  if (!entered.added) {
-    return {.code = errc::key_in_use, .text = "a live tensor has this key"};
-  }
-  return {};
 }
 
 raw_tensor allocate_general(pool_core* core, std::size_t bytes, device where,

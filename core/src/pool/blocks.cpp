@@ -45,7 +45,7 @@ unsigned class_of_block(std::size_t bytes) noexcept {
 bool pool_core::bind(lane& where, const block& what, record& slot) noexcept {
   const unsigned size_class = class_of_block(what.bytes);
   const bool cached = lanes.is_cached(where);
-  slots.cold(slot).cookie = what.cookie;
+  directory.slots.cold(slot).cookie = what.cookie;
   slot.fit = what.bytes;
   slot.data.store(what.data, std::memory_order_release);
   slot.capacity.store(what.bytes, std::memory_order_release);
@@ -57,15 +57,15 @@ bool pool_core::bind(lane& where, const block& what, record& slot) noexcept {
   if (debug_ != nullptr) [[unlikely]] {
     debug_->on_bind(slot);
   }
-  return pointers_.enter_block(slot);
+  return directory.pointers.enter_block(slot);
 }
 
 // Pre: the slot is free or retired. Post: it may be bound to another block or released.
 void pool_core::unbind(record& slot) noexcept {
   const void* const data = slot.data.load(std::memory_order_relaxed);
   slot.size_class.store(0, std::memory_order_seq_cst);
-  pointers_.forget_block(slot, data);
-  slots.release(slot);
+  directory.pointers.forget_block(slot, data);
+  directory.slots.release(slot);
 }
 
 // Answers the bytes given.
@@ -78,11 +78,11 @@ std::size_t pool_core::give_to_backend(lane& where, record* list) noexcept {
     while (n < batch.size() && list != nullptr) {
       record& r = *list;
       list = next_of(r);
-      const block held = slots.block_of(r);
+      const block held = directory.slots.block_of(r);
       where.ready_bytes().fetch_sub(held.bytes, std::memory_order_relaxed);
       // In use through a second free of the same tensor: not ours to give away.
       if (const std::uint64_t header = r.header.load(std::memory_order_acquire);
-          slots.is_taken(r, header)) {
+          directory.slots.is_taken(r, header)) {
         incidents.count_misuse(misuse_kind::racing_free);
         continue;
       }

@@ -148,16 +148,16 @@ bool pool_core::reclaim(const block_demand& demand, pressure why, unsigned round
 // The tensors to give up first, best first; returns how many.
 std::size_t pool_core::find_candidates(device where, std::span<tensor_info> best) const noexcept {
   const auto before = [this](const tensor_info& a, const tensor_info& b) {
-    const unsigned pa = categories.priority(a.category);
-    const unsigned pb = categories.priority(b.category);
+    const unsigned pa = directory.categories.priority(a.category);
+    const unsigned pb = directory.categories.priority(b.category);
     const bool active_a = a.lifecycle != lifecycle::inactive;
     const bool active_b = b.lifecycle != lifecycle::inactive;
     return pa != pb ? pa < pb : active_a != active_b ? active_b : a.capacity > b.capacity;
   };
   std::size_t count = 0;
-  for_each_tensor([&](const tensor_info& seen) {
+  directory.for_each_tensor([&](const tensor_info& seen) {
     if (!owns_block(seen) || seen.where != where || seen.pins != 0 || seen.references != 1 ||
-        categories.priority(seen.category) == 255 ||
+        directory.categories.priority(seen.category) == 255 ||
         (count == best.size() && !before(seen, best.back()))) {
       return;
     }

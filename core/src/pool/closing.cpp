@@ -23,12 +23,13 @@ std::size_t pool_core::close(close_mode how) noexcept {
     }
     process_lock.unlock();
     if (guard.nests()) {
-      return slots.count_taken();  // the operation around this call finishes it, or a later one
+      return directory.slots
+          .count_taken();  // the operation around this call finishes it, or a later one
     }
   }
   operations.wait_until_reached(how);
   if (how == close_mode::orderly) {
-    return slots.count_taken();
+    return directory.slots.count_taken();
   }
   operations.wait_for_releases();
   return ended_.exchange(0, std::memory_order_relaxed);
@@ -61,9 +62,13 @@ void pool_core::finish_close() noexcept {
     adopted = end_all();
   }
   // Whoever frees a live tensor, or drops the handle of an ended one, ends one of these.
-  std::size_t held = slots.count_taken();
-  for (std::size_t i = 0; mode == close_mode::force && i < slots.made(); ++i) {
-    held += slots.cold(slots.by_index(i)).handles.load(std::memory_order_relaxed) != 0 ? 1 : 0;
+  std::size_t held = directory.slots.count_taken();
+  for (std::size_t i = 0; mode == close_mode::force && i < directory.slots.made(); ++i) {
+    held +=
+        directory.slots.cold(directory.slots.by_index(i)).handles.load(std::memory_order_relaxed) !=
+                0
+            ? 1
+            : 0;
   }
   (void)drain_ready(true);
   for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
@@ -81,12 +86,12 @@ void pool_core::release_adopted(record* adopted) noexcept {
   while (adopted != nullptr) {
     record& r = *adopted;
     adopted = next_of(r);
-    const cold_record& cold = slots.cold(r);
+    const cold_record& cold = directory.slots.cold(r);
     void* const data = r.data.load(std::memory_order_relaxed);
     const std::size_t bytes = r.bytes.load(std::memory_order_relaxed);
     const auto release = cold.release;
     void* const context = cold.context;
-    slots.release(r);
+    directory.slots.release(r);
     const callback outside;
     release(data, bytes, context);
   }
@@ -95,31 +100,31 @@ void pool_core::release_adopted(record* adopted) noexcept {
 // Ends every tensor, whatever its references. Returns those whose release is still to be called.
 record* pool_core::end_all() noexcept {
   std::size_t count = 0;
-  slots.for_each_taken([&](record& r, std::uint64_t header) {
+  directory.slots.for_each_taken([&](record& r, std::uint64_t header) {
     const std::uint64_t references = references_of(header);
-    cold_record& cold = slots.cold(r);
+    cold_record& cold = directory.slots.cold(r);
     const std::uint64_t holds = cold.holds.load(std::memory_order_relaxed);
     const std::uint64_t held = std::uint64_t{pins_of(holds)} + parts_of(holds);  // by no handle
-    cold.ended.store(slots.id_of(r, header).value(), std::memory_order_relaxed);
+    cold.ended.store(directory.slots.id_of(r, header).value(), std::memory_order_relaxed);
     cold.handles.store(
         has_handles_ && references > held ? static_cast<std::uint32_t>(references - held) : 0,
         std::memory_order_relaxed);
-    notify_ended(slots.id_of(r, header));
+    notify_ended(directory.slots.id_of(r, header));
     ++count;
   });
   record* adopted = nullptr;
-  slots.for_each_taken([&](record& r, std::uint64_t header) {
+  directory.slots.for_each_taken([&](record& r, std::uint64_t header) {
     const tensor_flags flags = flags_of(header);
-    cold_record& cold = slots.cold(r);
+    cold_record& cold = directory.slots.cold(r);
     if (any(flags & tensor_flags::keyed)) {
-      keys_.erase(cold.key.load(std::memory_order_relaxed),
-                  static_cast<std::uint32_t>(slots.index_of(r)));
+      directory.release_key(r);
     }
     forget_holds(cold);
     if (any(flags & tensor_flags::tracked)) {
-      accesses->end(slots.id_of(r, header));
+      accesses->end(directory.slots.id_of(r, header));
     }
-    r.header.store(freed_header(slots.id_of(r, header).value()), std::memory_order_release);
+    r.header.store(freed_header(directory.slots.id_of(r, header).value()),
+                   std::memory_order_release);
     const std::uint64_t bytes = r.bytes.load(std::memory_order_relaxed);
     if (r.size_class.load(std::memory_order_relaxed) != 0) {
       end_block(r, bytes, nullptr, any(flags & tensor_flags::used_elsewhere), nullptr);
@@ -128,15 +133,15 @@ record* pool_core::end_all() noexcept {
     if (debug_ != nullptr) {
       debug_->end_loose(r);
     }
-    loose_live_.fetch_sub(1, std::memory_order_relaxed);
+    directory.count_loose(-1);
     if (any(flags & tensor_flags::adopted)) {
-      pointers_.forget_adopted(r);
+      directory.pointers.forget_adopted(r);
     }
     if (any(flags & tensor_flags::adopted) && cold.release != nullptr) {
       set_next(r, adopted);
       adopted = &r;
     } else {
-      slots.release(r);
+      directory.slots.release(r);
     }
   });
   ended_.fetch_add(count, std::memory_order_relaxed);
@@ -145,8 +150,8 @@ record* pool_core::end_all() noexcept {
 
 // A handle of a tensor that force ended is dropped. False: it is no such id.
 bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
-  cold_record& cold = slots.cold(slot);
-  if (operations.reached() != close_mode::force || self_of(id) != slots.self_of(slot) ||
+  cold_record& cold = directory.slots.cold(slot);
+  if (operations.reached() != close_mode::force || self_of(id) != directory.slots.self_of(slot) ||
       cold.ended.load(std::memory_order_relaxed) != id) {
     return false;
   }
@@ -184,7 +189,7 @@ void pool_core::drop_handle() noexcept {
 }
 
 void pool_core::destroy() noexcept {
-  TIDEPOOL_ASSERT(2, slots.count_taken() == 0);
+  TIDEPOOL_ASSERT(2, directory.slots.count_taken() == 0);
   delete this;
 }
 

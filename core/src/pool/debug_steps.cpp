@@ -19,8 +19,8 @@ namespace detail {
 // Guards move a tensor inside its block: the index of addresses follows.
 void pool_core::move_pointer(const record& slot, void* from) noexcept {
   if (slot.data.load(std::memory_order_acquire) != from) {
-    pointers_.forget_block(slot, from);
-    (void)pointers_.enter_block(slot);
+    directory.pointers.forget_block(slot, from);
+    (void)directory.pointers.enter_block(slot);
   }
 }
 
@@ -88,7 +88,7 @@ namespace {
 
 std::size_t pool_core::report_findings(const findings& all) noexcept {
   for (const finding& found : std::span(all.found).first(all.count)) {
-    const memory_damage damage = describe(found, *debug_, names);
+    const memory_damage damage = describe(found, *debug_, directory.names);
     debug_->count_damage();
     (void)incidents.report_misuse(found.kind, damage.id, &damage);
   }
@@ -96,8 +96,8 @@ std::size_t pool_core::report_findings(const findings& all) noexcept {
 }
 
 std::optional<memory_damage> pool_core::past_of(tensor_id id) noexcept {
-  const std::optional<finding> known = debug_->history(slots.at(id.value()), id);
-  return known ? std::optional(describe(*known, *debug_, names)) : std::nullopt;
+  const std::optional<finding> known = debug_->history(directory.slots.at(id.value()), id);
+  return known ? std::optional(describe(*known, *debug_, directory.names)) : std::nullopt;
 }
 
 std::size_t pool_core::check_memory() noexcept {
@@ -120,17 +120,17 @@ leak_report pool_core::leaks() {
   using key = std::tuple<category, std::uint32_t, std::vector<void*>>;
   std::map<key, leak_entry> entries;
   leak_report report;
-  for_each_tensor([&](const tensor_info& info) {
+  directory.for_each_tensor([&](const tensor_info& info) {
     std::span<void* const> site;
     if (debug_ != nullptr) {
-      site = debug_->frames(debug_->site_of(slots.at(info.id.value()), info.id));
+      site = debug_->frames(debug_->site_of(directory.slots.at(info.id.value()), info.id));
     }
     leak_entry& entry =
         entries[{info.category, info.name.value(), std::vector<void*>(site.begin(), site.end())}];
     if (entry.tensors++ == 0) {
       entry.category = info.category;
-      entry.category_name = categories.name(info.category);
-      entry.name = names.text(info.name);
+      entry.category_name = directory.categories.name(info.category);
+      entry.name = directory.names.text(info.name);
       entry.made_at.assign(site.begin(), site.end());
     }
     const std::size_t bytes = any(info.flags & tensor_flags::slice) ? 0 : info.bytes;

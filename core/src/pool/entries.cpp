@@ -4,7 +4,6 @@
 #include "pool/entries.hpp"
 
 #include "access/store.hpp"
-#include "pool/change_header.hpp"
 #include "pool/pool_core.hpp"
 #include <tidepool/environment.hpp>
 
@@ -17,7 +16,7 @@ inline namespace v0 {
 namespace detail {
 
 std::unique_ptr<access_store> make_access_store(const pool_core& core, const entry_sources& from) {
-  access_store::settings how{.slots = core.slots.capacity(),
+  access_store::settings how{.slots = core.directory.slots.capacity(),
                              .pool_tag = core.tag(),
                              .half_life = from.half_life,
                              .keys = &from.keys,
@@ -49,10 +48,10 @@ tensor_flags begin_entry(pool_core& core, const record& slot, tensor_id id, life
 
 // Others may change the tensor at the same time: whoever comes last writes what is true then.
 void refresh_entry(pool_core& core, tensor_id id) noexcept {
-  const record& r = core.slots.at(id.value());
+  const record& r = core.directory.slots.at(id.value());
   const auto current = [&]() -> std::optional<std::uint32_t> {
     const std::uint64_t header = r.header.load(std::memory_order_acquire);
-    if (!core.slots.is_live(r, header, id.value()) ||
+    if (!core.directory.slots.is_live(r, header, id.value()) ||
         !any(flags_of(header) & tensor_flags::tracked)) {
       return std::nullopt;
     }
@@ -72,12 +71,13 @@ void refresh_entry(pool_core& core, tensor_id id) noexcept {
 errc track(pool_core& core, tensor_id id, std::uint32_t parts) noexcept {
   const operation guard(core);
   tensor_info info;
-  if (!core.read(id, info)) {
+  if (!core.directory.read(id, info)) {
     return core.report_misuse(misuse_kind::stale_use, id);
   }
   if (!any(info.flags & tensor_flags::tracked)) {
-    const std::uint32_t attributes = make_attributes(
-        core.lanes.of(core.slots.at(id.value())).device->number, info.category, info.lifecycle);
+    const std::uint32_t attributes =
+        make_attributes(core.lanes.of(core.directory.slots.at(id.value())).device->number,
+                        info.category, info.lifecycle);
     if (!core.accesses->begin(id, attributes)) {
       return errc::out_of_memory;
     }
@@ -100,11 +100,11 @@ void prefetch(const pool_core& core, std::span<const tensor_id> ids, std::size_t
   for (std::size_t at = 0; at < ids.size(); at += group) {
     const auto some = ids.subspan(at, std::min(group, ids.size() - at));
     for (const tensor_id id : some) {
-      __builtin_prefetch(&core.slots.at(id.value()));
+      __builtin_prefetch(&core.directory.slots.at(id.value()));
     }
     for (const tensor_id id : some) {
       tensor_info info;
-      if (!core.read(id, info) || !info.where.is_host()) {
+      if (!core.directory.read(id, info) || !info.where.is_host()) {
         continue;
       }
       const auto* const data = static_cast<const std::byte*>(info.data);
@@ -119,7 +119,7 @@ const char* verify_entries(pool_core& core) noexcept {
   const auto is_tracked = [](const void* context, tensor_id id, std::uint32_t attributes) {
     const auto& pool = *static_cast<const pool_core*>(context);
     tensor_info info;
-    return pool.read(id, info) && any(info.flags & tensor_flags::tracked) &&
+    return pool.directory.read(id, info) && any(info.flags & tensor_flags::tracked) &&
            attributes ==
                make_attributes(pool.lanes.find(info.where)->number, info.category, info.lifecycle);
   };
@@ -127,7 +127,7 @@ const char* verify_entries(pool_core& core) noexcept {
     return broken;
   }
   std::size_t tracked = 0;
-  core.slots.for_each_taken([&](const record&, std::uint64_t header) {
+  core.directory.slots.for_each_taken([&](const record&, std::uint64_t header) {
     tracked += any(flags_of(header) & tensor_flags::tracked) ? 1 : 0;
   });
   return tracked == core.accesses->tracked() ? nullptr

@@ -43,12 +43,12 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
   slow_frees_.fetch_add(1, std::memory_order_relaxed);
   // Ending a part may end its parent, and so on.
   for (tensor_id ending = id; ending;) {
-    record& slot = slots.at(ending.value());
+    record& slot = directory.slots.at(ending.value());
     std::uint64_t header = slot.header.load(std::memory_order_acquire);
     bool last = false;
     bool told = false;
     // Before this reference ends: the last one may end at once in another thread.
-    if (!stream.is_none() && slots.is_live(slot, header, ending.value()) &&
+    if (!stream.is_none() && directory.slots.is_live(slot, header, ending.value()) &&
         references_of(header) > 1) {
       if (record_use(ending, stream) == errc::out_of_memory) {
         // Nothing can remember it: it is waited for.
@@ -58,12 +58,12 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
       header = slot.header.load(std::memory_order_acquire);
     }
     do {
-      if (!slots.is_live(slot, header, ending.value())) {
+      if (!directory.slots.is_live(slot, header, ending.value())) {
         return report_misuse(forget_handle(slot, ending.value()) ? misuse_kind::after_close
                                                                  : misuse_kind::stale_free,
                              ending);
       }
-      if (!has_owner(slot, slots.cold(slot), header)) {
+      if (!has_owner(slot, directory.slots.cold(slot), header)) {
         return report_misuse(misuse_kind::stale_free, ending);
       }
       last = references_of(header) == 1;
@@ -89,15 +89,14 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
 // last: the lane in whose order it ended, null: its own.
 tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) noexcept {
   const std::uint64_t bytes = slot.bytes.load(std::memory_order_relaxed);
-  cold_record& cold = slots.cold(slot);
+  cold_record& cold = directory.slots.cold(slot);
   tensor_id parent;
   if (any(flags & tensor_flags::keyed)) {
-    keys_.erase(cold.key.load(std::memory_order_relaxed),
-                static_cast<std::uint32_t>(slots.index_of(slot)));
+    directory.release_key(slot);
   }
   if (any(flags & tensor_flags::slice)) {
     parent = tensor_id::from_value(cold.parent.load(std::memory_order_relaxed));
-    slots.cold(slots.at(parent.value()))
+    directory.slots.cold(directory.slots.at(parent.value()))
         .holds.fetch_add(one_hold_change - one_part, std::memory_order_acq_rel);
   }
   if (any(flags & tensor_flags::shared)) {
@@ -114,11 +113,11 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) n
     void* const data = slot.data.load(std::memory_order_relaxed);
     const auto release = any(flags & tensor_flags::adopted) ? cold.release : nullptr;
     void* const context = cold.context;
-    loose_live_.fetch_sub(1, std::memory_order_relaxed);
+    directory.count_loose(-1);
     if (any(flags & tensor_flags::adopted)) {
-      pointers_.forget_adopted(slot);
+      directory.pointers.forget_adopted(slot);
     }
-    slots.release(slot);
+    directory.slots.release(slot);
     if (release != nullptr) {
       const callback outside;
       release(data, bytes, context);
@@ -134,8 +133,7 @@ tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) n
 errc pool_core::report_misuse(misuse_kind kind, tensor_id id) noexcept {
   // An id that was never made here is foreign, whatever was done with it.
   if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
-      ((id.value() & tag_mask) != tag_ || (id.value() & free_bit) != 0 ||
-       (id.value() & full_bit) != 0 || (self_of(id.value()) >> slot_shift) >= slots.made())) {
+      !directory.is_ours(id)) {
     kind = misuse_kind::foreign_id;
   }
   std::optional<memory_damage> past;

@@ -40,10 +40,10 @@ const char* pool_core::verify() noexcept {
     }
   };
   try {
-    sightings seen(slots.made());
+    sightings seen(directory.slots.made());
     const auto check_ready = [&](const lane& where, unsigned size_class, const record& r) {
       const std::uint64_t header = r.header.load(std::memory_order_relaxed);
-      require(is_free(header) || slots.is_retired(r, header), "a ready slot is free");
+      require(is_free(header) || directory.slots.is_retired(r, header), "a ready slot is free");
       require(r.size_class.load(std::memory_order_relaxed) == size_class &&
                   r.lane.load(std::memory_order_relaxed) == where.number,
               "a ready slot is kept under its own class and lane");
@@ -51,7 +51,7 @@ const char* pool_core::verify() noexcept {
                   (size_class > last_small_class ||
                    r.capacity.load(std::memory_order_relaxed) >= size_of_class(size_class)),
               "a ready slot has a block of its class");
-      require(seen.first(slots.index_of(r)), "a ready slot is in one place only");
+      require(seen.first(directory.slots.index_of(r)), "a ready slot is in one place only");
     };
     const std::lock_guard lock(registry_mutex_);
     std::size_t capacity = 0;
@@ -83,20 +83,21 @@ const char* pool_core::verify() noexcept {
     }
     if (debug_ != nullptr) {
       debug_->for_each_held([&](const record& r) {
-        require(!slots.is_taken(r, r.header.load(std::memory_order_relaxed)),
+        require(!directory.slots.is_taken(r, r.header.load(std::memory_order_relaxed)),
                 "a slot in quarantine is free");
-        require(seen.first(slots.index_of(r)), "a slot in quarantine is in one place only");
+        require(seen.first(directory.slots.index_of(r)),
+                "a slot in quarantine is in one place only");
       });
     }
     std::int64_t loose = 0;
     std::size_t entered = 0;  // in the index of addresses
     std::size_t keyed = 0;
-    const bool has_pointers = pointers_.is_kept();
-    for (std::size_t i = 0; i < slots.made(); ++i) {
-      const record& r = slots.by_index(i);
+    const bool has_pointers = directory.pointers.is_kept();
+    for (std::size_t i = 0; i < directory.slots.made(); ++i) {
+      const record& r = directory.slots.by_index(i);
       const std::uint64_t header = r.header.load(std::memory_order_acquire);
       const bool bound = r.size_class.load(std::memory_order_relaxed) != 0;
-      const bool live = slots.is_taken(r, header);
+      const bool live = directory.slots.is_taken(r, header);
       require(!live || !seen.seen(i), "a live slot is in no list");
       require(!bound || live || seen.seen(i), "a bound slot is live or in a list");
       loose += live && !bound ? 1 : 0;
@@ -104,9 +105,9 @@ const char* pool_core::verify() noexcept {
                            r.data.load(std::memory_order_relaxed) != nullptr;
       if ((bound || adopted) && has_pointers) {
         const void* const data = r.data.load(std::memory_order_relaxed);
-        const std::optional<std::uint32_t> known = pointers_.entry_of(data);
+        const std::optional<std::uint32_t> known = directory.pointers.entry_of(data);
         // Of tensors that adopted the same memory it knows one.
-        require(known && (known == i || (adopted && slots.by_index(*known).data.load(
+        require(known && (known == i || (adopted && directory.slots.by_index(*known).data.load(
                                                         std::memory_order_relaxed) == data)),
                 "the index of addresses knows every block and what is adopted");
         entered += known == i ? 1 : 0;
@@ -117,26 +118,26 @@ const char* pool_core::verify() noexcept {
       require(!bound || r.bytes.load(std::memory_order_relaxed) <=
                             r.capacity.load(std::memory_order_relaxed),
               "a tensor's bytes <= its block's");
-      const cold_record& cold = slots.cold(r);
+      const cold_record& cold = directory.slots.cold(r);
       const std::uint64_t holds = cold.holds.load(std::memory_order_relaxed);
       require(std::uint64_t{pins_of(holds)} + parts_of(holds) <= references_of(header),
               "a tensor's pins and slices <= its references");
       if (any(flags_of(header) & tensor_flags::keyed)) {
         ++keyed;
-        require(keys_.find(cold.key.load(std::memory_order_relaxed)) == i,
+        require(directory.keys.find(cold.key.load(std::memory_order_relaxed)) == i,
                 "a key leads to its tensor");
       }
       if (any(flags_of(header) & tensor_flags::slice)) {
         const std::uint64_t parent = cold.parent.load(std::memory_order_relaxed);
-        const record& whole = slots.at(parent);
-        require(slots.is_live(whole, whole.header.load(std::memory_order_acquire), parent),
-                "a slice's parent is alive");
+        const record& whole = directory.slots.at(parent);
+        require(
+            directory.slots.is_live(whole, whole.header.load(std::memory_order_acquire), parent),
+            "a slice's parent is alive");
       }
     }
-    require(loose == loose_live_.load(std::memory_order_relaxed),
-            "tensors without a block == live slots without a block");
-    require(keyed == keys_.size(), "keys == tensors that have one");
-    require(!has_pointers || entered == pointers_.size(),
+    require(loose == directory.loose(), "tensors without a block == live slots without a block");
+    require(keyed == directory.keys.size(), "keys == tensors that have one");
+    require(!has_pointers || entered == directory.pointers.size(),
             "addresses in the index == blocks and adopted memory");
   } catch (const std::exception&) {
     return "no memory to check invariants";

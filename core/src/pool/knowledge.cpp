@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the pool answers about a tensor, and changes of what it knows. Records are read without a
-// lock.
-#include "pool/change_header.hpp"
+// What users ask the directory and change in it, and what follows from a change.
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
 
@@ -10,72 +8,29 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-// The seqlock's reader: header, fields, header. Fields of a live record change one at a time and by
-// atomic stores (name, category, size in place), so a copy between two equal generations is
-// consistent.
-bool pool_core::read(tensor_id id, tensor_info& info) const noexcept {
-  record& r = slots.at(id.value());
-  const std::uint64_t header = r.header.load(std::memory_order_acquire);
-  if (!id || !slots.is_live(r, header, id.value())) {
-    return false;
-  }
-  const std::uint64_t tag = r.tag.load(std::memory_order_acquire);
-  info.id = id;
-  info.data = r.data.load(std::memory_order_acquire);
-  info.bytes = r.bytes.load(std::memory_order_acquire);
-  info.capacity = r.capacity.load(std::memory_order_acquire);
-  info.category = category_of(tag);
-  info.name = name_of(tag);
-  info.stream = stream_of(tag);
-  info.lifecycle = lifecycle_of(header);
-  info.flags = flags_of(header);
-  info.references = static_cast<std::uint32_t>(references_of(header));
-  info.where = lanes.of(r).device->where;
-  const cold_record& cold = slots.cold(r);
-  info.pins = any(info.flags & tensor_flags::shared)
-                  ? pins_of(cold.holds.load(std::memory_order_acquire))
-                  : 0;
-  info.key = any(info.flags & tensor_flags::keyed) ? cold.key.load(std::memory_order_relaxed) : 0;
-  info.parent = any(info.flags & tensor_flags::slice)
-                    ? tensor_id::from_value(cold.parent.load(std::memory_order_relaxed))
-                    : tensor_id{};
-  return generation_of(r.header.load(std::memory_order_acquire)) == generation_of(id.value()) &&
-         !is_free(r.header.load(std::memory_order_acquire));
-}
-
 result<tensor_id> pool_core::find(std::uint64_t key) noexcept {
   const operation guard(*this);
-  const std::optional<std::uint32_t> index = keys_.find(key);
-  if (!index) {
-    return errc::not_found;
-  }
-  const record& r = slots.by_index(*index);
-  const std::uint64_t header = r.header.load(std::memory_order_acquire);
-  if (is_free(header) || !any(flags_of(header) & tensor_flags::keyed) ||
-      slots.cold(r).key.load(std::memory_order_relaxed) != key) {
-    return errc::not_found;  // ending, or being made
-  }
-  return slots.id_of(r, header);
+  return directory.find(key);
 }
 
 result<tensor_id> pool_core::find(const void* data) noexcept {
   const operation guard(*this);
-  return pointers_.find(data);
+  return directory.pointers.find(data);
 }
 
 result<name_id> pool_core::intern(std::string_view text) noexcept {
   const operation guard(*this);
-  return names.intern(text);
+  return directory.names.intern(text);
 }
 
 std::string_view pool_core::name(name_id id) noexcept {
   const operation guard(*this);
-  return names.text(id);
+  return directory.names.text(id);
 }
 
 result<category> pool_core::add_category(std::string_view text, std::uint8_t priority) noexcept {
   const operation guard(*this);
-  return categories.add(text, priority);
+  return directory.categories.add(text, priority);
 }
 
 errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
@@ -95,14 +50,9 @@ errc pool_core::set_lifecycle(tensor_id id, lifecycle state) noexcept {
 
 errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept {
   const operation guard(*this);
-  record& r = slots.at(id.value());
-  std::uint64_t tag = r.tag.load(std::memory_order_acquire);
-  do {
-    if (!id || !slots.is_live(r, r.header.load(std::memory_order_acquire), id.value())) {
-      return report_misuse(misuse_kind::stale_use, id);
-    }
-  } while (!r.tag.compare_exchange_weak(tag, (tag & ~mask) | value, std::memory_order_acq_rel,
-                                        std::memory_order_acquire));
+  if (!directory.change_tag(id, mask, value)) {
+    return report_misuse(misuse_kind::stale_use, id);
+  }
   if (category_of(mask) != category::temporary) {
     refresh_entry(*this, id);
   }
@@ -111,12 +61,12 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
 
 void* current_data(pool_core* core, tensor_id id) noexcept {
   tensor_info info;
-  return core->read(id, info) ? info.data : nullptr;
+  return core->directory.read(id, info) ? info.data : nullptr;
 }
 
 device current_device(pool_core* core, tensor_id id) noexcept {
   tensor_info info;
-  return core->read(id, info) ? info.where : device{};
+  return core->directory.read(id, info) ? info.where : device{};
 }
 
 }  // namespace detail

@@ -69,13 +69,13 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     core->has_gate_ = !core->fenced_ && core->tag_ <= pool_gates;
     core->gate = offset_of_gate(core->has_gate_ ? core->tag_ - 1 : pool_gates);
     const std::uint32_t first_generation = 1 + (serial * 2654435761U) % (1U << 24);
-    if (!core->slots.open(options.max_tensors, core->tag_, first_generation)) {
+    if (!core->directory.slots.open(options.max_tensors, core->tag_, first_generation)) {
       return status{.code = errc::out_of_memory,
                     .requested = 4096 * (sizeof(record) + sizeof(cold_record)),
                     .text = "no address space for records: raise the limit (ulimit -v)"};
     }
     if (const debug_options modes = with_environment(options.debug); modes.any()) {
-      core->debug_ = std::make_unique<debug_layer>(modes, core->slots);
+      core->debug_ = std::make_unique<debug_layer>(modes, core->directory.slots);
       if (!core->debug_->open()) {
         return status{.code = errc::out_of_memory, .text = "no address space for debug records"};
       }
@@ -95,7 +95,7 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
             : device{device_kind::automatic, 0xffff, 0}.bits();
     core->accesses = make_access_store(*core, {.half_life = core->options_.access_half_life,
                                                .backends = core->lanes.backends(),
-                                               .keys = core->keys_});
+                                               .keys = core->directory.keys});
     core->lanes.attach_backends();
     if (!enlist(*core)) {
       return status{.code = errc::out_of_memory, .text = "no room for handlers of fork"};

@@ -186,7 +186,7 @@ result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
       std::array<block, largest_batch> blocks;
       std::size_t bytes = 0;
       for (std::size_t i = 0; i < count; ++i) {
-        blocks[i] = slots.block_of(*made[i]);
+        blocks[i] = directory.slots.block_of(*made[i]);
         bytes += blocks[i].bytes;
       }
       if (plan.populate) {

@@ -50,15 +50,15 @@ record* pool_core::screen(record& slot) noexcept {
   if (is_free(header)) {
     return &slot;
   }
-  if (!slots.is_retired(slot, header)) {
+  if (!directory.slots.is_retired(slot, header)) {
     (void)report_misuse(misuse_kind::racing_free, tensor_id::from_value(header));
     return nullptr;
   }
   lane& where = lanes.of(slot);
-  const block held = slots.block_of(slot);
+  const block held = directory.slots.block_of(slot);
   unbind(slot);
   record* fresh = nullptr;
-  if (slots.acquire(std::span(&fresh, 1)) == 1) {
+  if (directory.slots.acquire(std::span(&fresh, 1)) == 1) {
     if (bind(where, held, *fresh)) {
       return fresh;
     }
@@ -74,7 +74,8 @@ backend::refill_result pool_core::refill(const block_demand& demand, std::span<r
                                          bool may_grow) noexcept {
   device_entry& device = *demand.where->device;
   std::array<block, largest_batch> blocks;
-  const std::size_t wanted = slots.acquire(out.first(std::min(out.size(), blocks.size())));
+  const std::size_t wanted =
+      directory.slots.acquire(out.first(std::min(out.size(), blocks.size())));
   if (wanted == 0) {
     return {.count = 0, .why = no_slots(demand.bytes, device.where)};
   }

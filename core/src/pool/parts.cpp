@@ -2,7 +2,6 @@
 //
 // References and parts: retain, slices, adopted memory, pins, resizing in place.
 #include "debug/layer.hpp"
-#include "pool/change_header.hpp"
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
 
@@ -25,14 +24,14 @@ errc pool_core::retain(tensor_id id) noexcept {
 // A slot without a block, for a tensor that owns no memory of ours; with its key, if it has one.
 result<record*> pool_core::open_loose(lane& where, std::uint64_t key) noexcept {
   record* slot = nullptr;
-  if (slots.acquire(std::span(&slot, 1)) == 0) {
+  if (directory.slots.acquire(std::span(&slot, 1)) == 0) {
     recall(true);  // ready slots hold numbers too
-    if (slots.acquire(std::span(&slot, 1)) == 0) {
+    if (directory.slots.acquire(std::span(&slot, 1)) == 0) {
       return no_slots(0, where.device->where);
     }
   }
-  if (const status why = claim_key(key, *slot); !why.ok()) {
-    slots.release(*slot);
+  if (const status why = directory.claim_key(key, *slot); !why.ok()) {
+    directory.slots.release(*slot);
     return why;
   }
   slot->size_class.store(0, std::memory_order_release);
@@ -44,9 +43,9 @@ result<record*> pool_core::open_loose(lane& where, std::uint64_t key) noexcept {
 // The opposite, for a slot that became no tensor.
 void pool_core::close_loose(record& slot, std::uint64_t key) noexcept {
   if (key != 0) {
-    keys_.erase(key, static_cast<std::uint32_t>(slots.index_of(slot)));
+    directory.release_key(slot);
   }
-  slots.release(slot);
+  directory.slots.release(slot);
 }
 
 // Makes the tensor of an open loose slot. Nobody is told yet.
@@ -62,7 +61,7 @@ raw_tensor pool_core::make_loose(record& slot, const loose_tensor& what) noexcep
   const tensor_flags flags =
       begin_entry(*this, slot, tensor_id::from_value(id), what.state, what.flags);
   slot.header.store(full_header(id, 1, what.state, flags), std::memory_order_release);
-  loose_live_.fetch_add(1, std::memory_order_relaxed);
+  directory.count_loose(1);
   return raw_tensor{what.data, tensor_id::from_value(id)};
 }
 
@@ -96,11 +95,11 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
     const result<record*> slot = open_loose(**home, options.key);
     why = slot.error();
     if (slot) {
-      cold_record& cold = slots.cold(**slot);
+      cold_record& cold = directory.slots.cold(**slot);
       cold.release = options.release;
       cold.context = options.context;
       raw_tensor made;
-      if (pointers_.adopt(**slot, data, [&] {
+      if (directory.pointers.adopt(**slot, data, [&] {
             made = make_loose(**slot, {.data = data,
                                        .bytes = bytes,
                                        .tag = make_tag(options.name, options.category, 0),
@@ -130,7 +129,7 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
   if (const errc code = retain(of); code != errc::ok) {
     return code;  // from here on the parent stays
   }
-  record& parent = slots.at(of.value());
+  record& parent = directory.slots.at(of.value());
   const std::size_t whole = parent.bytes.load(std::memory_order_acquire);
   lane& where = lanes.of(parent);
   const result<record*> slot =
@@ -145,9 +144,10 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
     incidents.failed(slot.error());
     return slot.error();
   }
-  slots.cold(parent).holds.fetch_add(one_hold_change + one_part, std::memory_order_acq_rel);
+  directory.slots.cold(parent).holds.fetch_add(one_hold_change + one_part,
+                                               std::memory_order_acq_rel);
   auto* const begin = static_cast<std::byte*>(parent.data.load(std::memory_order_acquire));
-  slots.cold(**slot).parent.store(of.value(), std::memory_order_relaxed);
+  directory.slots.cold(**slot).parent.store(of.value(), std::memory_order_relaxed);
   return publish_loose(**slot,
                        {.data = begin == nullptr ? nullptr : begin + offset,
                         .bytes = bytes,
@@ -162,8 +162,8 @@ result<void*> pool_core::pin(tensor_id id) noexcept {
   if (const errc code = retain(id); code != errc::ok) {
     return code;
   }
-  record& slot = slots.at(id.value());
-  slots.cold(slot).holds.fetch_add(one_hold_change + one_pin, std::memory_order_acq_rel);
+  record& slot = directory.slots.at(id.value());
+  directory.slots.cold(slot).holds.fetch_add(one_hold_change + one_pin, std::memory_order_acq_rel);
   (void)change_header(id, [](std::uint64_t& header) {
     header |= bits_of(tensor_flags::pinned_in_place);
     return errc::ok;
@@ -173,11 +173,12 @@ result<void*> pool_core::pin(tensor_id id) noexcept {
 
 errc pool_core::unpin(tensor_id id) noexcept {
   const operation guard(*this);
-  record& slot = slots.at(id.value());
-  if (!id || !slots.is_live(slot, slot.header.load(std::memory_order_acquire), id.value())) {
+  record& slot = directory.slots.at(id.value());
+  if (!id ||
+      !directory.slots.is_live(slot, slot.header.load(std::memory_order_acquire), id.value())) {
     return report_misuse(misuse_kind::stale_use, id);
   }
-  std::atomic<std::uint64_t>& holds = slots.cold(slot).holds;
+  std::atomic<std::uint64_t>& holds = directory.slots.cold(slot).holds;
   std::uint64_t seen = holds.load(std::memory_order_acquire);
   do {
     if (pins_of(seen) == 0) {
@@ -199,9 +200,9 @@ errc pool_core::unpin(tensor_id id) noexcept {
 
 errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
   const operation guard(*this);
-  record& slot = slots.at(id.value());
+  record& slot = directory.slots.at(id.value());
   const std::uint64_t header = slot.header.load(std::memory_order_acquire);
-  if (!id || !slots.is_live(slot, header, id.value())) {
+  if (!id || !directory.slots.is_live(slot, header, id.value())) {
     return report_misuse(misuse_kind::stale_use, id);
   }
   const std::uint64_t old_bytes = slot.bytes.load(std::memory_order_acquire);
@@ -218,7 +219,7 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
       return errc::unsupported;  // a guard stands behind it
     }
     const result<std::size_t> grown =
-        where.device->source->extend(where.device->where, slots.block_of(slot), bytes);
+        where.device->source->extend(where.device->where, directory.slots.block_of(slot), bytes);
     if (!grown) {
       return grown.error().code;
     }

@@ -13,14 +13,10 @@
 #include "cache/demand.hpp"
 #include "cache/front_cache.hpp"
 #include "cache/latency_sampler.hpp"
+#include "pool/directory.hpp"
 #include "pool/incidents.hpp"
 #include "pool/lanes.hpp"
 #include "pool/operation_count.hpp"
-#include "pool/stream_uses.hpp"
-#include "record/flat_index.hpp"
-#include "record/names.hpp"
-#include "record/pointer_index.hpp"
-#include "record/slot_table.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/debug.hpp>
 #include <tidepool/observer.hpp>
@@ -54,7 +50,7 @@ class alignas(cache_line) pool_core {
   // Hot: read by every warm operation, written once.
   std::ptrdiff_t gate = 0;       // offset_of_gate: this pool's entry in each thread's table
   std::uint32_t lane0_bits = 0;  // device of lane 0; never equal to a device when not plain enough
-  slot_table slots;
+  detail::directory directory{lanes};
   detail::lanes lanes;
 
   // Making and ending (lifetime.cpp).
@@ -110,30 +106,20 @@ class alignas(cache_line) pool_core {
   errc resize(tensor_id id, std::size_t bytes) noexcept;
 
   // Knowledge (knowledge.cpp).
-  [[nodiscard]] bool read(tensor_id id, tensor_info& info) const noexcept;
-  /// Calls f(info) for every live tensor; those that end or begin meanwhile may be left out.
-  template <class F>
-  void for_each_tensor(F&& f) const {
-    tensor_info info;
-    slots.for_each_taken([&](const record& r, std::uint64_t header) {
-      if (read(slots.id_of(r, header), info)) {
-        f(std::as_const(info));
-      }
-    });
-  }
   [[nodiscard]] result<tensor_id> find(const void* data) noexcept;
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) noexcept;
   [[nodiscard]] result<name_id> intern(std::string_view text) noexcept;
   [[nodiscard]] std::string_view name(name_id id) noexcept;
   [[nodiscard]] result<category> add_category(std::string_view text,
                                               std::uint8_t priority) noexcept;
-  /// Changes header bits of a live tensor: f(full header) -> full header. Makes the header full.
+  /// directory::change_header, which reports what is not alive.
   template <class F>
-  errc change_header(tensor_id id, F&& f) noexcept;
+  errc change_header(tensor_id id, F&& f) noexcept {
+    const errc why = directory.change_header(id, f);
+    return why == errc::stale_id ? report_misuse(misuse_kind::stale_use, id) : why;
+  }
   errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
   errc set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept;
-  name_table names;
-  category_table categories;
   std::unique_ptr<access_store> accesses;  // never null; see entries.hpp
 
   // Streams (streams.cpp).
@@ -308,7 +294,6 @@ class alignas(cache_line) pool_core {
   void close_loose(record& slot, std::uint64_t key) noexcept;
   [[nodiscard]] raw_tensor make_loose(record& slot, const loose_tensor& what) noexcept;
   [[nodiscard]] raw_tensor publish_loose(record& slot, const loose_tensor& what) noexcept;
-  [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   void notify_made(tensor_id id) noexcept;
   void notify_ended(tensor_id id) noexcept;
   [[nodiscard]] bool front_open() const noexcept {  // pre: registry_mutex_ held
@@ -325,16 +310,11 @@ class alignas(cache_line) pool_core {
   front_cache* caches_ = nullptr;  // guarded by registry_mutex_; linked through front_cache::next
   std::size_t cache_count_ = 0;    // guarded by registry_mutex_
 
-  stream_uses uses_elsewhere_;
-  flat_index keys_;
-  pointer_index pointers_{slots};
-
   std::atomic<std::size_t> ended_{0};  // by force, not yet answered
   bool has_handles_ = true;
 
   std::atomic<std::uint32_t> climbing_{0};      // threads in the out-of-memory ladder
   std::atomic<std::size_t> front_capacity_{0};  // sum over caches of limit * size
-  std::atomic<std::int64_t> loose_live_{0};     // tensors without a block: parts, adopted, empty
   std::atomic<std::uint64_t> slow_frees_{0};
 };
 

@@ -128,14 +128,14 @@ void pool_core::set_observer(allocation_observer* observer) noexcept {
 
 void pool_core::notify_made(tensor_id id) noexcept {
   tensor_info info;
-  if (incidents.is_observed() && read(id, info)) {
+  if (incidents.is_observed() && directory.read(id, info)) {
     incidents.made(info);
   }
 }
 
 void pool_core::notify_ended(tensor_id id) noexcept {
   tensor_info info;
-  if (incidents.is_observed() && read(id, info)) {
+  if (incidents.is_observed() && directory.read(id, info)) {
     incidents.ended(info);
   }
 }

@@ -42,11 +42,11 @@ pool_report pool_core::make_report(const status& failure) {
   pool_report answer;
   answer.failure = failure.ok() ? incidents.events.last_failure() : failure;
   answer.limits = lanes.reserved.limits();
-  answer.max_tensors = slots.capacity();
+  answer.max_tensors = directory.slots.capacity();
 
   std::vector<census> live(lanes.devices().size());
   for (census& one : live) {
-    one.by_name.resize(std::size_t{names.last()} + 1);
+    one.by_name.resize(std::size_t{directory.names.last()} + 1);
   }
   const auto index_of = [this](device where) {
     std::size_t i = 0;
@@ -55,7 +55,7 @@ pool_report pool_core::make_report(const status& failure) {
     }
     return i;
   };
-  for_each_tensor([&](const tensor_info& seen) {
+  directory.for_each_tensor([&](const tensor_info& seen) {
     ++answer.tensors;
     if (!owns_block(seen)) {
       return;
@@ -124,9 +124,10 @@ pool_report pool_core::make_report(const status& failure) {
                                                     static_cast<double>(d.free_bytes);
     for (unsigned c = 0; c < live[i].by_category.size(); ++c) {
       if (const sum& one = live[i].by_category[c]; one.tensors != 0) {
-        d.by_category.push_back({.name = std::string(categories.name(static_cast<category>(c))),
-                                 .tensors = one.tensors,
-                                 .bytes = one.bytes});
+        d.by_category.push_back(
+            {.name = std::string(directory.categories.name(static_cast<category>(c))),
+             .tensors = one.tensors,
+             .bytes = one.bytes});
       }
     }
     sort_by_bytes(d.by_category);
@@ -143,7 +144,7 @@ pool_report pool_core::make_report(const status& failure) {
                       });
     for (std::size_t n = 0; n < shown; ++n) {
       const sum& one = live[i].by_name[ids[n]];
-      d.by_name.push_back({.name = std::string(names.text(name_id::from_value(ids[n]))),
+      d.by_name.push_back({.name = std::string(directory.names.text(name_id::from_value(ids[n]))),
                            .tensors = one.tensors,
                            .bytes = one.bytes});
     }

@@ -93,8 +93,7 @@ tidepool::statistics pool_core::statistics() {
     add(answer.total, d.total);
     answer.devices.push_back(d);
   }
-  answer.live_without_block =
-      static_cast<std::uint64_t>(loose_live_.load(std::memory_order_relaxed));
+  answer.live_without_block = static_cast<std::uint64_t>(directory.loose());
   answer.total.live += answer.live_without_block;
   answer.reserved_bytes = lanes.reserved.claimed();
   answer.peak_reserved_bytes = lanes.reserved.peak();
@@ -106,7 +105,7 @@ tidepool::statistics pool_core::statistics() {
   }
   answer.failures = incidents.failures();
   answer.recalls = incidents.recalls();
-  answer.retired_slots = slots.retired();
+  answer.retired_slots = directory.slots.retired();
   answer.has_fences = !has_gate_;
   const double ns = sampler.ns_per_tick();
   const std::uint64_t slow_allocations = answer.total.allocations - answer.total.front_hits;

@@ -7,7 +7,6 @@
 // other streams have used it too (record_use, or references that ended there), the block goes to
 // the backend at once, which hands it out when all of them have come there.
 #include "debug/layer.hpp"
-#include "pool/change_header.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/thread_caches.hpp"
 
@@ -49,13 +48,13 @@ lane* pool_core::order_of_free(record& slot, const stream_ref& stream) noexcept 
 errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
   const operation guard(*this);
   for (;;) {
-    record& slot = slots.at(id.value());
+    record& slot = directory.slots.at(id.value());
     const std::uint64_t header = slot.header.load(std::memory_order_acquire);
-    if (!id || !slots.is_live(slot, header, id.value())) {
+    if (!id || !directory.slots.is_live(slot, header, id.value())) {
       return report_misuse(misuse_kind::stale_use, id);
     }
     if (any(flags_of(header) & tensor_flags::slice)) {
-      id = tensor_id::from_value(slots.cold(slot).parent.load(std::memory_order_relaxed));
+      id = tensor_id::from_value(directory.slots.cold(slot).parent.load(std::memory_order_relaxed));
       continue;  // its block is its parent's
     }
     if (any(flags_of(header) & tensor_flags::adopted)) {
@@ -72,8 +71,7 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
     if (*elsewhere == &own && !own.device->is_for_host()) {
       return errc::ok;
     }
-    if (!uses_elsewhere_.add(static_cast<std::uint32_t>(slots.index_of(slot)),
-                             (*elsewhere)->number)) {
+    if (!directory.uses_elsewhere.add(directory.index_of(slot), (*elsewhere)->number)) {
       return errc::out_of_memory;
     }
     return change_header(id, [](std::uint64_t& full) {
@@ -96,7 +94,7 @@ void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool us
   }
   stream_uses::lanes others;
   if (used_elsewhere) {
-    others = uses_elsewhere_.take(static_cast<std::uint32_t>(slots.index_of(slot)));
+    others = directory.uses_elsewhere.take(directory.index_of(slot));
   }
   if (others.empty() && last == nullptr) [[likely]] {
     debug_ == nullptr ? free_block(slot, bytes, cache) : end_checked(slot, bytes);
@@ -123,7 +121,7 @@ void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool us
   }
   lane& home = last == nullptr ? own : *last;
   count_push(own, slot.size_class.load(std::memory_order_relaxed), bytes);
-  const block held = slots.block_of(slot);
+  const block held = directory.slots.block_of(slot);
   unbind(slot);
   // Of memory for the host, no stream means that nobody uses it; a device's own lane is named here
   // for its default stream.

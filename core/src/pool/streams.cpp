@@ -158,8 +158,9 @@ void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
     gone.left.store(static_cast<std::int64_t>(alive), std::memory_order_release);
   }
   // Tensors of other lanes that were used here: their own streams wait for it.
-  uses_elsewhere_.forget(gone.number,
-                         [&](std::uint32_t slot) { order(gone, lanes.of(slots.by_index(slot))); });
+  directory.uses_elsewhere.forget(gone.number, [&](std::uint32_t slot) {
+    order(gone, lanes.of(directory.slots.by_index(slot)));
+  });
   (void)drain_ready(gone, true);
   if (!gone.is_arena) {
     device.source->retire(device.where, gone.stream());

@@ -18,7 +18,8 @@ namespace {
 
 // The record of a live tensor; a dead one is a misuse.
 status pool_core::read_live(tensor_id id, tensor_info& info) noexcept {
-  return read(id, info) ? status{} : status{.code = report_misuse(misuse_kind::stale_use, id)};
+  return directory.read(id, info) ? status{}
+                                  : status{.code = report_misuse(misuse_kind::stale_use, id)};
 }
 
 // Work on the stream uses the tensor now. Memory for the host would be written again at once after

@@ -215,13 +215,14 @@ template <class Plain>
                                                            const allocation_request& request,
                                                            Plain&& plain) noexcept {
   const std::uint64_t tag = make_tag(request.name, request.category, 0);
-  if (request.name.value() > core->names.last() || core->incidents.is_observed()) [[unlikely]] {
+  if (request.name.value() > core->directory.names.last() || core->incidents.is_observed())
+      [[unlikely]] {
     return core->allocate(request);
   }
   const raw_tensor made = plain();
   if (made.id) [[likely]] {
     // Nobody else has the id yet.
-    record& slot = core->slots.at(made.id.value());
+    record& slot = core->directory.slots.at(made.id.value());
     slot.tag.store(slot.tag.load(std::memory_order_relaxed) | tag, std::memory_order_release);
   }
   return made;
@@ -320,7 +321,7 @@ raw_tensor allocate_tagged(pool_core* core, std::size_t bytes, std::uint32_t dev
 errc deallocate_id(pool_core* core, tensor_id id) noexcept {
   const gate_ref gate(core->gate);
   front_cache& cache = gate.enter();
-  record& slot = core->slots.at(id.value());
+  record& slot = core->directory.slots.at(id.value());
   // Made from the id before it is compared: made after, compilers take the equal header, and the
   // next allocation waits for its load.
   std::uint64_t freed = freed_header(id.value());
@@ -355,7 +356,7 @@ errc deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noex
   if (!stream.is_none()) {
     // In the order of the lane that it is from: the same as without a stream. A lane's key never
     // has the handle of the per-thread stream, which names another lane in each thread.
-    const unsigned n = core->slots.at(id.value()).lane.load(std::memory_order_relaxed);
+    const unsigned n = core->directory.slots.at(id.value()).lane.load(std::memory_order_relaxed);
     if (n >= most_cached_lanes || stream.kind == stream_kind::legacy ||
         core->lanes.keys.at[n].handle.load(std::memory_order_relaxed) != stream.handle) {
       return core->deallocate(id, stream);

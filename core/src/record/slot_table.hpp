@@ -85,6 +85,7 @@ class slot_table {
   /// Pre: the slot is free (its header says so) and has no block. Retired slots are dropped.
   void release(record& slot) noexcept;
 
+  [[nodiscard]] std::uint64_t pool_tag() const noexcept { return pool_tag_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   /// Slots ever made: records [0, made()) have a header. Grows only.
   [[nodiscard]] std::size_t made() const noexcept { return made_.load(std::memory_order_acquire); }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// directory: what a pool knows of its tensors, and how they are found: records, names, categories,
+// the indexes of keys and addresses, and the streams beside their own that tensors are used on. It
+// allocates nothing and ends nothing, and reports no misuse: it answers that an id names no tensor.
+//
+// Thread safety: every member from any thread. Records are read without a lock.
+#pragma once
+
+#include "pool/lanes.hpp"
+#include "pool/stream_uses.hpp"
+#include "record/flat_index.hpp"
+#include "record/names.hpp"
+#include "record/pointer_index.hpp"
+#include "record/slot_table.hpp"
+#include <tidepool/info.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+class directory {
+ public:
+  explicit directory(const detail::lanes& lanes) noexcept : lanes_(lanes) {}
+  directory(const directory&) = delete;
+  directory& operator=(const directory&) = delete;
+
+  slot_table slots;  // first: the warm path reads it
+  name_table names;
+  category_table categories;
+  flat_index keys;  // of callers
+  pointer_index pointers{slots};
+  stream_uses uses_elsewhere;
+
+  [[nodiscard]] std::uint32_t index_of(const record& slot) const noexcept {
+    return static_cast<std::uint32_t>(slots.index_of(slot));
+  }
+
+  /// A consistent copy of the record; false: no such tensor is alive, and info is anything.
+  [[nodiscard]] bool read(tensor_id id, tensor_info& info) const noexcept;
+  /// Calls f(info) for every live tensor; those that end or begin meanwhile may be left out.
+  template <class F>
+  void for_each_tensor(F&& f) const {
+    tensor_info info;
+    slots.for_each_taken([&](const record& r, std::uint64_t header) {
+      if (read(slots.id_of(r, header), info)) {
+        f(std::as_const(info));
+      }
+    });
+  }
+  /// Could this pool have made the id? Its tensor may have ended.
+  [[nodiscard]] bool is_ours(tensor_id id) const noexcept;
+
+  /// Changes header bits of a live tensor: f(full header&) answers errc::ok, or why not. The header
+  /// is in full form from then on. stale_id: no such tensor is alive.
+  template <class F>
+  [[nodiscard]] errc change_header(tensor_id id, F&& f) noexcept;
+  /// Changes the masked bits of a live tensor's tag. False: no such tensor is alive.
+  [[nodiscard]] bool change_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept;
+
+  /// errc::not_found.
+  [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
+  /// Enters the key for the next tensor of a free slot; key 0: there is none. It is taken from
+  /// before its tensor is alive until release_key. key_in_use, out_of_memory: nothing was entered.
+  [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
+  /// Pre: the slot's tensor, or one that was to be made in it, has a key.
+  void release_key(const record& slot) noexcept {
+    keys.erase(slots.cold(slot).key.load(std::memory_order_relaxed), index_of(slot));
+  }
+
+  /// Tensors without a block: parts, adopted memory, zero bytes.
+  void count_loose(std::int64_t change) noexcept {
+    loose_.fetch_add(change, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::int64_t loose() const noexcept {
+    return loose_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  const detail::lanes& lanes_;  // where tensors stand
+  std::atomic<std::int64_t> loose_{0};
+};
+
+template <class F>
+errc directory::change_header(tensor_id id, F&& f) noexcept {
+  record& r = slots.at(id.value());
+  std::uint64_t header = r.header.load(std::memory_order_acquire);
+  for (;;) {
+    if (!id || !slots.is_live(r, header, id.value())) {
+      return errc::stale_id;
+    }
+    const std::uint64_t full =
+        is_full(header) ? header
+                        : full_header(id.value(), 1, lifecycle::temporary, tensor_flags::none);
+    std::uint64_t wanted = full;
+    if (const errc why = f(wanted); why != errc::ok) {
+      return why;
+    }
+    if (wanted == header ||
+        r.header.compare_exchange_weak(header, wanted, std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+      return errc::ok;
+    }
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
