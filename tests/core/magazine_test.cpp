@@ -55,7 +55,7 @@ TEST(Magazine, EqualsAVectorAndCountsEveryOperation) {
       break;
     }
     case 4:
-      m.count_pop(7);
+      m.count_pop({7});
       ++pops;
       break;
     default:

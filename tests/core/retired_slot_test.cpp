@@ -123,7 +123,7 @@ TEST_F(RetiredSlot, ARecallGivesItsBlockBack) {
   core->recall(true);
   EXPECT_EQ(core->directory.slots.retired(), 1U);
   EXPECT_EQ(core->verify(), nullptr);
-  (void)core->trim(*core->find_device(device::cpu()), 0);
+  (void)core->trim(*core->lanes.find(device::cpu()), 0);
   EXPECT_EQ(core->statistics().devices[0].reserved_bytes, 0U);
 }
 

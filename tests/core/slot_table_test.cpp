@@ -106,7 +106,7 @@ TEST(SlotTable, AReleasedSlotHasNoBlock) {
     record& r = *batch[0];
     r.data.store(&r);
     r.capacity.store(64);
-    r.fit = 64;
+    r.usable_bytes = 64;
     r.size_class.store(30);
     if (retired) {
       r.header.store(free_bit - made.table.self_of(r));
@@ -114,7 +114,7 @@ TEST(SlotTable, AReleasedSlotHasNoBlock) {
     made.table.release(r);
     EXPECT_EQ(r.data.load(), nullptr) << retired;
     EXPECT_EQ(r.capacity.load(), 0U) << retired;
-    EXPECT_EQ(r.fit, 0U) << retired;
+    EXPECT_EQ(r.usable_bytes, 0U) << retired;
     EXPECT_EQ(r.size_class.load(), 0U) << retired;
   }
 }

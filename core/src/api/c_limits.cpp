@@ -42,7 +42,7 @@ tidepool_status tidepool_trim(tidepool_pool* pool, tidepool_device where, std::s
   if (const tidepool_status why = check_report(pool, report); why != TIDEPOOL_OK) {
     return why;
   }
-  device_entry* const entry = pool->core->find_device(device::from_bits(where));
+  device_entry* const entry = pool->core->lanes.find(device::from_bits(where));
   if (entry == nullptr) {
     return unknown_device(device::from_bits(where));
   }
@@ -69,7 +69,7 @@ tidepool_status tidepool_set_limits(tidepool_pool* pool, tidepool_device where,
     return bad_struct();
   }
   const device place = device::from_bits(where);
-  device_entry* const entry = pool->core->find_device(place);
+  device_entry* const entry = pool->core->lanes.find(place);
   if (entry == nullptr && place != placement::automatic) {
     return unknown_device(place);
   }
@@ -83,11 +83,12 @@ tidepool_status tidepool_limits_read(const tidepool_pool* pool, tidepool_device 
     return why;
   }
   const device place = device::from_bits(where);
-  const device_entry* const entry = pool->core->find_device(place);
+  const device_entry* const entry = pool->core->lanes.find(place);
   if (entry == nullptr && place != placement::automatic) {
     return unknown_device(place);
   }
-  const memory_limits now = entry == nullptr ? pool->core->limits() : entry->reserved.limits();
+  const memory_limits now =
+      entry == nullptr ? pool->core->lanes.reserved.limits() : entry->reserved.limits();
   write_c_struct(
       tidepool_limits{.size = sizeof(tidepool_limits), .hard = now.hard, .soft = now.soft}, out);
   return TIDEPOOL_OK;

@@ -51,7 +51,7 @@ using namespace tidepool;          // NOLINT: the functions below are outside of
 using namespace tidepool::detail;  // NOLINT
 
 std::size_t tidepool_device_count(const tidepool_pool* pool) {
-  return pool == nullptr ? 0 : pool->core->descriptions().size();
+  return pool == nullptr ? 0 : pool->core->lanes.descriptions().size();
 }
 
 tidepool_status tidepool_describe_device(const tidepool_pool* pool, std::size_t index,
@@ -59,10 +59,10 @@ tidepool_status tidepool_describe_device(const tidepool_pool* pool, std::size_t 
   if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
     return why;
   }
-  if (index >= pool->core->descriptions().size()) {
+  if (index >= pool->core->lanes.descriptions().size()) {
     return fail(errc::invalid_argument, "the pool has fewer devices");
   }
-  const device_description& from = pool->core->descriptions()[index];
+  const device_description& from = pool->core->lanes.descriptions()[index];
   const auto flag = [](bool is) { return is ? std::uint8_t{1} : std::uint8_t{0}; };
   tidepool_device_description answer{.size = sizeof(tidepool_device_description),
                                      .alignment = from.alignment,
@@ -140,7 +140,7 @@ tidepool_status tidepool_memory(const tidepool_pool* pool, tidepool_device where
     return why;
   }
   const device place = device::from_bits(where);
-  const device_entry* const entry = pool->core->find_device(place);
+  const device_entry* const entry = pool->core->lanes.find(place);
   if (entry == nullptr) {
     return unknown_device(place);
   }
@@ -164,7 +164,7 @@ tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device wh
   }
   const device place = device::from_bits(where);
   const bool all = place == placement::automatic;
-  if (!all && pool->core->find_device(place) == nullptr) {
+  if (!all && pool->core->lanes.find(place) == nullptr) {
     return unknown_device(place);
   }
   try {

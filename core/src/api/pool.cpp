@@ -220,7 +220,7 @@ std::uint8_t pool::eviction_priority(category what) const noexcept {
 }
 
 std::span<const device_description> pool::devices() const noexcept {
-  return core_->descriptions();
+  return core_->lanes.descriptions();
 }
 
 result<stream_ref> pool::attach(device where, stream_ref stream) noexcept {
@@ -260,12 +260,12 @@ trim_report pool::trim(std::size_t keep_bytes) noexcept {
 }
 
 trim_report pool::trim(device where, std::size_t keep_bytes) noexcept {
-  detail::device_entry* const entry = core_->find_device(where);
+  detail::device_entry* const entry = core_->lanes.find(where);
   return entry == nullptr ? trim_report{} : core_->trim(*entry, keep_bytes);
 }
 
 result<trim_report> pool::set_limits(device where, const memory_limits& limits) noexcept {
-  detail::device_entry* const entry = core_->find_device(where);
+  detail::device_entry* const entry = core_->lanes.find(where);
   if (entry == nullptr) {
     return status{.code = errc::unknown_device, .where = where};
   }
@@ -277,12 +277,12 @@ trim_report pool::set_limits(const memory_limits& limits) noexcept {
 }
 
 memory_limits pool::limits(device where) const noexcept {
-  const detail::device_entry* const entry = core_->find_device(where);
+  const detail::device_entry* const entry = core_->lanes.find(where);
   return entry == nullptr ? memory_limits{.hard = 0, .soft = 0} : entry->reserved.limits();
 }
 
 memory_limits pool::limits() const noexcept {
-  return core_->limits();
+  return core_->lanes.reserved.limits();
 }
 
 void pool::reset_peaks() noexcept {
@@ -305,7 +305,7 @@ prewarm_report pool::prewarm(const prewarm_plan& plan) {
 }
 
 memory_info pool::memory(device where) const noexcept {
-  const detail::device_entry* const entry = core_->find_device(where);
+  const detail::device_entry* const entry = core_->lanes.find(where);
   return entry == nullptr ? memory_info{} : core_->memory(*entry);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // class_counts: operations of one size class in one lane, as magazines count them and as they are
-// summed. A plain value.
+// summed; made_count: one allocation among them. Plain values.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,30 @@ struct class_counts {
     refills += other.refills;
     requested += other.requested;
     return *this;
+  }
+  class_counts& operator-=(const class_counts& other) noexcept {
+    pops -= other.pops;
+    pushes -= other.pushes;
+    ready_hits -= other.ready_hits;
+    refills -= other.refills;
+    requested -= other.requested;
+    return *this;
+  }
+};
+
+/// Where a block came from.
+enum class block_source : std::uint8_t { front, ready, backend };
+
+/// One allocation, to be counted.
+struct made_count {
+  std::uint64_t requested = 0;
+  block_source from = block_source::front;
+
+  [[nodiscard]] class_counts counts() const noexcept {
+    return {.pops = 1,
+            .ready_hits = from == block_source::ready ? std::uint64_t{1} : 0,
+            .refills = from == block_source::backend ? std::uint64_t{1} : 0,
+            .requested = requested};
   }
 };
 

@@ -22,6 +22,8 @@ namespace detail {
 
 // Beyond this no address space has room, and rounding cannot overflow below it.
 inline constexpr std::size_t largest_request = std::size_t{1} << 47;
+// From here on a block is worth looking for in what is held already before the backend may grow.
+inline constexpr std::size_t worth_searching = std::size_t{64} << 10;
 inline constexpr std::size_t largest_batch = magazine_slots / 2;
 
 /// A tensor that owns no block: a slice, adopted memory, zero bytes.
@@ -31,6 +33,13 @@ struct loose_tensor {
   std::uint64_t tag = 0;
   lifecycle state = lifecycle::temporary;
   tensor_flags flags = tensor_flags::none;
+};
+
+/// Memory that the pool does not own, and how it is given back.
+struct adopted_tensor {
+  loose_tensor tensor;
+  void (*release)(void* data, std::size_t bytes, void* context) = nullptr;
+  void* context = nullptr;
 };
 
 /// One allocation, validated bit by bit on the way down.
@@ -44,7 +53,8 @@ struct allocation_request {
   tidepool::category category = category::temporary;
   tidepool::lifecycle lifecycle = lifecycle::automatic;
   tensor_flags flags = tensor_flags::none;
-  lane* used_by = nullptr;  // whose stream uses it, where its home is another lane
+  lane* used_by = nullptr;       // whose stream uses it, where it stands in another lane
+  front_cache* cache = nullptr;  // of the calling thread, looked up once
 };
 
 /// What one tensor asks of a block.
@@ -59,17 +69,33 @@ struct footprint {
   return !any(info.flags & (tensor_flags::slice | tensor_flags::adopted)) && info.capacity != 0;
 }
 
-/// Where a block came from.
-enum class block_source : std::uint8_t { front, ready, backend };
+/// How the block of a tensor ends.
+struct ended_block {
+  std::uint64_t bytes = 0;       // of its tensor
+  lane* last = nullptr;          // in whose order it ended; null: its own
+  bool used_elsewhere = false;   // other streams have used it
+  front_cache* cache = nullptr;  // of the calling thread
+};
 
 /// What is looked for in one lane.
 struct block_demand {
   lane* where = nullptr;
-  std::size_t bytes = 0;      // at least 1
-  std::size_t alignment = 0;  // power of two
-  unsigned size_class = 0;    // of bytes
+  std::size_t bytes = 0;        // at least 1
+  std::uint64_t requested = 0;  // of these, what the tensor has
+  std::size_t alignment = 0;    // power of two
+  unsigned size_class = 0;      // of bytes
   bool long_lived = false;
 };
+
+/// The block that has room for this. A size that is a multiple of the alignment has a class whose
+/// size is one too.
+[[nodiscard]] inline block_demand demand_for(lane& where, const footprint& room) noexcept {
+  const std::size_t rounded = (room.bytes + room.alignment - 1) & ~(room.alignment - 1);
+  return {.where = &where,
+          .bytes = rounded,
+          .alignment = room.alignment,
+          .size_class = size_class_of(rounded)};
+}
 
 [[nodiscard]] inline status no_slots(std::size_t bytes, device where) noexcept {
   return {.code = errc::too_many,

@@ -6,7 +6,7 @@
 //
 //   owner:   busy = 1; c = gate; work on c; busy = 0
 //   closer:  gate = sentinel; barrier in all threads; wait for busy == 0; work; gate = cache
-//            (under the pool's registry mutex, so there is one closer at a time)
+//            (under the pool's mutex of caches, so there is one closer at a time)
 //
 // The gate is the pointer by which the owner finds its cache, in its thread-local table: closed, it
 // leads to the sentinel, an all-zero cache whose magazines are empty and full at once, so every pop
@@ -38,7 +38,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-class pool_core;
+class thread_caches;
 
 inline constexpr std::uint64_t pop_step = (std::uint64_t{1} << 16) - 1;
 inline constexpr std::uint64_t push_step = 1;
@@ -117,12 +117,23 @@ struct alignas(64) magazine {
     }
   }
   /// Counts an allocation or a free that bypassed the stack.
-  void count_pop(std::uint64_t bytes) noexcept {
+  void count_pop(const made_count& one) noexcept {
     open();
     word += std::uint64_t{1} << 16;
     filled += 1;
-    requested += bytes;
+    requested += one.requested;
+    ready_hits += one.from == block_source::ready ? 1 : 0;
+    refills += one.from == block_source::backend ? 1 : 0;
     keep_counting();
+  }
+  /// Takes the count of such an allocation back.
+  void uncount_pop(const made_count& one) noexcept {
+    open();
+    word -= std::uint64_t{1} << 16;
+    filled -= 1;
+    requested -= one.requested;
+    ready_hits -= one.from == block_source::ready ? 1 : 0;
+    refills -= one.from == block_source::backend ? 1 : 0;
   }
   void count_push(std::uint64_t bytes) noexcept {
     open();
@@ -184,18 +195,18 @@ struct lane_memo {
 };
 
 struct alignas(64) front_cache {
-  std::atomic<pool_core*> owner{nullptr};  // the pool that has this cache registered
-  gate_entry* home = nullptr;            // in its thread's table; null: the pool has no gate there
+  std::atomic<thread_caches*> owner{nullptr};  // of the pool whose cache it is; null: of none
+  gate_entry* gate = nullptr;            // in its thread's table; null: the pool has none there
   std::atomic<bool> fenced_open{false};  // the gate where owners must fence: no barrier, or none
   std::atomic<std::uint32_t> fenced_busy{0};
-  front_cache* next = nullptr;     // of the pool's caches; guarded by its registry mutex
+  front_cache* next = nullptr;     // of the pool's caches; guarded by its mutex of caches
   std::size_t lanes = 0;           // magazines exist for lanes [0, lanes)
   std::size_t small_capacity = 0;  // owner; sum of limit * size over classes up to 1 MiB
   std::size_t large_capacity = 0;  // owner; the same above
   std::uint32_t sampling = 0;      // owner thread; see latency_sampler
   std::uint32_t slow_count = 0;    // owner thread; slow operations, for sampling them
   std::uint64_t thread = 0;        // the system's number of the owner
-  std::uint64_t operations = 0;    // at the last tick; guarded by the pool's registry mutex
+  std::uint64_t operations = 0;    // at the last tick; guarded by the pool's mutex of caches
   lane_memo memo;                  // owner
 
   alignas(64) magazine none;  // limit 0, never filled: for slots that no magazine takes
@@ -223,15 +234,15 @@ struct alignas(64) front_cache {
   /// The owner's entry from slow paths: true when the biased lock is held. leave() ends it either
   /// way.
   [[nodiscard]] bool enter() noexcept {
-    if (home != nullptr) {
-      return &home->enter() == this;
+    if (gate != nullptr) {
+      return &gate->enter() == this;
     }
     fenced_busy.store(1, std::memory_order_seq_cst);
     return fenced_open.load(std::memory_order_seq_cst);
   }
   void leave() noexcept {
-    if (home != nullptr) {
-      home->leave();
+    if (gate != nullptr) {
+      gate->leave();
     } else {
       fenced_busy.store(0, std::memory_order_release);
     }

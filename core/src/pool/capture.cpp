@@ -5,7 +5,7 @@
 // and is served from the arena's lane. The blocks of an arena wait for no stream when they come
 // from the backend (block_request::for_capture), as nothing outside may enter a capture.
 #include "pool/pool_core.hpp"
-#include "pool/recall.hpp"
+#include "pool/this_thread.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -34,13 +34,13 @@ result<lane*> pool_core::open_arena(device where) noexcept {
 void pool_core::close_arena(lane& arena, const stream_ref& last) noexcept {
   const operation guard(*this);
   // An attached stream: blocks go back in its order. Else the default stream's.
-  const result<lane*> order = lane_for(*arena.device, last);
+  const result<lane*> order = lane_for(*arena.device, last, attach_this_thread(caches));
   retire_lane(arena, order ? (*order)->stream() : stream_ref{});
 }
 
 result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) noexcept {
   const operation guard(*this);
-  const result<lane*> found = lane_for(*arena.device, stream);
+  const result<lane*> found = lane_for(*arena.device, stream, attach_this_thread(caches));
   if (!found) {
     return found.error();
   }
@@ -48,8 +48,7 @@ result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) no
   if (const status why = lanes.begin_capture(captured, arena); !why.ok()) {
     return why;
   }
-  const std::lock_guard lock(registry_mutex_);
-  with_closed_gates([](front_cache&) {});  // nobody takes by the old key any more
+  caches.pass_all_gates();  // nobody takes by the old key any more
   return &captured;
 }
 

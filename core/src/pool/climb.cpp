@@ -65,20 +65,86 @@ class past_soft_limit {
   return from - std::min(from, bytes);
 }
 
+// From what the backends hold, then by growth after giving back what stands in its way.
+[[nodiscard]] backend::refill_result refill_after_trim(pool_core& core, const block_demand& demand,
+                                                       std::span<record*> one) noexcept {
+  if (const auto made = core.stock.refill(demand, one, false); made.count != 0) {
+    return made;
+  }
+  device_entry& device = *demand.where->device;
+  const std::size_t needed = demand.bytes + demand.bytes / 16 + (std::size_t{2} << 20);
+  (void)device.source->trim(device.where, less(device.reserved.bound(), needed));
+  if (const auto made = core.stock.refill(demand, one, true); made.count != 0) {
+    return made;
+  }
+  // The pool's own limit may be filled by other devices, the system's by other pools' free memory.
+  for (const std::unique_ptr<device_entry>& entry : core.lanes.devices()) {
+    (void)entry->source->trim(entry->where, 0);
+  }
+  return core.stock.refill(demand, one, true);
+}
+
+// The tensors to give up first, best first; returns how many.
+[[nodiscard]] std::size_t find_candidates(const pool_core& core, device where,
+                                          std::span<tensor_info> best) noexcept {
+  const auto before = [&](const tensor_info& a, const tensor_info& b) {
+    const unsigned pa = core.directory.categories.priority(a.category);
+    const unsigned pb = core.directory.categories.priority(b.category);
+    const bool active_a = a.lifecycle != lifecycle::inactive;
+    const bool active_b = b.lifecycle != lifecycle::inactive;
+    return pa != pb ? pa < pb : active_a != active_b ? active_b : a.capacity > b.capacity;
+  };
+  std::size_t count = 0;
+  core.directory.for_each_tensor([&](const tensor_info& seen) {
+    if (!owns_block(seen) || seen.where != where || seen.pins != 0 || seen.references != 1 ||
+        core.directory.categories.priority(seen.category) == 255 ||
+        (count == best.size() && !before(seen, best.back()))) {
+      return;
+    }
+    const auto kept = best.first(count);
+    const auto place = std::upper_bound(kept.begin(), kept.end(), seen, before);
+    count += count < best.size() ? 1 : 0;
+    const auto last = best.begin() + static_cast<std::ptrdiff_t>(count) - 1;
+    std::move_backward(place, last, last + 1);
+    *place = seen;
+  });
+  return count;
+}
+
+[[nodiscard]] bool reclaim(pool_core& core, const block_demand& demand, pressure why,
+                           unsigned round) noexcept {
+  if (core.settings.reclaim == nullptr || this_thread_reclaims) {
+    return false;
+  }
+  const device where = demand.where->device->where;
+  std::array<tensor_info, 64> best;
+  const std::size_t count = find_candidates(core, where, best);
+  this_thread_reclaims = true;
+  const callback outside;
+  const std::size_t freed = core.settings.reclaim({.why = why,
+                                                   .where = where,
+                                                   .bytes = demand.bytes,
+                                                   .round = round,
+                                                   .candidates = std::span(best).first(count)},
+                                                  core.settings.reclaim_context);
+  this_thread_reclaims = false;
+  core.incidents.events.add(memory_event_kind::reclaimed, where, freed);
+  return freed != 0;
+}
+
 }  // namespace
 
-// Pre: growing failed for want of memory, budget or slots, as `why` says.
 backend::refill_result pool_core::climb(const block_demand& demand, std::span<record*> out,
                                         const status& why) noexcept {
-  const raised no_hoarding(climbing_);
+  const raised no_hoarding(stock.climbing);
   device_entry& device = *demand.where->device;
   const std::span<record*> one = out.first(1);
   backend::refill_result made{.count = 0, .why = why};
   if (why.code == errc::over_budget && (has_soft(device.reserved) || has_soft(lanes.reserved))) {
     for (unsigned round = 0; round < most_rounds; ++round) {
       (void)recall(true);
-      made = refill_after_trim(demand, one);
-      if (made.count != 0 || !reclaim(demand, pressure::soft_limit, round)) {
+      made = refill_after_trim(*this, demand, one);
+      if (made.count != 0 || !reclaim(*this, demand, pressure::soft_limit, round)) {
         break;
       }
     }
@@ -91,84 +157,19 @@ backend::refill_result pool_core::climb(const block_demand& demand, std::span<re
   bool willing = true;
   for (unsigned round = 0; round < most_rounds; ++round) {
     const std::size_t taken = recall(true);
-    made = refill_after_trim(demand, one);
+    made = refill_after_trim(*this, demand, one);
     if (made.count != 0) {
       return made;
     }
     const pressure kind =
         made.why.code == errc::over_budget ? pressure::hard_limit : pressure::exhausted;
-    willing = willing && reclaim(demand, kind, round);
+    willing = willing && reclaim(*this, demand, kind, round);
     // Nothing given up, and nobody had anything cached: what is left is in use.
     if (!willing && taken == 0) {
       break;
     }
   }
   return made;
-}
-
-// From what the backends hold, then by growth after giving back what stands in its way.
-backend::refill_result pool_core::refill_after_trim(const block_demand& demand,
-                                                    std::span<record*> one) noexcept {
-  if (const auto made = refill(demand, one, false); made.count != 0) {
-    return made;
-  }
-  device_entry& device = *demand.where->device;
-  const std::size_t needed = demand.bytes + demand.bytes / 16 + (std::size_t{2} << 20);
-  (void)device.source->trim(device.where, less(device.reserved.bound(), needed));
-  if (const auto made = refill(demand, one, true); made.count != 0) {
-    return made;
-  }
-  // The pool's own limit may be filled by other devices, the system's by other pools' free memory.
-  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
-    (void)entry->source->trim(entry->where, 0);
-  }
-  return refill(demand, one, true);
-}
-
-bool pool_core::reclaim(const block_demand& demand, pressure why, unsigned round) noexcept {
-  if (options_.reclaim == nullptr || this_thread_reclaims) {
-    return false;
-  }
-  const device where = demand.where->device->where;
-  std::array<tensor_info, 64> best;
-  const std::size_t count = find_candidates(where, best);
-  this_thread_reclaims = true;
-  const callback outside;
-  const std::size_t freed = options_.reclaim({.why = why,
-                                              .where = where,
-                                              .bytes = demand.bytes,
-                                              .round = round,
-                                              .candidates = std::span(best).first(count)},
-                                             options_.reclaim_context);
-  this_thread_reclaims = false;
-  incidents.events.add(memory_event_kind::reclaimed, where, freed);
-  return freed != 0;
-}
-
-// The tensors to give up first, best first; returns how many.
-std::size_t pool_core::find_candidates(device where, std::span<tensor_info> best) const noexcept {
-  const auto before = [this](const tensor_info& a, const tensor_info& b) {
-    const unsigned pa = directory.categories.priority(a.category);
-    const unsigned pb = directory.categories.priority(b.category);
-    const bool active_a = a.lifecycle != lifecycle::inactive;
-    const bool active_b = b.lifecycle != lifecycle::inactive;
-    return pa != pb ? pa < pb : active_a != active_b ? active_b : a.capacity > b.capacity;
-  };
-  std::size_t count = 0;
-  directory.for_each_tensor([&](const tensor_info& seen) {
-    if (!owns_block(seen) || seen.where != where || seen.pins != 0 || seen.references != 1 ||
-        directory.categories.priority(seen.category) == 255 ||
-        (count == best.size() && !before(seen, best.back()))) {
-      return;
-    }
-    const auto kept = best.first(count);
-    const auto place = std::upper_bound(kept.begin(), kept.end(), seen, before);
-    count += count < best.size() ? 1 : 0;
-    const auto last = best.begin() + static_cast<std::ptrdiff_t>(count) - 1;
-    std::move_backward(place, last, last + 1);
-    *place = seen;
-  });
-  return count;
 }
 
 }  // namespace detail

@@ -7,19 +7,38 @@
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/process.hpp"
-#include "pool/recall.hpp"
 #include <tidepool/assert.hpp>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+namespace {
+
+// Hands the memory of ended tensors back to whoever had it adopted.
+void release_adopted(slot_table& slots, record* adopted) noexcept {
+  while (adopted != nullptr) {
+    record& r = *adopted;
+    adopted = next_of(r);
+    const cold_record& cold = slots.cold(r);
+    void* const data = r.data.load(std::memory_order_relaxed);
+    const std::size_t bytes = r.bytes.load(std::memory_order_relaxed);
+    const auto release = cold.release;
+    void* const context = cold.context;
+    slots.release(r);
+    const callback outside;
+    release(data, bytes, context);
+  }
+}
+
+}  // namespace
+
 std::size_t pool_core::close(close_mode how) noexcept {
   {
     std::unique_lock process_lock(process_mutex());
     const operation guard(*this, may_wait::no);  // fork would need the lock that is held
     if (operations.want_close(how)) {
-      detach_caches();
+      caches.remove_all();
     }
     process_lock.unlock();
     if (guard.nests()) {
@@ -35,26 +54,10 @@ std::size_t pool_core::close(close_mode how) noexcept {
   return ended_.exchange(0, std::memory_order_relaxed);
 }
 
-// Pre: process_mutex is held: no thread can end meanwhile.
-void pool_core::detach_caches() noexcept {
-  for (;;) {
-    front_cache* cache = nullptr;
-    {
-      const std::lock_guard lock(registry_mutex_);
-      with_closed_gates([](front_cache&) {});  // they stay closed: front_open() is false
-      cache = caches_;
-    }
-    if (cache == nullptr) {
-      return;
-    }
-    unregister_cache(*cache);
-  }
-}
-
 // Pre: the calling operation is the only one, no thread has a cache, and closing is wanted.
 void pool_core::finish_close() noexcept {
   const close_mode mode = *operations.wanted();
-  if (debug_ != nullptr && !operations.reached()) {
+  if (debug != nullptr && !operations.reached()) {
     report_at_close();  // once, and before force ends what has leaked
   }
   record* adopted = nullptr;
@@ -70,31 +73,15 @@ void pool_core::finish_close() noexcept {
             ? 1
             : 0;
   }
-  (void)drain_ready(true);
+  (void)stock.drain_ready(true);
   for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     (void)entry->source->trim(entry->where, 0);
   }
   // Only close() waits for the release callbacks; other operations go on.
   operations.set_releasing(adopted != nullptr);
   operations.reach_close(mode, held);
-  release_adopted(adopted);
+  release_adopted(directory.slots, adopted);
   operations.set_releasing(false);
-}
-
-// Hands the memory of ended tensors back to whoever had it adopted.
-void pool_core::release_adopted(record* adopted) noexcept {
-  while (adopted != nullptr) {
-    record& r = *adopted;
-    adopted = next_of(r);
-    const cold_record& cold = directory.slots.cold(r);
-    void* const data = r.data.load(std::memory_order_relaxed);
-    const std::size_t bytes = r.bytes.load(std::memory_order_relaxed);
-    const auto release = cold.release;
-    void* const context = cold.context;
-    directory.slots.release(r);
-    const callback outside;
-    release(data, bytes, context);
-  }
 }
 
 // Ends every tensor, whatever its references. Returns those whose release is still to be called.
@@ -125,13 +112,13 @@ record* pool_core::end_all() noexcept {
     }
     r.header.store(freed_header(directory.slots.id_of(r, header).value()),
                    std::memory_order_release);
-    const std::uint64_t bytes = r.bytes.load(std::memory_order_relaxed);
     if (r.size_class.load(std::memory_order_relaxed) != 0) {
-      end_block(r, bytes, nullptr, any(flags & tensor_flags::used_elsewhere), nullptr);
+      end_block(r, {.bytes = r.bytes.load(std::memory_order_relaxed),
+                    .used_elsewhere = any(flags & tensor_flags::used_elsewhere)});
       return;
     }
-    if (debug_ != nullptr) {
-      debug_->end_loose(r);
+    if (debug != nullptr) {
+      debug->end_loose(r);
     }
     directory.count_loose(-1);
     if (any(flags & tensor_flags::adopted)) {
@@ -148,7 +135,6 @@ record* pool_core::end_all() noexcept {
   return adopted;
 }
 
-// A handle of a tensor that force ended is dropped. False: it is no such id.
 bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
   cold_record& cold = directory.slots.cold(slot);
   if (operations.reached() != close_mode::force || self_of(id) != directory.slots.self_of(slot) ||
@@ -165,7 +151,6 @@ bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
   return true;
 }
 
-// Ends the calling thread's operation, and does what falls to whoever is the last.
 void pool_core::leave() noexcept {
   for (;;) {
     switch (operations.leave()) {

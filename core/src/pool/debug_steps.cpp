@@ -16,23 +16,27 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+namespace {
+
 // Guards move a tensor inside its block: the index of addresses follows.
-void pool_core::move_pointer(const record& slot, void* from) noexcept {
+void move_pointer(directory& known, const record& slot, void* from) noexcept {
   if (slot.data.load(std::memory_order_acquire) != from) {
-    directory.pointers.forget_block(slot, from);
-    (void)directory.pointers.enter_block(slot);
+    known.pointers.forget_block(slot, from);
+    (void)known.pointers.enter_block(slot);
   }
 }
 
+}  // namespace
+
 footprint pool_core::footprint_of(const device_entry& device,
                                   const footprint& asked) const noexcept {
-  return debug_ == nullptr ? asked : debug_->footprint_of(device, asked.bytes, asked.alignment);
+  return debug == nullptr ? asked : debug->footprint_of(device, asked.bytes, asked.alignment);
 }
 
 void pool_core::begin_checked(record& slot, tensor_id id, const footprint& asked) noexcept {
   void* const block = slot.data.load(std::memory_order_relaxed);
-  const findings found = debug_->begin(slot, lanes.of(slot), id, asked);
-  move_pointer(slot, block);
+  const findings found = debug->begin(slot, lanes.of(slot), id, asked);
+  move_pointer(directory, slot, block);
   (void)report_findings(found);
 }
 
@@ -40,17 +44,16 @@ void pool_core::begin_checked(record& slot, tensor_id id, const footprint& asked
 void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
   lane& where = lanes.of(slot);
   void* const data = slot.data.load(std::memory_order_relaxed);
-  const findings found = debug_->end(slot, where);
-  move_pointer(slot, data);
+  const findings found = debug->end(slot, where);
+  move_pointer(directory, slot, data);
   (void)report_findings(found);
-  count_push(where, slot.size_class.load(std::memory_order_relaxed), bytes);
+  stock.count_ended(where, slot.size_class.load(std::memory_order_relaxed), bytes);
   // Nothing is held back from whoever runs out of memory.
-  if (debug_->is_stuck(slot) ||
-      (!is_closed() && climbing_.load(std::memory_order_relaxed) == 0 && debug_->wants(slot))) {
-    debug_->hold(slot);
-    (void)shrink_quarantine(debug_->options().quarantine_bytes);
+  if (debug->is_stuck(slot) || (!is_closed() && !stock.is_climbing() && debug->wants(slot))) {
+    debug->hold(slot);
+    (void)shrink_quarantine(debug->options().quarantine_bytes);
   } else {
-    keep_centrally(where, slot);
+    stock.keep_centrally(where, slot);
   }
 }
 
@@ -58,17 +61,17 @@ void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
 std::size_t pool_core::shrink_quarantine(std::size_t keep_bytes) noexcept {
   std::size_t released = 0;
   // Not forever: what is stuck goes back in.
-  for (std::size_t left = debug_->held_blocks(); left != 0; --left) {
-    record* const oldest = debug_->take_oldest(keep_bytes);
+  for (std::size_t left = debug->held_blocks(); left != 0; --left) {
+    record* const oldest = debug->take_oldest(keep_bytes);
     if (oldest == nullptr) {
       break;
     }
-    (void)report_findings(debug_->release(*oldest));
-    if (debug_->is_stuck(*oldest)) {
-      debug_->hold(*oldest);
+    (void)report_findings(debug->release(*oldest));
+    if (debug->is_stuck(*oldest)) {
+      debug->hold(*oldest);
     } else {
       released += oldest->capacity.load(std::memory_order_relaxed);
-      keep_centrally(lanes.of(*oldest), *oldest);
+      stock.keep_centrally(lanes.of(*oldest), *oldest);
     }
   }
   return released;
@@ -88,31 +91,31 @@ namespace {
 
 std::size_t pool_core::report_findings(const findings& all) noexcept {
   for (const finding& found : std::span(all.found).first(all.count)) {
-    const memory_damage damage = describe(found, *debug_, directory.names);
-    debug_->count_damage();
+    const memory_damage damage = describe(found, *debug, directory.names);
+    debug->count_damage();
     (void)incidents.report_misuse(found.kind, damage.id, &damage);
   }
   return all.count;
 }
 
 std::optional<memory_damage> pool_core::past_of(tensor_id id) noexcept {
-  const std::optional<finding> known = debug_->history(directory.slots.at(id.value()), id);
-  return known ? std::optional(describe(*known, *debug_, directory.names)) : std::nullopt;
+  const std::optional<finding> known = debug->history(directory.slots.at(id.value()), id);
+  return known ? std::optional(describe(*known, *debug, directory.names)) : std::nullopt;
 }
 
 std::size_t pool_core::check_memory() noexcept {
-  if (debug_ == nullptr) {
+  if (debug == nullptr) {
     return 0;
   }
   const operation guard(*this);
   std::size_t damages = 0;
-  debug_->check_all([&](const findings& found) { damages += report_findings(found); });
+  debug->check_all([&](const findings& found) { damages += report_findings(found); });
   return damages;
 }
 
 tidepool::debug_counts pool_core::debug_counts() noexcept {
   const operation guard(*this);
-  return debug_ == nullptr ? tidepool::debug_counts{} : debug_->counts();
+  return debug == nullptr ? tidepool::debug_counts{} : debug->counts();
 }
 
 leak_report pool_core::leaks() {
@@ -122,8 +125,8 @@ leak_report pool_core::leaks() {
   leak_report report;
   directory.for_each_tensor([&](const tensor_info& info) {
     std::span<void* const> site;
-    if (debug_ != nullptr) {
-      site = debug_->frames(debug_->site_of(directory.slots.at(info.id.value()), info.id));
+    if (debug != nullptr) {
+      site = debug->frames(debug->site_of(directory.slots.at(info.id.value()), info.id));
     }
     leak_entry& entry =
         entries[{info.category, info.name.value(), std::vector<void*>(site.begin(), site.end())}];
@@ -150,7 +153,7 @@ leak_report pool_core::leaks() {
 void pool_core::report_at_close() noexcept {
   (void)shrink_quarantine(0);
   (void)check_memory();
-  const debug_options& options = debug_->options();
+  const debug_options& options = debug->options();
   if (!options.report_leaks) {
     return;
   }

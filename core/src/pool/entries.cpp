@@ -15,17 +15,17 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-std::unique_ptr<access_store> make_access_store(const pool_core& core, const entry_sources& from) {
+std::unique_ptr<access_store> make_access_store(const pool_core& core) {
   access_store::settings how{.slots = core.directory.slots.capacity(),
-                             .pool_tag = core.tag(),
-                             .half_life = from.half_life,
-                             .keys = &from.keys,
+                             .pool_tag = core.directory.slots.pool_tag(),
+                             .half_life = core.settings.access_half_life,
+                             .keys = &core.directory.keys,
                              .devices = {},
                              .huge_pages = !environment_flag("no_huge_pages")};
-  for (const std::unique_ptr<device_entry>& entry : core.devices()) {
+  for (const std::unique_ptr<device_entry>& entry : core.lanes.devices()) {
     how.devices.push_back(entry->where);
   }
-  for (const std::unique_ptr<backend>& source : from.backends) {
+  for (const std::unique_ptr<backend>& source : core.lanes.backends()) {
     if (const access_kernels* const kernels = source->kernels_for_access()) {
       how.kernels = kernels;
       break;

@@ -15,22 +15,13 @@
 namespace tidepool {
 inline namespace v0 {
 
-class backend;
-
 namespace detail {
 
 class access_store;
-class flat_index;
 class pool_core;
 
-struct entry_sources {
-  std::uint64_t half_life;
-  std::span<const std::unique_ptr<backend>> backends;
-  const flat_index& keys;
-};
 /// Throws std::bad_alloc.
-[[nodiscard]] std::unique_ptr<access_store> make_access_store(const pool_core& core,
-                                                              const entry_sources& from);
+[[nodiscard]] std::unique_ptr<access_store> make_access_store(const pool_core& core);
 
 /// For a tensor that is about to be published: its flags, tracked only if it has an entry.
 [[nodiscard]] tensor_flags begin_entry(pool_core& core, const record& slot, tensor_id id,

@@ -5,7 +5,7 @@
 #include "access/store.hpp"
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
-#include "pool/thread_caches.hpp"
+#include "pool/this_thread.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -33,101 +33,128 @@ namespace {
   }
 }
 
-}  // namespace
-
-errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
-  if (!id) {
-    return errc::ok;
+// Ends one reference. The header of the last one, whose slot is free then; 0: others are left. A
+// misuse is reported, and errc says which.
+[[nodiscard]] result<std::uint64_t> end_reference(pool_core& core, record& slot, tensor_id id,
+                                                  const stream_ref& stream) noexcept {
+  directory& known = core.directory;
+  std::uint64_t header = slot.header.load(std::memory_order_acquire);
+  // Before this reference ends: the last one may end at once in another thread.
+  if (!stream.is_none() && known.slots.is_live(slot, header, id.value()) &&
+      references_of(header) > 1) {
+    if (core.record_use(id, stream) == errc::out_of_memory) {
+      // Nothing can remember it: it is waited for.
+      const lane& own = core.lanes.of(slot);
+      (void)own.device->source->synchronise(own.device->where, stream);
+    }
+    header = slot.header.load(std::memory_order_acquire);
   }
-  const operation guard(*this);
-  slow_frees_.fetch_add(1, std::memory_order_relaxed);
-  // Ending a part may end its parent, and so on.
-  for (tensor_id ending = id; ending;) {
-    record& slot = directory.slots.at(ending.value());
-    std::uint64_t header = slot.header.load(std::memory_order_acquire);
-    bool last = false;
-    bool told = false;
-    // Before this reference ends: the last one may end at once in another thread.
-    if (!stream.is_none() && directory.slots.is_live(slot, header, ending.value()) &&
-        references_of(header) > 1) {
-      if (record_use(ending, stream) == errc::out_of_memory) {
-        // Nothing can remember it: it is waited for.
-        const lane& own = lanes.of(slot);
-        (void)own.device->source->synchronise(own.device->where, stream);
-      }
-      header = slot.header.load(std::memory_order_acquire);
+  bool is_last = false;
+  bool is_told = false;
+  do {
+    if (!known.slots.is_live(slot, header, id.value())) {
+      return core.report_misuse(core.forget_handle(slot, id.value()) ? misuse_kind::after_close
+                                                                     : misuse_kind::stale_free,
+                                id);
     }
-    do {
-      if (!directory.slots.is_live(slot, header, ending.value())) {
-        return report_misuse(forget_handle(slot, ending.value()) ? misuse_kind::after_close
-                                                                 : misuse_kind::stale_free,
-                             ending);
-      }
-      if (!has_owner(slot, directory.slots.cold(slot), header)) {
-        return report_misuse(misuse_kind::stale_free, ending);
-      }
-      last = references_of(header) == 1;
-      if (last && !told) {
-        told = true;
-        notify_ended(ending);
-      }
-    } while (!slot.header.compare_exchange_weak(
-        header, last ? freed_header(ending.value()) : header - reference_step,
-        std::memory_order_acq_rel, std::memory_order_acquire));
-    if (!last) {
-      return errc::ok;
+    if (!has_owner(slot, known.slots.cold(slot), header)) {
+      return core.report_misuse(misuse_kind::stale_free, id);
     }
-    if (any(flags_of(header) & tensor_flags::tracked)) {
-      accesses->end(ending);
+    is_last = references_of(header) == 1;
+    if (is_last && !is_told) {
+      is_told = true;
+      core.notify_ended(id);
     }
-    ending = finish_free(slot, flags_of(header), order_of_free(slot, stream));
-  }
-  return errc::ok;
+  } while (!slot.header.compare_exchange_weak(
+      header, is_last ? freed_header(id.value()) : header - reference_step,
+      std::memory_order_acq_rel, std::memory_order_acquire));
+  return is_last ? header : 0;
 }
 
-// The header says free; what belonged to the tensor goes. Returns the parent to end next, or none.
-// last: the lane in whose order it ended, null: its own.
-tensor_id pool_core::finish_free(record& slot, tensor_flags flags, lane* last) noexcept {
+// Ends a tensor that owns no block, and calls what adopted memory is released by.
+void end_loose(pool_core& core, record& slot, tensor_flags flags) noexcept {
+  if (core.debug != nullptr) [[unlikely]] {
+    core.debug->end_loose(slot);
+  }
+  const cold_record& cold = core.directory.slots.cold(slot);
+  void* const data = slot.data.load(std::memory_order_relaxed);
   const std::uint64_t bytes = slot.bytes.load(std::memory_order_relaxed);
-  cold_record& cold = directory.slots.cold(slot);
+  const auto release = any(flags & tensor_flags::adopted) ? cold.release : nullptr;
+  void* const context = cold.context;
+  core.directory.count_loose(-1);
+  if (any(flags & tensor_flags::adopted)) {
+    core.directory.pointers.forget_adopted(slot);
+  }
+  core.directory.slots.release(slot);
+  if (release != nullptr) {
+    const callback outside;
+    release(data, bytes, context);
+  }
+}
+
+// The header says free; what belonged to the tensor goes. The parent whose reference ends next, or
+// none.
+[[nodiscard]] tensor_id end_and_get_parent(pool_core& core, record& slot, tensor_flags flags,
+                                           const ended_block& how) noexcept {
+  directory& known = core.directory;
+  cold_record& cold = known.slots.cold(slot);
   tensor_id parent;
   if (any(flags & tensor_flags::keyed)) {
-    directory.release_key(slot);
+    known.release_key(slot);
   }
   if (any(flags & tensor_flags::slice)) {
     parent = tensor_id::from_value(cold.parent.load(std::memory_order_relaxed));
-    directory.slots.cold(directory.slots.at(parent.value()))
+    known.slots.cold(known.slots.at(parent.value()))
         .holds.fetch_add(one_hold_change - one_part, std::memory_order_acq_rel);
   }
   if (any(flags & tensor_flags::shared)) {
     forget_holds(cold);  // none are left, unless threads raced to free
   }
-  const bool has_block = slot.size_class.load(std::memory_order_relaxed) != 0;
-  if (debug_ != nullptr && !has_block) [[unlikely]] {
-    debug_->end_loose(slot);
-  }
-  if (has_block) {
-    end_block(slot, bytes, last, any(flags & tensor_flags::used_elsewhere),
-              find_this_thread(*this));
+  if (slot.size_class.load(std::memory_order_relaxed) != 0) {
+    core.end_block(slot, how);
   } else {
-    void* const data = slot.data.load(std::memory_order_relaxed);
-    const auto release = any(flags & tensor_flags::adopted) ? cold.release : nullptr;
-    void* const context = cold.context;
-    directory.count_loose(-1);
-    if (any(flags & tensor_flags::adopted)) {
-      directory.pointers.forget_adopted(slot);
-    }
-    directory.slots.release(slot);
-    if (release != nullptr) {
-      const callback outside;
-      release(data, bytes, context);
-    }
+    end_loose(core, slot, flags);
   }
   // What ends while the pool is closing was not counted: closing waits for this operation first.
-  if (operations.reached()) {
-    operations.forget_tensor();
+  if (core.operations.reached()) {
+    core.operations.forget_tensor();
   }
   return parent;
+}
+
+}  // namespace
+
+errc pool_core::deallocate(tensor_id id, const stream_ref& stream) noexcept {
+  return deallocate(id, stream, find_this_thread(caches));
+}
+
+errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* cache) noexcept {
+  if (!id) {
+    return errc::ok;
+  }
+  const operation guard(*this);
+  slow_frees.fetch_add(1, std::memory_order_relaxed);
+  // Ending a part may end its parent, and so on.
+  for (tensor_id ending = id; ending;) {
+    record& slot = directory.slots.at(ending.value());
+    const result<std::uint64_t> last = end_reference(*this, slot, ending, stream);
+    if (!last) {
+      return last.error().code;
+    }
+    if (*last == 0) {
+      return errc::ok;
+    }
+    const tensor_flags flags = flags_of(*last);
+    if (any(flags & tensor_flags::tracked)) {
+      accesses->end(ending);
+    }
+    ending = end_and_get_parent(*this, slot, flags,
+                                {.bytes = slot.bytes.load(std::memory_order_relaxed),
+                                 .last = order_of_free(slot, stream, cache),
+                                 .used_elsewhere = any(flags & tensor_flags::used_elsewhere),
+                                 .cache = cache});
+  }
+  return errc::ok;
 }
 
 errc pool_core::report_misuse(misuse_kind kind, tensor_id id) noexcept {
@@ -137,7 +164,7 @@ errc pool_core::report_misuse(misuse_kind kind, tensor_id id) noexcept {
     kind = misuse_kind::foreign_id;
   }
   std::optional<memory_damage> past;
-  if (debug_ != nullptr && (kind == misuse_kind::stale_free || kind == misuse_kind::stale_use)) {
+  if (debug != nullptr && (kind == misuse_kind::stale_free || kind == misuse_kind::stale_use)) {
     past = past_of(id);
   }
   return incidents.report_misuse(kind, id, past ? &*past : nullptr);

@@ -5,7 +5,6 @@
 #include "debug/layer.hpp"
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
-#include "pool/recall.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -17,133 +16,165 @@ namespace detail {
 
 namespace {
 
-// Where each bound, free slot was seen.
-class sightings {
+/// One walk. Each step adds what it saw to what the later ones compare.
+class walk {
  public:
-  explicit sightings(std::size_t slots) : seen_(slots) {}
-  [[nodiscard]] bool first(std::size_t index) { return seen_[index]++ == 0; }
-  [[nodiscard]] bool seen(std::size_t index) const { return seen_[index] != 0; }
+  explicit walk(pool_core& core) : core_(core), seen_(core.directory.slots.made()) {}
+
+  void check_caches() noexcept;
+  void check_ready_lists() noexcept;
+  void check_quarantine() noexcept;
+  void check_slots() noexcept;
+  void check_limits() noexcept;
+  /// In words; null: every invariant holds.
+  [[nodiscard]] const char* broken() const noexcept { return broken_; }
+  void require(bool holds, const char* invariant) noexcept {
+    if (!holds && broken_ == nullptr) {
+      broken_ = invariant;
+    }
+  }
 
  private:
-  std::vector<std::uint8_t> seen_;
+  [[nodiscard]] bool is_first_sight(const record& r) noexcept {
+    return seen_[core_.directory.slots.index_of(r)]++ == 0;
+  }
+  void check_ready(const lane& where, unsigned size_class, const record& r) noexcept;
+  void check_address(const record& r, bool bound, bool adopted) noexcept;
+  void check_live(const record& r, std::uint64_t header, bool bound) noexcept;
+
+  pool_core& core_;
+  const char* broken_ = nullptr;
+  std::vector<std::uint8_t> seen_;  // in how many places each bound, free slot was
+  std::int64_t loose_ = 0;
+  std::size_t keyed_ = 0;
+  std::size_t entered_ = 0;  // in the index of addresses
 };
 
-}  // namespace
+void walk::check_ready(const lane& where, unsigned size_class, const record& r) noexcept {
+  const std::uint64_t header = r.header.load(std::memory_order_relaxed);
+  require(is_free(header) || core_.directory.slots.is_retired(r, header), "a ready slot is free");
+  require(r.size_class.load(std::memory_order_relaxed) == size_class &&
+              r.lane.load(std::memory_order_relaxed) == where.number,
+          "a ready slot is kept under its own class and lane");
+  require(r.data.load(std::memory_order_relaxed) != nullptr &&
+              (size_class > last_small_class ||
+               r.capacity.load(std::memory_order_relaxed) >= size_of_class(size_class)),
+          "a ready slot has a block of its class");
+  require(is_first_sight(r), "a ready slot is in one place only");
+}
 
-const char* pool_core::verify() noexcept {
-  const operation guard(*this);
-  const char* broken =
-      check_memory() == 0 ? nullptr : "the bytes around tensors are as debug modes filled them";
-  const auto require = [&](bool holds, const char* invariant) {
-    if (!holds && broken == nullptr) {
-      broken = invariant;
+void walk::check_caches() noexcept {
+  thread_caches::holder all(core_.caches);
+  all.close();
+  std::size_t capacity = 0;
+  all.for_each([&](front_cache& cache) {
+    std::size_t small = 0;
+    std::size_t large = 0;
+    core_.lanes.for_each(
+        [&](const lane& where) {
+          cache.lane(where.number).for_each_used([&](unsigned size_class, magazine& m) {
+            require(m.depth() <= m.limit && m.limit <= magazine_slots, "depth <= limit <= slots");
+            (size_class > last_small_class ? large : small) += m.limit * size_of_class(size_class);
+            for (unsigned depth = 1; depth <= m.depth(); ++depth) {
+              check_ready(where, size_class, *m.at(depth));
+            }
+          });
+        },
+        cache.lanes);
+    require(small == cache.small_capacity && large == cache.large_capacity,
+            "a thread's capacity == sum of limit * size");
+    capacity += small + large;
+  });
+  require(capacity == core_.caches.capacity(), "the pool's front capacity == sum of the threads'");
+}
+
+void walk::check_ready_lists() noexcept {
+  core_.lanes.for_each([&](lane& where) {
+    for (unsigned c = first_size_class; c < first_size_class + size_class_count; ++c) {
+      require(where.ready_of(c).check([&](const record& r) { check_ready(where, c, r); }),
+              "a ready list's count and bytes == sum over its records");
     }
-  };
-  try {
-    sightings seen(directory.slots.made());
-    const auto check_ready = [&](const lane& where, unsigned size_class, const record& r) {
-      const std::uint64_t header = r.header.load(std::memory_order_relaxed);
-      require(is_free(header) || directory.slots.is_retired(r, header), "a ready slot is free");
-      require(r.size_class.load(std::memory_order_relaxed) == size_class &&
-                  r.lane.load(std::memory_order_relaxed) == where.number,
-              "a ready slot is kept under its own class and lane");
-      require(r.data.load(std::memory_order_relaxed) != nullptr &&
-                  (size_class > last_small_class ||
-                   r.capacity.load(std::memory_order_relaxed) >= size_of_class(size_class)),
-              "a ready slot has a block of its class");
-      require(seen.first(directory.slots.index_of(r)), "a ready slot is in one place only");
-    };
-    const std::lock_guard lock(registry_mutex_);
-    std::size_t capacity = 0;
-    with_closed_gates([&](front_cache& cache) {
-      std::size_t small = 0;
-      std::size_t large = 0;
-      for (std::size_t i = 0; i < std::min(cache.lanes, lanes.count()); ++i) {
-        lane& where = lanes.at(i);
-        cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
-          require(m.depth() <= m.limit && m.limit <= magazine_slots, "depth <= limit <= slots");
-          (size_class > last_small_class ? large : small) += m.limit * size_of_class(size_class);
-          for (unsigned d = 1; d <= m.depth(); ++d) {
-            check_ready(where, size_class, *m.at(d));
-          }
-        });
-      }
-      require(small == cache.small_capacity && large == cache.large_capacity,
-              "a thread's capacity == sum of limit * size");
-      capacity += small + large;
-    });
-    require(capacity == front_capacity_.load(std::memory_order_relaxed),
-            "the pool's front capacity == sum of the threads'");
-    for (std::size_t i = 0; i < lanes.count(); ++i) {
-      lane& where = lanes.at(i);
-      for (unsigned c = first_size_class; c < first_size_class + size_class_count; ++c) {
-        require(where.ready_of(c).check([&](const record& r) { check_ready(where, c, r); }),
-                "a ready list's count and bytes == sum over its records");
-      }
-    }
-    if (debug_ != nullptr) {
-      debug_->for_each_held([&](const record& r) {
-        require(!directory.slots.is_taken(r, r.header.load(std::memory_order_relaxed)),
-                "a slot in quarantine is free");
-        require(seen.first(directory.slots.index_of(r)),
-                "a slot in quarantine is in one place only");
-      });
-    }
-    std::int64_t loose = 0;
-    std::size_t entered = 0;  // in the index of addresses
-    std::size_t keyed = 0;
-    const bool has_pointers = directory.pointers.is_kept();
-    for (std::size_t i = 0; i < directory.slots.made(); ++i) {
-      const record& r = directory.slots.by_index(i);
-      const std::uint64_t header = r.header.load(std::memory_order_acquire);
-      const bool bound = r.size_class.load(std::memory_order_relaxed) != 0;
-      const bool live = directory.slots.is_taken(r, header);
-      require(!live || !seen.seen(i), "a live slot is in no list");
-      require(!bound || live || seen.seen(i), "a bound slot is live or in a list");
-      loose += live && !bound ? 1 : 0;
-      const bool adopted = live && any(flags_of(header) & tensor_flags::adopted) &&
-                           r.data.load(std::memory_order_relaxed) != nullptr;
-      if ((bound || adopted) && has_pointers) {
-        const void* const data = r.data.load(std::memory_order_relaxed);
-        const std::optional<std::uint32_t> known = directory.pointers.entry_of(data);
-        // Of tensors that adopted the same memory it knows one.
-        require(known && (known == i || (adopted && directory.slots.by_index(*known).data.load(
-                                                        std::memory_order_relaxed) == data)),
-                "the index of addresses knows every block and what is adopted");
-        entered += known == i ? 1 : 0;
-      }
-      if (!live) {
-        continue;
-      }
-      require(!bound || r.bytes.load(std::memory_order_relaxed) <=
-                            r.capacity.load(std::memory_order_relaxed),
-              "a tensor's bytes <= its block's");
-      const cold_record& cold = directory.slots.cold(r);
-      const std::uint64_t holds = cold.holds.load(std::memory_order_relaxed);
-      require(std::uint64_t{pins_of(holds)} + parts_of(holds) <= references_of(header),
-              "a tensor's pins and slices <= its references");
-      if (any(flags_of(header) & tensor_flags::keyed)) {
-        ++keyed;
-        require(directory.keys.find(cold.key.load(std::memory_order_relaxed)) == i,
-                "a key leads to its tensor");
-      }
-      if (any(flags_of(header) & tensor_flags::slice)) {
-        const std::uint64_t parent = cold.parent.load(std::memory_order_relaxed);
-        const record& whole = directory.slots.at(parent);
-        require(
-            directory.slots.is_live(whole, whole.header.load(std::memory_order_acquire), parent),
-            "a slice's parent is alive");
-      }
-    }
-    require(loose == directory.loose(), "tensors without a block == live slots without a block");
-    require(keyed == directory.keys.size(), "keys == tensors that have one");
-    require(!has_pointers || entered == directory.pointers.size(),
-            "addresses in the index == blocks and adopted memory");
-  } catch (const std::exception&) {
-    return "no memory to check invariants";
+  });
+}
+
+void walk::check_quarantine() noexcept {
+  if (core_.debug == nullptr) {
+    return;
   }
+  core_.debug->for_each_held([&](const record& r) {
+    require(!core_.directory.slots.is_taken(r, r.header.load(std::memory_order_relaxed)),
+            "a slot in quarantine is free");
+    require(is_first_sight(r), "a slot in quarantine is in one place only");
+  });
+}
+
+void walk::check_slots() noexcept {
+  const slot_table& slots = core_.directory.slots;
+  const pointer_index& pointers = core_.directory.pointers;
+  for (std::size_t i = 0; i < seen_.size(); ++i) {
+    const record& r = slots.by_index(i);
+    const std::uint64_t header = r.header.load(std::memory_order_acquire);
+    const bool bound = r.size_class.load(std::memory_order_relaxed) != 0;
+    const bool live = slots.is_taken(r, header);
+    require(!live || seen_[i] == 0, "a live slot is in no list");
+    require(!bound || live || seen_[i] != 0, "a bound slot is live or in a list");
+    loose_ += live && !bound ? 1 : 0;
+    const bool adopted = live && any(flags_of(header) & tensor_flags::adopted) &&
+                         r.data.load(std::memory_order_relaxed) != nullptr;
+    check_address(r, bound, adopted);
+    if (live) {
+      check_live(r, header, bound);
+    }
+  }
+  require(loose_ == core_.directory.loose(),
+          "tensors without a block == live slots without a block");
+  require(keyed_ == core_.directory.keys.size(), "keys == tensors that have one");
+  require(!pointers.is_kept() || entered_ == pointers.size(),
+          "addresses in the index == blocks and adopted memory");
+}
+
+void walk::check_address(const record& r, bool bound, bool adopted) noexcept {
+  const slot_table& slots = core_.directory.slots;
+  const pointer_index& pointers = core_.directory.pointers;
+  if (!pointers.is_kept() || (!bound && !adopted)) {
+    return;
+  }
+  const void* const data = r.data.load(std::memory_order_relaxed);
+  const std::optional<std::uint32_t> known = pointers.entry_of(data);
+  const bool is_own = known == slots.index_of(r);
+  // Of tensors that adopted the same memory it knows one.
+  require(known && (is_own || (adopted && slots.by_index(*known).data.load(
+                                              std::memory_order_relaxed) == data)),
+          "the index of addresses knows every block and what is adopted");
+  entered_ += is_own ? 1 : 0;
+}
+
+void walk::check_live(const record& r, std::uint64_t header, bool bound) noexcept {
+  const slot_table& slots = core_.directory.slots;
+  require(!bound ||
+              r.bytes.load(std::memory_order_relaxed) <= r.capacity.load(std::memory_order_relaxed),
+          "a tensor's bytes <= its block's");
+  const cold_record& cold = slots.cold(r);
+  const std::uint64_t holds = cold.holds.load(std::memory_order_relaxed);
+  require(std::uint64_t{pins_of(holds)} + parts_of(holds) <= references_of(header),
+          "a tensor's pins and slices <= its references");
+  if (any(flags_of(header) & tensor_flags::keyed)) {
+    ++keyed_;
+    require(core_.directory.keys.find(cold.key.load(std::memory_order_relaxed)) ==
+                slots.index_of(r),
+            "a key leads to its tensor");
+  }
+  if (any(flags_of(header) & tensor_flags::slice)) {
+    const std::uint64_t parent = cold.parent.load(std::memory_order_relaxed);
+    const record& whole = slots.at(parent);
+    require(slots.is_live(whole, whole.header.load(std::memory_order_acquire), parent),
+            "a slice's parent is alive");
+  }
+}
+
+void walk::check_limits() noexcept {
   std::size_t claimed = 0;
-  for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
+  for (const std::unique_ptr<device_entry>& entry : core_.lanes.devices()) {
     require(entry->reserved.claimed() == entry->source->memory(entry->where).reserved_bytes,
             "claimed == the backend's reserved bytes");
     claimed += entry->reserved.claimed();
@@ -151,11 +182,29 @@ const char* pool_core::verify() noexcept {
       require(false, theirs);
     }
   }
-  require(claimed == lanes.reserved.claimed(), "the pool's claimed == sum of the devices'");
-  if (const char* const theirs = verify_entries(*this)) {
-    require(false, theirs);
+  require(claimed == core_.lanes.reserved.claimed(), "the pool's claimed == sum of the devices'");
+}
+
+}  // namespace
+
+const char* pool_core::verify() noexcept {
+  const operation guard(*this);
+  const std::size_t damages = check_memory();
+  try {
+    walk all(*this);
+    all.require(damages == 0, "the bytes around tensors are as debug modes filled them");
+    all.check_caches();
+    all.check_ready_lists();
+    all.check_quarantine();
+    all.check_slots();
+    all.check_limits();
+    if (const char* const theirs = verify_entries(*this)) {
+      all.require(false, theirs);
+    }
+    return all.broken();
+  } catch (const std::exception&) {
+    return "no memory to check invariants";
   }
-  return broken;
 }
 
 }  // namespace detail

@@ -59,6 +59,26 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
   return errc::ok;
 }
 
+void pool_core::notify_made(tensor_id id) noexcept {
+  tensor_info info;
+  if (incidents.is_observed() && directory.read(id, info)) {
+    incidents.made(info);
+  }
+}
+
+void pool_core::notify_ended(tensor_id id) noexcept {
+  tensor_info info;
+  if (incidents.is_observed() && directory.read(id, info)) {
+    incidents.ended(info);
+  }
+}
+
+void pool_core::set_observer(allocation_observer* observer) noexcept {
+  const operation guard(*this);
+  incidents.set_observer(observer);
+  caches.set_observed(incidents.is_observed());
+}
+
 void* current_data(pool_core* core, tensor_id id) noexcept {
   tensor_info info;
   return core->directory.read(id, info) ? info.data : nullptr;

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory as a whole: limits, trim, tick, prewarm.
+// Memory as a whole: recall, trim, limits, tick.
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
-#include "pool/recall.hpp"
-#include "pool/thread_caches.hpp"
-#include <tidepool/prewarm.hpp>
+#include "pool/this_thread.hpp"
 
 #include <algorithm>
-#include <exception>
-#include <thread>
 
 namespace tidepool {
 inline namespace v0 {
@@ -38,14 +34,12 @@ void add(trim_report& sum, const trim_report& one) noexcept {
              : "the rest is free, but in pages or slabs that live tensors stand in too";
 }
 
-}  // namespace
-
-trim_report pool_core::measure(const device_entry& where) noexcept {
+[[nodiscard]] trim_report measure(const device_entry& where) noexcept {
   const memory_info now = where.source->memory(where.where);
-  std::size_t rest = now.reserved_bytes;
-  const auto part = [&rest](std::size_t bytes) {
-    bytes = std::min(bytes, rest);  // figures of a moment later than the sum
-    rest -= bytes;
+  std::size_t left = now.reserved_bytes;
+  const auto part = [&left](std::size_t bytes) {
+    bytes = std::min(bytes, left);  // figures of a moment later than the sum
+    left -= bytes;
     return bytes;
   };
   trim_report report;
@@ -54,8 +48,21 @@ trim_report pool_core::measure(const device_entry& where) noexcept {
   report.stranded_bytes = part(now.free_bytes - pending);
   report.pending_bytes = part(pending);
   report.cached_bytes = part(where.kept_bytes());
-  report.in_use_bytes = rest;
+  report.in_use_bytes = left;
   return report;
+}
+
+}  // namespace
+
+std::size_t pool_core::recall(bool reserves_too) noexcept {
+  caches.drain_all();
+  std::size_t taken = stock.drain_ready(reserves_too);
+  if (debug != nullptr) [[unlikely]] {
+    taken += shrink_quarantine(0);
+    (void)stock.drain_ready(reserves_too);  // that is where they went
+  }
+  incidents.recalled(taken);
+  return taken;
 }
 
 trim_report pool_core::trim(device_entry& where, std::size_t keep_bytes) noexcept {
@@ -124,85 +131,17 @@ memory_info pool_core::memory(const device_entry& of) noexcept {
 // the backends' own clocks say.
 void pool_core::tick() noexcept {
   const operation guard(*this);
-  {
-    const std::lock_guard lock(registry_mutex_);
-    with_closed_gates([this](front_cache& cache) {
-      std::uint64_t operations = 0;
-      for (std::size_t i = 0; i < cache.lanes; ++i) {
-        cache.lane(i).for_each_used(
-            [&](unsigned, const magazine& m) { operations += m.pops() + m.pushes(); });
-      }
-      if (operations == cache.operations) {
-        drain(cache);
-      }
-      cache.operations = operations;
-    });
-  }
+  caches.drain_idle();
   for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     (void)entry->source->decay(entry->where);
   }
 }
 
-result<prewarm_report> pool_core::prewarm(const prewarm_plan& plan) noexcept {
+void pool_core::thread_idle() noexcept {
   const operation guard(*this);
-  prewarm_report report;
-  allocation_request probe{.bytes = 1, .where = plan.where};
-  const result<lane*> found = check_request(probe);
-  if (!found) {
-    return found.error();
+  if (front_cache* const cache = find_this_thread(caches)) {
+    caches.drain_own(*cache);
   }
-  lane* const where = *found;
-  device_entry& device = *where->device;
-  const unsigned threads =
-      plan.threads != 0 ? plan.threads : std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
-  for (const prewarm_item& item : plan.items) {
-    if (item.bytes == 0 || item.count == 0) {
-      continue;
-    }
-    if (item.bytes > largest_request) {
-      return status{.code = errc::out_of_memory, .requested = item.bytes, .where = plan.where};
-    }
-    const footprint room = footprint_of(device, {item.bytes, device.alignment});
-    const std::size_t rounded = (room.bytes + room.alignment - 1) & ~(room.alignment - 1);
-    const unsigned size_class = size_class_of(rounded);
-    const bool large = size_class > last_small_class;
-    const block_demand demand{.where = where,
-                              .bytes = large ? rounded : size_of_class(size_class),
-                              .alignment = room.alignment,
-                              .size_class = size_class,
-                              .long_lived = false};
-    ready_list& list = where->ready_of(size_class);
-    // Ready blocks count; what threads hold does not, it is theirs.
-    std::size_t missing = item.count - std::min(item.count, list.count());
-    // Grows with the blocks: after a failure no more is kept than was made.
-    list.raise_reserve(item.count - missing);
-    while (missing != 0) {
-      std::array<record*, largest_batch> made;
-      const auto out = std::span(made).first(large ? 1 : std::min(missing, made.size()));
-      const auto [count, why] = refill(demand, out, true);
-      if (count == 0) {
-        return why;
-      }
-      std::array<block, largest_batch> blocks;
-      std::size_t bytes = 0;
-      for (std::size_t i = 0; i < count; ++i) {
-        blocks[i] = directory.slots.block_of(*made[i]);
-        bytes += blocks[i].bytes;
-      }
-      if (plan.populate) {
-        report.populated_bytes +=
-            device.source->populate(plan.where, std::span(blocks).first(count), threads);
-      }
-      device.ready_bytes.fetch_add(bytes, std::memory_order_relaxed);
-      missing -= std::min(missing, count);
-      list.raise_reserve(item.count - missing);
-      (void)list.put(out.first(count));
-      report.blocks += count;
-      report.bytes += bytes;
-    }
-  }
-  incidents.events.add(memory_event_kind::prewarmed, plan.where, report.bytes);
-  return report;
 }
 
 }  // namespace detail

@@ -51,7 +51,7 @@ void after_fork_in_child() noexcept {
   // Tags of pools that vanished threads were making or destroying are free again.
   std::uint64_t tags = 0;
   for_each_pool([&](pool_core& pool) {
-    tags |= std::uint64_t{1} << pool.tag();
+    tags |= std::uint64_t{1} << pool.directory.slots.pool_tag();
     pool.continue_in_child(has_barrier);
   });
   set_pool_tags(tags);

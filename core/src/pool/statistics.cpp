@@ -3,7 +3,6 @@
 // Summing statistics: every front cache is closed for a moment, so the sums are exact and the
 // owners' counters need not be atomic.
 #include "pool/pool_core.hpp"
-#include "pool/recall.hpp"
 #include <tidepool/statistics.hpp>
 
 namespace tidepool {
@@ -32,66 +31,87 @@ void add(operation_counts& to, const operation_counts& from) noexcept {
   to.live += from.live;
 }
 
+/// Counts and cached bytes of all lanes, by number.
+struct lane_sums {
+  std::vector<std::array<class_counts, size_class_count>> counts;
+  std::vector<std::size_t> cached;
+  std::size_t threads = 0;
+};
+
+// All gates are closed meanwhile, and no thread ends, so that each operation is counted once.
+[[nodiscard]] lane_sums sum_lanes(pool_core& core) {
+  const std::size_t lane_total = core.lanes.count();
+  lane_sums sums;
+  sums.counts.resize(lane_total);
+  sums.cached.resize(lane_total);
+  thread_caches::holder all(core.caches);
+  sums.threads = all.count();
+  all.close();
+  all.for_each([&](front_cache& cache) {
+    for (std::size_t i = 0; i < std::min(lane_total, cache.lanes); ++i) {
+      all.publish(core.lanes.at(i), cache);
+      cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
+        sums.counts[i][size_class - first_size_class] += m.counts();
+        for (unsigned d = 1; d <= m.depth(); ++d) {
+          sums.cached[i] += m.at(d)->capacity.load(std::memory_order_relaxed);
+        }
+      });
+    }
+  });
+  core.lanes.for_each(
+      [&](lane& where) {
+        const std::lock_guard counts_lock(where.mutex);
+        for (unsigned c = 0; c < size_class_count; ++c) {
+          sums.counts[where.number][c] += where.counts[c];
+        }
+      },
+      lane_total);
+  return sums;
+}
+
+[[nodiscard]] device_statistics statistics_of(const device_entry& entry, const pool_core& core,
+                                              const lane_sums& sums) noexcept {
+  device_statistics d;
+  d.where = entry.where;
+  core.lanes.for_each(
+      [&](const lane& where) {
+        if (where.device != &entry) {
+          return;
+        }
+        for (unsigned c = 0; c < size_class_count; ++c) {
+          const auto category = size_category_of(size_of_class(c + first_size_class));
+          add(d.by_size[static_cast<unsigned>(category)], sums.counts[where.number][c]);
+        }
+        d.cached_bytes += sums.cached[where.number];
+      },
+      sums.counts.size());
+  for (const operation_counts& category : d.by_size) {
+    add(d.total, category);
+  }
+  const memory_info memory = entry.source->memory(entry.where);
+  d.reserved_bytes = entry.reserved.claimed();
+  d.peak_reserved_bytes = entry.reserved.peak();
+  d.cached_bytes += entry.kept_bytes();
+  const std::size_t outside = memory.free_bytes + d.cached_bytes;
+  d.live_bytes = memory.reserved_bytes - std::min(memory.reserved_bytes, outside);
+  d.peak_live_bytes = entry.peak_live.load(std::memory_order_relaxed);
+  d.limit_bytes = entry.reserved.limits().hard;
+  d.soft_limit_bytes = entry.reserved.limits().soft;
+  d.address_space_bytes = memory.address_space_bytes;
+  d.system_calls = memory.system_calls;
+  return d;
+}
+
 }  // namespace
 
 tidepool::statistics pool_core::statistics() {
   const operation guard(*this);
+  const lane_sums sums = sum_lanes(*this);
   tidepool::statistics answer;
-  const std::size_t lane_total = lanes.count();
-  std::vector<std::array<class_counts, size_class_count>> sums(lane_total);
-  std::vector<std::size_t> cached(lane_total);
-  {
-    const std::lock_guard lock(registry_mutex_);
-    answer.threads = cache_count_;
-    with_closed_gates([&](front_cache& cache) {
-      for (std::size_t i = 0; i < std::min(lane_total, cache.lanes); ++i) {
-        publish(lanes.at(i), cache);
-        cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
-          sums[i][size_class - first_size_class] += m.counts();
-          for (unsigned d = 1; d <= m.depth(); ++d) {
-            cached[i] += m.at(d)->capacity.load(std::memory_order_relaxed);
-          }
-        });
-      }
-    });
-    for (std::size_t i = 0; i < lane_total; ++i) {
-      lane& where = lanes.at(i);
-      const std::lock_guard counts_lock(where.mutex);
-      for (unsigned c = 0; c < size_class_count; ++c) {
-        sums[i][c] += where.counts[c];
-      }
-    }
-  }
+  answer.threads = sums.threads;
   for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
-    device_statistics d;
-    d.where = entry->where;
-    for (std::size_t i = 0; i < lane_total; ++i) {
-      const lane& where = lanes.at(i);
-      if (where.device != entry.get()) {
-        continue;
-      }
-      for (unsigned c = 0; c < size_class_count; ++c) {
-        const auto category = size_category_of(size_of_class(c + first_size_class));
-        add(d.by_size[static_cast<unsigned>(category)], sums[i][c]);
-      }
-      d.cached_bytes += cached[i];
-    }
-    for (const operation_counts& category : d.by_size) {
-      add(d.total, category);
-    }
-    const memory_info memory = entry->source->memory(entry->where);
-    d.reserved_bytes = entry->reserved.claimed();
-    d.peak_reserved_bytes = entry->reserved.peak();
-    d.cached_bytes += entry->kept_bytes();
-    const std::size_t outside = memory.free_bytes + d.cached_bytes;
-    d.live_bytes = memory.reserved_bytes - std::min(memory.reserved_bytes, outside);
-    d.peak_live_bytes = entry->peak_live.load(std::memory_order_relaxed);
-    d.limit_bytes = entry->reserved.limits().hard;
-    d.soft_limit_bytes = entry->reserved.limits().soft;
-    d.address_space_bytes = memory.address_space_bytes;
-    d.system_calls = memory.system_calls;
-    add(answer.total, d.total);
-    answer.devices.push_back(d);
+    answer.devices.push_back(statistics_of(*entry, *this, sums));
+    add(answer.total, answer.devices.back().total);
   }
   answer.live_without_block = static_cast<std::uint64_t>(directory.loose());
   answer.total.live += answer.live_without_block;
@@ -106,13 +126,13 @@ tidepool::statistics pool_core::statistics() {
   answer.failures = incidents.failures();
   answer.recalls = incidents.recalls();
   answer.retired_slots = directory.slots.retired();
-  answer.has_fences = !has_gate_;
-  const double ns = sampler.ns_per_tick();
+  answer.has_fences = !caches.gate();
+  const double ns = caches.sampler.ns_per_tick();
   const std::uint64_t slow_allocations = answer.total.allocations - answer.total.front_hits;
-  const std::uint64_t slow_frees =
-      std::min(slow_frees_.load(std::memory_order_relaxed), answer.total.frees);
-  answer.allocate = sampler.allocate.mean(answer.total.front_hits, slow_allocations, ns);
-  answer.free = sampler.free.mean(answer.total.frees - slow_frees, slow_frees, ns);
+  const std::uint64_t ended_slowly =
+      std::min(slow_frees.load(std::memory_order_relaxed), answer.total.frees);
+  answer.allocate = caches.sampler.allocate.mean(answer.total.front_hits, slow_allocations, ns);
+  answer.free = caches.sampler.free.mean(answer.total.frees - ended_slowly, ended_slowly, ns);
   return answer;
 }
 

@@ -8,13 +8,48 @@
 // the backend at once, which hands it out when all of them have come there.
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
-#include "pool/thread_caches.hpp"
+#include "pool/this_thread.hpp"
 
 #include <array>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
+
+namespace {
+
+// Gives the block of memory that several streams have used to the backend, which hands it out when
+// all of them have come to its end.
+void give_after(pool_core& core, record& slot, const ended_block& how,
+                std::span<const std::uint16_t> others) noexcept {
+  lane& own = core.lanes.of(slot);
+  lane& home = how.last == nullptr ? own : *how.last;
+  const bool for_host = own.device->is_for_host();
+  core.stock.count_ended(own, slot.size_class.load(std::memory_order_relaxed), how.bytes);
+  const block held = core.directory.slots.block_of(slot);
+  core.stock.unbind(slot);
+  // Of memory for the host, no stream means that nobody uses it; a device's own lane is named here
+  // for its default stream.
+  const auto stream_of = [](const lane& where) {
+    const stream_ref stream = where.stream();
+    return stream.is_none() ? stream_ref{.kind = stream_kind::legacy} : stream;
+  };
+  std::array<stream_ref, 16> after;
+  std::size_t n = 0;
+  if (!for_host || how.last != nullptr) {
+    after[n++] = stream_of(home);
+  }
+  for (const std::uint16_t number : others) {
+    if (n < after.size()) {
+      after[n++] = stream_of(core.lanes.at(number));
+    } else {
+      core.order(core.lanes.at(number), home);
+    }
+  }
+  home.device->source->take_back_after(home.device->where, held, std::span(after).first(n));
+}
+
+}  // namespace
 
 // Memory for the host has no stream that could wait: the host does.
 void pool_core::order(const lane& earlier, const lane& later) noexcept {
@@ -25,14 +60,14 @@ void pool_core::order(const lane& earlier, const lane& later) noexcept {
   }
 }
 
-// The lane in whose order a reference ends; null: in the tensor's own.
-lane* pool_core::order_of_free(record& slot, const stream_ref& stream) noexcept {
+lane* pool_core::order_of_free(record& slot, const stream_ref& stream,
+                               front_cache* cache) noexcept {
   lane& own = lanes.of(slot);
   device_entry& device = *own.device;
   if (stream.is_none() || !device.description.stream_ordered) {
     return nullptr;
   }
-  const result<lane*> found = lane_for(device, stream);
+  const result<lane*> found = lane_for(device, stream, cache);
   if (!found) {
     // No lane is to be had for it: it is waited for.
     (void)device.source->synchronise(device.where, stream);
@@ -64,7 +99,7 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
     if (!own.device->description.stream_ordered) {
       return errc::ok;
     }
-    const result<lane*> elsewhere = lane_for(*own.device, stream);
+    const result<lane*> elsewhere = lane_for(*own.device, stream, attach_this_thread(caches));
     if (!elsewhere) {
       return elsewhere.error().code;
     }
@@ -82,66 +117,41 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
 }
 
 // Ends the block of a tensor. Pre: its header is free, and it is in no list.
-void pool_core::end_block(record& slot, std::uint64_t bytes, lane* last, bool used_elsewhere,
-                          front_cache* cache) noexcept {
+void pool_core::end_block(record& slot, const ended_block& ended) noexcept {
+  ended_block how = ended;
   lane& own = lanes.of(slot);
-  if (own.state.load(std::memory_order_acquire) != lane_state::open) [[unlikely]] {
+  const bool is_open = own.state.load(std::memory_order_acquire) == lane_state::open;
+  if (!is_open) [[unlikely]] {
     own.left.fetch_sub(1, std::memory_order_relaxed);
-    last = last == nullptr ? &lanes.of_device(*own.device) : last;
-    if (debug_ != nullptr) {
-      move_to_lane(slot, *last);  // quarantined there
+    how.last = how.last == nullptr ? &lanes.of_device(*own.device) : how.last;
+    if (debug != nullptr) {
+      stock.move_to_lane(slot, *how.last);  // quarantined there
     }
   }
   stream_uses::lanes others;
-  if (used_elsewhere) {
+  if (how.used_elsewhere) {
     others = directory.uses_elsewhere.take(directory.index_of(slot));
   }
-  if (others.empty() && last == nullptr) [[likely]] {
-    debug_ == nullptr ? free_block(slot, bytes, cache) : end_checked(slot, bytes);
-    return;
-  }
-  const auto lane_number = [this](std::uint16_t number) -> lane& { return lanes.at(number); };
-  const bool stays = own.is_arena && own.state.load(std::memory_order_acquire) == lane_state::open;
-  if (debug_ != nullptr || stays) {
+  const bool stays = debug != nullptr || (own.is_arena && is_open);
+  if (stays) {
     // It stays where it is: its own stream waits for all.
-    if (last != nullptr) {
-      order(*last, own);
+    if (how.last != nullptr) {
+      order(*how.last, own);
     }
     for (const std::uint16_t number : others) {
-      order(lane_number(number), own);
+      order(lanes.at(number), own);
     }
-    debug_ == nullptr ? free_block(slot, bytes, cache) : end_checked(slot, bytes);
+  } else if (!others.empty() || (how.last != nullptr && own.device->is_for_host())) {
+    give_after(*this, slot, how, others);
     return;
+  } else if (how.last != nullptr) {
+    stock.move_to_lane(slot, *how.last);
   }
-  const bool for_host = own.device->is_for_host();
-  if (others.empty() && !for_host) {
-    move_to_lane(slot, *last);
-    free_block(slot, bytes, cache);
-    return;
+  if (debug == nullptr) {
+    caches.put(slot, how.bytes, how.cache);
+  } else {
+    end_checked(slot, how.bytes);
   }
-  lane& home = last == nullptr ? own : *last;
-  count_push(own, slot.size_class.load(std::memory_order_relaxed), bytes);
-  const block held = directory.slots.block_of(slot);
-  unbind(slot);
-  // Of memory for the host, no stream means that nobody uses it; a device's own lane is named here
-  // for its default stream.
-  const auto stream_of = [](const lane& of) {
-    const stream_ref stream = of.stream();
-    return stream.is_none() ? stream_ref{.kind = stream_kind::legacy} : stream;
-  };
-  std::array<stream_ref, 16> after;
-  std::size_t n = 0;
-  if (!for_host || last != nullptr) {
-    after[n++] = stream_of(home);
-  }
-  for (const std::uint16_t number : others) {
-    if (n < after.size()) {
-      after[n++] = stream_of(lane_number(number));
-    } else {
-      order(lane_number(number), home);
-    }
-  }
-  home.device->source->take_back_after(home.device->where, held, std::span(after).first(n));
 }
 
 }  // namespace detail

@@ -8,10 +8,7 @@
 // knows it by, which no other stream ever has. A lane that is retired serves another stream of its
 // device later; until then it has no stream, no blocks and no tensors.
 #include "pool/pool_core.hpp"
-#include "pool/recall.hpp"
-#include "pool/thread_caches.hpp"
-
-#include <exception>
+#include "pool/this_thread.hpp"
 
 namespace tidepool {
 inline namespace v0 {
@@ -19,26 +16,13 @@ namespace detail {
 
 namespace {
 
-// Nothing where there is none, or the gate is closed.
-[[nodiscard]] lane_memo read_memo(front_cache* cache) noexcept {
-  lane_memo memo;
-  if (cache != nullptr) {
-    if (cache->enter()) {
-      memo = cache->memo;
-    }
-    cache->leave();
-  }
-  return memo;
-}
-
-}  // namespace
-
-result<lane*> pool_core::open_lane(device_entry& device, const stream_ref& stream,
-                                   std::uint64_t stream_id) noexcept {
+// The lane of the stream that the backend knows by this number.
+[[nodiscard]] result<lane*> open_lane(pool_core& core, device_entry& device,
+                                      const stream_ref& stream, std::uint64_t stream_id) noexcept {
   const std::uint64_t thread = stream.kind == stream_kind::per_thread ? this_thread_number() : 0;
   for (;;) {
     const lanes::opened found =
-        lanes.open(device, {.stream = stream, .id = stream_id, .thread = thread});
+        core.lanes.open(device, {.stream = stream, .id = stream_id, .thread = thread});
     if (found.where != nullptr) {
       return found.where;
     }
@@ -46,22 +30,19 @@ result<lane*> pool_core::open_lane(device_entry& device, const stream_ref& strea
       return found.why;
     }
     // The handle was given to a new stream, and the old one was not retired before.
-    (void)report_misuse(misuse_kind::unretired_stream, {});
-    retire_lane(*found.recycled, found.recycled->stream());
+    (void)core.report_misuse(misuse_kind::unretired_stream, {});
+    core.retire_lane(*found.recycled, found.recycled->stream());
   }
 }
 
-// The lane in which a tensor that is asked for on the stream stands.
-result<lane*> pool_core::home_for(device_entry& device, const stream_ref& stream) noexcept {
-  return device.is_for_host() ? result<lane*>(&lanes.of_device(device)) : lane_for(device, stream);
-}
+}  // namespace
 
-result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream) noexcept {
+result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream,
+                                  front_cache* cache) noexcept {
   if (!device.description.stream_ordered || stream.is_default()) {
     return &lanes.of_device(device);
   }
   const bool per_thread = stream.kind == stream_kind::per_thread;
-  front_cache* const cache = attach_this_thread(*this);
   if (!per_thread && stream.number != 0 && stream.number < lanes.count()) {
     lane& known = lanes.at(stream.number);
     if (known.is(device, stream)) {
@@ -69,7 +50,7 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
     }
   }
   // The memo is this thread's; a lane that it names may have another stream by now.
-  if (const lane_memo memo = read_memo(cache); memo.handle == stream.handle) {
+  if (const lane_memo memo = thread_caches::memo_of(cache); memo.handle == stream.handle) {
     lane& known = lanes.at(memo.lane);
     if (known.is(device, stream) &&
         (!per_thread || known.thread.load(std::memory_order_acquire) == cache->thread)) {
@@ -80,14 +61,12 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
   if (!id) {
     return id.error();
   }
-  result<lane*> found = open_lane(device, stream, *id);
-  if (found && cache != nullptr && (*found)->number < options_.max_cached_lanes) {
-    if (cache->enter()) {
-      cache->memo = {.handle = stream.handle,
-                     .expected = per_thread ? static_cast<const void*>(*found) : stream.handle,
-                     .lane = (*found)->number};
-    }
-    cache->leave();
+  const result<lane*> found = open_lane(*this, device, stream, *id);
+  if (found && lanes.is_cached(**found)) {
+    thread_caches::set_memo(
+        cache, {.handle = stream.handle,
+                .expected = per_thread ? static_cast<const void*>(*found) : stream.handle,
+                .lane = (*found)->number});
   }
   return found;
 }
@@ -98,7 +77,7 @@ result<stream_ref> pool_core::attach(device where, stream_ref stream) noexcept {
   if (entry == nullptr) {
     return status{.code = errc::unknown_device, .where = where};
   }
-  const result<lane*> found = lane_for(*entry, stream);
+  const result<lane*> found = lane_for(*entry, stream, attach_this_thread(caches));
   if (!found) {
     return found.error();
   }
@@ -123,12 +102,6 @@ errc pool_core::retire(device where, const stream_ref& stream) noexcept {
   return errc::not_found;
 }
 
-// Must not block: the end of a thread calls this with the process mutex held, which fork needs.
-void pool_core::retire_lanes_of(std::uint64_t thread) noexcept {
-  const operation guard(*this, may_wait::no);
-  lanes.for_each_of_thread(thread, [&](lane& known) { retire_lane(known, known.stream()); });
-}
-
 // Gives the lane's free blocks back in the order of `last`. Tensors that are alive keep the lane,
 // and when they end, their blocks go to the device's own (end_block). Pre: no other thread works in
 // the lane meanwhile.
@@ -137,55 +110,16 @@ void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
   if (!lanes.begin_retire(gone, last)) {
     return;
   }
-  {
-    const std::lock_guard lock(registry_mutex_);
-    std::uint64_t alive = 0;
-    with_closed_gates([&](front_cache& cache) {
-      drain(gone, cache);
-      if (gone.number < cache.lanes) {
-        cache.lane(gone.number).for_each_used([&](unsigned, const magazine& m) {
-          alive += m.pops() - m.pushes();
-        });
-      }
-      if (cache.memo.lane == gone.number) {
-        cache.memo = {};
-      }
-    });
-    const std::lock_guard counts_lock(gone.mutex);
-    for (const class_counts& of_class : gone.counts) {
-      alive += of_class.pops - of_class.pushes;
-    }
-    gone.left.store(static_cast<std::int64_t>(alive), std::memory_order_release);
-  }
+  gone.left.store(static_cast<std::int64_t>(caches.retire_lane(gone)), std::memory_order_release);
   // Tensors of other lanes that were used here: their own streams wait for it.
   directory.uses_elsewhere.forget(gone.number, [&](std::uint32_t slot) {
     order(gone, lanes.of(directory.slots.by_index(slot)));
   });
-  (void)drain_ready(gone, true);
+  (void)stock.drain_ready(gone, true);
   if (!gone.is_arena) {
     device.source->retire(device.where, gone.stream());
   }
   lanes.end_retire(gone);
-}
-
-// The slot's block, and the tensor that ends there, are this lane's from now on; the device's sums
-// stay. Pre: it is free and in no list, and its end is not counted yet.
-void pool_core::move_to_lane(record& slot, lane& to) noexcept {
-  const unsigned size_class = slot.size_class.load(std::memory_order_relaxed);
-  const std::uint64_t bytes = slot.bytes.load(std::memory_order_relaxed);
-  const auto count = [&](lane& where, std::uint64_t one, std::uint64_t requested) {
-    const std::lock_guard lock(where.mutex);
-    class_counts& sum = where.counts_of(size_class);
-    sum.pops += one;
-    sum.ready_hits += one;
-    sum.requested += requested;
-  };
-  count(lanes.of(slot), std::uint64_t{0} - 1, std::uint64_t{0} - bytes);
-  count(to, 1, bytes);
-  slot.lane.store(to.number, std::memory_order_release);
-  slot.magazine.store(lanes.is_cached(to) ? front_cache::offset_of(to.number, size_class)
-                                          : front_cache::offset_of_none(),
-                      std::memory_order_release);
 }
 
 }  // namespace detail

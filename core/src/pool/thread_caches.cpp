@@ -1,145 +1,300 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// thread_caches: the thread's table, the sentinel, attach, and the end of a thread.
+// thread_caches: the list of caches, the closer's side of their gates, and fork.
 #include "pool/thread_caches.hpp"
 
-#include "pool/pool_core.hpp"
-#include "pool/process.hpp"
 #include "system/address_space.hpp"
-
-#include <pthread.h>
-#include <unistd.h>
+#include "system/asymmetric_barrier.hpp"
 
 #include <algorithm>
-#include <exception>
-#include <memory>
-#include <new>
-#include <vector>
+#include <thread>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-namespace {
-
-// The caches of one thread with their memory. Ended by the thread's exit; `ended` outlives it.
-struct owned_cache {
-  address_space memory;
-  front_cache* cache = nullptr;
-};
-class thread_state {
- public:
-  thread_state() noexcept = default;
-  thread_state(const thread_state&) = delete;
-  thread_state& operator=(const thread_state&) = delete;
-  ~thread_state() { end(); }
-  /// Gives all caches to their pools. From here on the thread works without.
-  void end() noexcept;
-  /// Sees to it that end is called.
-  void watch_thread() noexcept;
-  std::vector<owned_cache> caches;
-
- private:
-  bool watched_ = false;
-};
-
-constinit thread_local bool this_thread_ended = false;
-thread_local thread_state this_thread;
-
-// Destructors of pthread keys run after those of thread-local objects. Where one of them is the
-// thread's first use of a pool, nobody would destroy this_thread: a key of our own does. Its value
-// is set only while the destructor of this_thread is pending, which keeps a shared library loaded.
-struct end_key {
-  end_key() noexcept : made(::pthread_key_create(&key, [](void*) { this_thread.end(); }) == 0) {}
-  ::pthread_key_t key{};
-  const bool made;
-};
-const end_key& key_of_end() noexcept {
-  static const end_key only;
-  return only;
+// Pre: mutex_ is held.
+bool thread_caches::may_open() const noexcept {
+  return how_.open && !observed_ && !below_.operations.is_closed() && keep_blocks();
 }
 
-void thread_state::watch_thread() noexcept {
-  if (!watched_ && key_of_end().made) {
-    watched_ = ::pthread_setspecific(key_of_end().key, this) == 0;
+void thread_caches::open_gate(front_cache& cache) noexcept {
+  if (cache.gate != nullptr) {
+    cache.gate->cache.store(&cache, std::memory_order_seq_cst);
+  } else {
+    cache.fenced_open.store(true, std::memory_order_seq_cst);
   }
 }
 
-void thread_state::end() noexcept {
-  this_thread_ended = true;
-  if (watched_) {
-    watched_ = false;
-    (void)::pthread_setspecific(key_of_end().key, nullptr);
+void thread_caches::close_gate(front_cache& cache) noexcept {
+  if (cache.gate != nullptr) {
+    cache.gate->cache.store(&sentinel.cache, std::memory_order_seq_cst);
+  } else {
+    cache.fenced_open.store(false, std::memory_order_seq_cst);
   }
-  for (const owned_cache& owned : caches) {
-    const std::lock_guard lock(process_mutex());
-    if (pool_core* const pool = owned.cache->owner.load(std::memory_order_relaxed)) {
-      pool->retire_lanes_of(owned.cache->thread);
-      pool->unregister_cache(*owned.cache);
+}
+
+// Pre: its gate is closed, and the barrier was passed since.
+void thread_caches::wait_for_owner(front_cache& cache) noexcept {
+  // seq_cst pairs with the owner's fenced entry. An owner is inside for nanoseconds unless it was
+  // preempted there, so the closer yields after a short spin.
+  const std::atomic<std::uint32_t>& busy =
+      cache.gate != nullptr ? cache.gate->busy : cache.fenced_busy;
+  for (int spins = 0; busy.load(std::memory_order_seq_cst) != 0; ++spins) {
+    if (spins > 64) {
+      std::this_thread::yield();
     }
   }
-  std::vector<owned_cache>().swap(caches);
 }
 
-}  // namespace
-
-constinit sentinel_cache sentinel;
-constinit thread_local gate_table this_thread_gates;
-
-std::uint64_t this_thread_number() noexcept {
-  return static_cast<std::uint64_t>(::gettid());
-}
-
-front_cache* find_this_thread(pool_core& pool) noexcept {
-  if (this_thread_ended) {
-    return nullptr;
-  }
-  for (const owned_cache& owned : this_thread.caches) {
-    if (owned.cache->owner.load(std::memory_order_relaxed) == &pool) {
-      return owned.cache;
+void thread_caches::open_gates() noexcept {
+  if (may_open()) {
+    for (front_cache* cache = first_; cache != nullptr; cache = cache->next) {
+      open_gate(*cache);
     }
   }
-  return nullptr;
 }
 
-front_cache* attach_this_thread(pool_core& pool) noexcept {
-  if (front_cache* const known = find_this_thread(pool)) {
-    return known;
+void thread_caches::holder::close() noexcept {
+  closed_ = true;
+  for_each([this](front_cache& cache) { of_.close_gate(cache); });
+  if (!of_.how_.fenced && of_.first_ != nullptr) {
+    asymmetric_barrier();
   }
-  if (this_thread_ended || !pool.threads_keep_blocks()) {
-    return nullptr;
+  for_each([](front_cache& cache) { wait_for_owner(cache); });
+}
+
+bool thread_caches::add(front_cache& cache) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (below_.operations.is_closed()) {
+    return false;
   }
-  const std::size_t bytes = front_cache::bytes_for(pool.cached_lanes());
-  try {
-    std::vector<owned_cache>& caches = this_thread.caches;
-    // One that a closed pool left behind, or new memory.
-    auto spare = std::find_if(caches.begin(), caches.end(), [&](const owned_cache& owned) {
-      return owned.cache->owner.load(std::memory_order_acquire) == nullptr &&
-             owned.memory.bytes() >= bytes;
-    });
-    if (spare == caches.end()) {
-      caches.reserve(caches.size() + 1);
-      owned_cache fresh{address_space::reserve(bytes), nullptr};
-      if (!fresh.memory) {
-        return nullptr;
-      }
-      fresh.cache = ::new (fresh.memory.data()) front_cache;
-      caches.push_back(std::move(fresh));
-      spare = std::prev(caches.end());
-    } else if (!spare->memory.clear()) {
-      return nullptr;
-    } else {
-      spare->cache = ::new (spare->memory.data()) front_cache;
+  cache.owner.store(this, std::memory_order_relaxed);
+  cache.next = first_;
+  first_ = &cache;
+  ++count_;
+  if (may_open()) {
+    open_gate(cache);
+  }
+  return true;
+}
+
+void thread_caches::remove(front_cache& cache) noexcept {
+  const std::lock_guard lock(mutex_);
+  close_gate(cache);
+  drain(cache);
+  below_.lanes.for_each(
+      [&](lane& where) {
+        const std::lock_guard counts_lock(where.mutex);
+        cache.lane(where.number).for_each_used([&](unsigned size_class, magazine& m) {
+          where.counts_of(size_class) += m.counts();
+        });
+      },
+      cache.lanes);
+  for (front_cache** link = &first_; *link != nullptr; link = &(*link)->next) {
+    if (*link == &cache) {
+      *link = cache.next;
+      --count_;
+      break;
     }
-    this_thread.watch_thread();
-    front_cache& cache = *spare->cache;
-    cache.lanes = pool.cached_lanes();
-    cache.thread = this_thread_number();
-    cache.home = pool.has_gate() ? &gate_at(pool.gate) : nullptr;
-    return pool.register_cache(cache) ? &cache : nullptr;
-  } catch (const std::exception&) {
-    return nullptr;
   }
+  // The last touch: its thread may use the memory for the next pool from here on.
+  cache.owner.store(nullptr, std::memory_order_release);
+}
+
+void thread_caches::end_thread(front_cache& cache) noexcept {
+  if (how_.on_thread_end != nullptr) {
+    how_.on_thread_end(how_.context, cache.thread);
+  }
+  remove(cache);
+}
+
+// Adds what was requested through the cache since the last time to its device's live bytes.
+// Pre: the caller has the cache.
+void thread_caches::publish(lane& where, front_cache& cache) noexcept {
+  if (where.number >= cache.lanes) {
+    return;
+  }
+  lane_front& front = cache.lane(where.number);
+  std::uint64_t requested = 0;
+  front.for_each_used([&](unsigned, const magazine& m) { requested += m.requested; });
+  where.device->publish_live(requested - front.published);
+  front.published = requested;
+}
+
+// Pre: the caller has the cache alone.
+void thread_caches::drain(front_cache& cache) noexcept {
+  below_.lanes.for_each([&](lane& where) { drain(where, cache); }, cache.lanes);
+}
+
+// Empties the magazines of one lane, which may keep nothing from now on. Pre: as for a whole cache.
+void thread_caches::drain(lane& where, front_cache& cache) noexcept {
+  if (where.number >= cache.lanes) {
+    return;
+  }
+  publish(where, cache);
+  cache.lane(where.number).for_each_used([&](unsigned size_class, magazine& m) {
+    const std::size_t capacity = m.limit * size_of_class(size_class);
+    (size_class > last_small_class ? cache.large_capacity : cache.small_capacity) -= capacity;
+    capacity_.fetch_sub(capacity, std::memory_order_relaxed);
+    m.limit = 0;
+    if (const unsigned depth = m.depth(); depth != 0) {
+      std::array<record*, magazine_slots> taken;
+      m.take_oldest(depth, taken.data());
+      below_.stock.give_back(where, size_class, std::span(taken).first(depth));
+    }
+  });
+}
+
+void thread_caches::drain_all() noexcept {
+  holder all(*this);
+  all.close();
+  all.for_each([this](front_cache& cache) { drain(cache); });
+}
+
+void thread_caches::drain_idle() noexcept {
+  holder all(*this);
+  all.close();
+  all.for_each([this](front_cache& cache) {
+    std::uint64_t operations = 0;
+    for (std::size_t i = 0; i < cache.lanes; ++i) {
+      cache.lane(i).for_each_used(
+          [&](unsigned, const magazine& m) { operations += m.pops() + m.pushes(); });
+    }
+    if (operations == cache.operations) {
+      drain(cache);
+    }
+    cache.operations = operations;
+  });
+}
+
+void thread_caches::drain_own(front_cache& cache) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (cache.owner.load(std::memory_order_relaxed) == this) {
+    drain(cache);  // nobody is inside: this is its thread
+  }
+}
+
+void thread_caches::remove_all() noexcept {
+  for (;;) {
+    front_cache* cache = nullptr;
+    {
+      holder all(*this);
+      all.close();  // they stay closed, as the pool is
+      cache = first_;
+    }
+    if (cache == nullptr) {
+      return;
+    }
+    remove(*cache);
+  }
+}
+
+void thread_caches::set_observed(bool observed) noexcept {
+  holder all(*this);
+  observed_ = observed;
+  all.close();
+}
+
+void thread_caches::pass_all_gates() noexcept {
+  holder all(*this);
+  all.close();
+}
+
+std::uint64_t thread_caches::retire_lane(lane& gone) noexcept {
+  std::uint64_t alive = 0;
+  holder all(*this);
+  all.close();
+  all.for_each([&](front_cache& cache) {
+    drain(gone, cache);
+    if (gone.number < cache.lanes) {
+      cache.lane(gone.number).for_each_used([&](unsigned, const magazine& m) {
+        alive += m.pops() - m.pushes();
+      });
+    }
+    if (cache.memo.lane == gone.number) {
+      cache.memo = {};
+    }
+  });
+  const std::lock_guard counts_lock(gone.mutex);
+  for (const class_counts& of_class : gone.counts) {
+    alive += of_class.pops - of_class.pushes;
+  }
+  return alive;
+}
+
+// This thread's own cache stays open: it is inside only if it forks in a signal handler, and then
+// it goes on in both processes.
+void thread_caches::pause(const front_cache* own) noexcept {
+  const std::lock_guard lock(mutex_);
+  for (front_cache* cache = first_; cache != nullptr; cache = cache->next) {
+    if (cache != own) {
+      close_gate(*cache);
+    }
+  }
+  if (!how_.fenced && first_ != nullptr) {
+    asymmetric_barrier();
+  }
+  for (front_cache* cache = first_; cache != nullptr; cache = cache->next) {
+    if (cache != own) {
+      wait_for_owner(*cache);
+    }
+  }
+}
+
+void thread_caches::resume() noexcept {
+  const std::lock_guard lock(mutex_);
+  open_gates();
+}
+
+bool thread_caches::continue_in_child(front_cache* own, bool has_barrier) noexcept {
+  for (front_cache* cache = first_; cache != nullptr;) {
+    front_cache* const next = cache->next;
+    if (cache != own) {
+      inherit(*cache);
+    }
+    cache = next;
+  }
+  first_ = own;
+  count_ = own == nullptr ? 0 : 1;
+  if (own != nullptr) {
+    own->next = nullptr;
+  }
+  const bool loses_barrier = !has_barrier && !how_.fenced;
+  if (loses_barrier) {
+    // A system that refuses the barrier only now: from here on as if it always had.
+    how_.fenced = true;
+    gate_.reset();
+    if (own != nullptr) {
+      close_gate(*own);
+      own->gate = nullptr;
+    }
+  }
+  return !loses_barrier;
+}
+
+// Moves what a vanished thread kept to the ready lists, and its counts to the lanes. Its memory was
+// known to that thread alone.
+void thread_caches::inherit(front_cache& cache) noexcept {
+  below_.lanes.for_each(
+      [&](lane& where) {
+        publish(where, cache);
+        cache.lane(where.number).for_each_used([&](unsigned size_class, magazine& m) {
+          capacity_.fetch_sub(m.limit * size_of_class(size_class), std::memory_order_relaxed);
+          std::array<record*, magazine_slots> taken;
+          const unsigned depth = m.depth();
+          m.take_oldest(depth, taken.data());
+          std::size_t bytes = 0;
+          for (unsigned d = 0; d < depth; ++d) {
+            bytes += taken[d]->capacity.load(std::memory_order_relaxed);
+          }
+          where.ready_bytes().fetch_add(bytes, std::memory_order_relaxed);
+          (void)where.ready_of(size_class).put(std::span(taken).first(depth));
+          where.counts_of(size_class) += m.counts();
+        });
+      },
+      cache.lanes);
+  address_space::release(&cache, front_cache::bytes_for(cache.lanes));
 }
 
 }  // namespace detail

@@ -14,31 +14,32 @@ namespace {
   return {.code = errc::invalid_argument, .requested = bytes, .where = where, .text = text};
 }
 
-}  // namespace
-
 // The record of a live tensor; a dead one is a misuse.
-status pool_core::read_live(tensor_id id, tensor_info& info) noexcept {
-  return directory.read(id, info) ? status{}
-                                  : status{.code = report_misuse(misuse_kind::stale_use, id)};
+[[nodiscard]] status read_live(pool_core& core, tensor_id id, tensor_info& info) noexcept {
+  return core.directory.read(id, info)
+             ? status{}
+             : status{.code = core.report_misuse(misuse_kind::stale_use, id)};
 }
 
 // Work on the stream uses the tensor now. Memory for the host would be written again at once after
 // its end: it waits for that stream.
-void pool_core::note_use(const tensor_info& used, const stream_ref& stream) noexcept {
-  const device_entry& device = *lanes.find(used.where);
-  if (device.is_for_host() && record_use(used.id, stream) == errc::out_of_memory) {
+void note_use(pool_core& core, const tensor_info& used, const stream_ref& stream) noexcept {
+  const device_entry& device = *core.lanes.find(used.where);
+  if (device.is_for_host() && core.record_use(used.id, stream) == errc::out_of_memory) {
     (void)device.source->synchronise(used.where, stream);
   }
 }
+
+}  // namespace
 
 status pool_core::copy(const copy_request& request) noexcept {
   const operation guard(*this);
   tensor_info dst;
   tensor_info src;
-  if (const status why = read_live(request.dst, dst); !why.ok()) {
+  if (const status why = read_live(*this, request.dst, dst); !why.ok()) {
     return why;
   }
-  if (const status why = read_live(request.src, src); !why.ok()) {
+  if (const status why = read_live(*this, request.src, src); !why.ok()) {
     return why;
   }
   if (request.src_offset > src.bytes || request.dst_offset > dst.bytes) {
@@ -59,8 +60,8 @@ status pool_core::copy(const copy_request& request) noexcept {
       works.where, static_cast<std::byte*>(dst.data) + request.dst_offset,
       static_cast<const std::byte*>(src.data) + request.src_offset, bytes, request.stream);
   if (done.ok()) {
-    note_use(dst, request.stream);
-    note_use(src, request.stream);
+    note_use(*this, dst, request.stream);
+    note_use(*this, src, request.stream);
   }
   return done;
 }
@@ -68,7 +69,7 @@ status pool_core::copy(const copy_request& request) noexcept {
 status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept {
   const operation guard(*this);
   tensor_info info;
-  if (const status why = read_live(id, info); !why.ok()) {
+  if (const status why = read_live(*this, id, info); !why.ok()) {
     return why;
   }
   if (info.bytes == 0) {
@@ -77,7 +78,7 @@ status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& strea
   const status done =
       lanes.find(info.where)->source->fill(info.where, info.data, value, info.bytes, stream);
   if (done.ok()) {
-    note_use(info, stream);
+    note_use(*this, info, stream);
   }
   return done;
 }
@@ -85,7 +86,7 @@ status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& strea
 status pool_core::prefetch(tensor_id id, device to, const stream_ref& stream) noexcept {
   const operation guard(*this);
   tensor_info info;
-  if (const status why = read_live(id, info); !why.ok()) {
+  if (const status why = read_live(*this, id, info); !why.ok()) {
     return why;
   }
   const std::span<const std::byte> range(static_cast<const std::byte*>(info.data), info.bytes);
@@ -96,7 +97,7 @@ status pool_core::prefetch(tensor_id id, device to, const stream_ref& stream) no
 status pool_core::advise(tensor_id id, const advice_request& request) noexcept {
   const operation guard(*this);
   tensor_info info;
-  if (const status why = read_live(id, info); !why.ok()) {
+  if (const status why = read_live(*this, id, info); !why.ok()) {
     return why;
   }
   const std::span<const std::byte> range(static_cast<const std::byte*>(info.data), info.bytes);

@@ -5,7 +5,7 @@
 // is checked by tests: instructions under callgrind, and no locked instruction in the disassembly.
 #include "pool/capture_check.hpp"
 #include "pool/pool_core.hpp"
-#include "pool/thread_caches.hpp"
+#include "pool/this_thread.hpp"
 #include <tidepool/assert.hpp>
 #include <tidepool/detail/allocate.hpp>
 
@@ -15,6 +15,20 @@ namespace detail {
 
 namespace {
 
+// Fork waits for operations, and a sample takes a lock.
+[[nodiscard]] thread_caches::sample take_sample(pool_core& core, front_cache* cache) noexcept {
+  if (cache == nullptr || cache->sampling == 0) {
+    return thread_caches::sample::none;
+  }
+  const operation guard(core);
+  return core.caches.take_sample(*cache);
+}
+
+void arm_sample(pool_core& core, front_cache& cache, std::uint32_t operations) noexcept {
+  const operation guard(core);
+  core.caches.arm_sample(cache, operations);
+}
+
 // The warm path found nothing, perhaps because this operation is to be timed: then the gate was
 // closed for it, and `again` finds it open. Else `slow` does the work.
 template <class Again, class Slow>
@@ -23,22 +37,22 @@ template <class Again, class Slow>
                                                                         Again&& again,
                                                                         Slow&& slow) noexcept {
   gate.leave();
-  front_cache* const cache = find_this_thread(*core);
-  if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
+  front_cache* const cache = find_this_thread(core->caches);
+  if (const auto sample = take_sample(*core, cache); sample != thread_caches::sample::none) {
     const std::uint64_t begin = cycle_clock::now();
     const raw_tensor made = again();
-    if (sample == pool_core::sample::time) {
-      core->sampler.allocate.warm.add(core->sampler.elapsed(begin));
+    if (sample == thread_caches::sample::time) {
+      core->caches.sampler.allocate.warm.add(core->caches.sampler.elapsed(begin));
     } else {
-      core->arm_sample(*cache, 1);
+      arm_sample(*core, *cache, 1);
     }
     return made;
   }
-  const bool timed = core->take_slow_sample(cache);
+  const bool timed = core->caches.take_slow_sample(cache);
   const std::uint64_t begin = timed ? cycle_clock::now() : 0;
-  const raw_tensor made = slow();
+  const raw_tensor made = slow(cache);
   if (timed) {
-    core->sampler.allocate.slow.add(core->sampler.elapsed(begin));
+    core->caches.sampler.allocate.slow.add(core->caches.sampler.elapsed(begin));
   }
   return made;
 }
@@ -47,8 +61,9 @@ template <class Again, class Slow>
                                                             gate_ref gate) noexcept {
   return allocate_after_miss(
       core, gate, [&] { return allocate_plain(core, bytes, core->lane0_bits); },
-      [&] {
-        return core->allocate({.bytes = bytes, .where = device::from_bits(core->lane0_bits)});
+      [&](front_cache* cache) {
+        return core->allocate(
+            {.bytes = bytes, .where = device::from_bits(core->lane0_bits), .cache = cache});
       });
 }
 
@@ -61,34 +76,36 @@ template <class Again, class Slow>
         return stream.is_default() ? allocate_plain(core, bytes, device_bits)
                                    : allocate_on(core, bytes, device_bits, stream);
       },
-      [&] {
-        return core->allocate(
-            {.bytes = bytes, .where = device::from_bits(device_bits), .stream = stream});
+      [&](front_cache* cache) {
+        return core->allocate({.bytes = bytes,
+                               .where = device::from_bits(device_bits),
+                               .stream = stream,
+                               .cache = cache});
       });
 }
 
 [[gnu::noinline, gnu::cold]] errc deallocate_slow(pool_core* core, tensor_id id,
                                                   gate_ref gate) noexcept {
   gate.leave();
-  front_cache* const cache = find_this_thread(*core);
-  if (const auto sample = core->take_sample(cache); sample != pool_core::sample::none) {
+  front_cache* const cache = find_this_thread(core->caches);
+  if (const auto sample = take_sample(*core, cache); sample != thread_caches::sample::none) {
     const operation guard(*core);  // it may be the last tensor of a pool that closes meanwhile
     const std::uint64_t begin = cycle_clock::now();
     const errc code = deallocate_id(core, id);
-    if (sample == pool_core::sample::time) {
-      core->sampler.free.warm.add(core->sampler.elapsed(begin));
+    if (sample == thread_caches::sample::time) {
+      core->caches.sampler.free.warm.add(core->caches.sampler.elapsed(begin));
     } else {
-      core->arm_sample(*cache, 1);
+      arm_sample(*core, *cache, 1);
     }
     return code;
   }
-  if (!core->take_slow_sample(cache)) {
-    return core->deallocate(id, {});
+  if (!core->caches.take_slow_sample(cache)) {
+    return core->deallocate(id, {}, cache);
   }
   const operation guard(*core);
   const std::uint64_t begin = cycle_clock::now();
-  const errc code = core->deallocate(id, {});
-  core->sampler.free.slow.add(core->sampler.elapsed(begin));
+  const errc code = core->deallocate(id, {}, cache);
+  core->caches.sampler.free.slow.add(core->caches.sampler.elapsed(begin));
   return code;
 }
 
@@ -99,11 +116,11 @@ template <class Again, class Slow>
   const raw_tensor made{slot->data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
   from->keep_counting();
   gate.leave();
-  if (find_this_thread(*core) != cache) {
+  if (find_this_thread(core->caches) != cache) {
     return made;
   }
   // Alternately the next operation and the one after: both kinds get their share in any pattern.
-  core->arm_sample(*cache, 1 + (cache->slow_count++ & 1));
+  arm_sample(*core, *cache, 1 + (cache->slow_count++ & 1));
   return made;
 }
 
@@ -136,7 +153,7 @@ template <class Again, class Slow>
     front_cache& cache = *gate.cache();
     magazine& ready = cache.lane(0).magazine_of(size_class_of(bytes));
     record* const slot = ready.top;
-    if (slot != nullptr && slot->fit >= bytes) {
+    if (slot != nullptr && slot->usable_bytes >= bytes) {
       const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
       if (static_cast<std::int64_t>(id) > 0) {
         return pop(core, bytes, gate, ready, *slot, id);
@@ -157,7 +174,7 @@ template <class Again, class Slow>
     const gate_ref gate(core->gate);
     magazine& ready = gate.cache()->lane(n).magazine_of(size_class_of(last + 1));
     record* const slot = ready.top;
-    if (slot != nullptr && slot->fit > last) {
+    if (slot != nullptr && slot->usable_bytes > last) {
       const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
       if (static_cast<std::int64_t>(id) > 0) {
         return pop(core, bytes, gate, ready, *slot, id, key.tag);
@@ -363,35 +380,6 @@ errc deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noex
     }
   }
   return deallocate_id(core, id);
-}
-
-void pool_core::arm_sample(front_cache& cache, std::uint32_t operations) noexcept {
-  const operation guard(*this);
-  const std::lock_guard lock(registry_mutex_);
-  if (cache.owner.load(std::memory_order_relaxed) != this || !front_open()) {
-    return;
-  }
-  cache.sampling = operations;
-  close_gate(cache);
-}
-
-pool_core::sample pool_core::take_sample(front_cache* cache) noexcept {
-  if (cache == nullptr || cache->sampling == 0) {
-    return sample::none;
-  }
-  const operation guard(*this);
-  const bool now = --cache->sampling == 0;
-  cache->sampling = 0;
-  const std::lock_guard lock(registry_mutex_);
-  if (cache->owner.load(std::memory_order_relaxed) != this || !front_open()) {
-    return sample::none;
-  }
-  open_gate(*cache);
-  return now ? sample::time : sample::pass;
-}
-
-bool pool_core::take_slow_sample(front_cache* cache) noexcept {
-  return cache != nullptr && cache->slow_count++ % slow_sample_period == 0;
 }
 
 }  // namespace detail

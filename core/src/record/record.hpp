@@ -56,7 +56,7 @@ struct alignas(64) record {
   std::atomic<std::uint64_t> bytes;  // requested
   std::atomic<std::uint64_t> tag;    // name | category << 32 | stream number << 40 (24 bits)
   std::atomic<std::uint64_t> capacity;
-  std::uint64_t fit;                      // == capacity, for the slot's owner: plain, one operand
+  std::uint64_t usable_bytes;                      // == capacity, for the slot's owner: plain, one operand
   std::atomic<std::uint32_t> magazine;    // byte offset of its magazine in every front cache
   std::atomic<std::uint16_t> lane;        // which lane it belongs to
   std::atomic<std::uint16_t> size_class;  // of the bound block, 0: no block

@@ -58,7 +58,7 @@ void slot_table::release(record& slot) noexcept {
   // Retired slots too: nothing may take their last block for theirs.
   slot.data.store(nullptr, std::memory_order_relaxed);
   slot.capacity.store(0, std::memory_order_relaxed);
-  slot.fit = 0;
+  slot.usable_bytes = 0;
   slot.size_class.store(0, std::memory_order_relaxed);
   const std::uint64_t header = slot.header.load(std::memory_order_relaxed);
   if (!is_free(header)) {

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// this_thread: the table of gates, the sentinel, attaching, and the end of a thread.
+#include "pool/this_thread.hpp"
+
+#include "pool/process.hpp"
+#include "system/address_space.hpp"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <new>
+#include <vector>
+
+namespace tidepool {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+// The caches of one thread with their memory. Ended by the thread's exit; `ended` outlives it.
+struct owned_cache {
+  address_space memory;
+  front_cache* cache = nullptr;
+};
+class thread_state {
+ public:
+  thread_state() noexcept = default;
+  thread_state(const thread_state&) = delete;
+  thread_state& operator=(const thread_state&) = delete;
+  ~thread_state() { end(); }
+  /// Gives all caches to their pools. From here on the thread works without.
+  void end() noexcept;
+  /// Sees to it that end is called.
+  void watch_thread() noexcept;
+  std::vector<owned_cache> caches;
+
+ private:
+  bool watched_ = false;
+};
+
+constinit thread_local bool this_thread_ended = false;
+thread_local thread_state this_thread;
+
+// Destructors of pthread keys run after those of thread-local objects. Where one of them is the
+// thread's first use of a pool, nobody would destroy this_thread: a key of our own does. Its value
+// is set only while the destructor of this_thread is pending, which keeps a shared library loaded.
+struct end_key {
+  end_key() noexcept : made(::pthread_key_create(&key, [](void*) { this_thread.end(); }) == 0) {}
+  ::pthread_key_t key{};
+  const bool made;
+};
+const end_key& key_of_end() noexcept {
+  static const end_key only;
+  return only;
+}
+
+void thread_state::watch_thread() noexcept {
+  if (!watched_ && key_of_end().made) {
+    watched_ = ::pthread_setspecific(key_of_end().key, this) == 0;
+  }
+}
+
+void thread_state::end() noexcept {
+  this_thread_ended = true;
+  if (watched_) {
+    watched_ = false;
+    (void)::pthread_setspecific(key_of_end().key, nullptr);
+  }
+  for (const owned_cache& owned : caches) {
+    const std::lock_guard lock(process_mutex());
+    if (thread_caches* const owner = owned.cache->owner.load(std::memory_order_relaxed)) {
+      owner->end_thread(*owned.cache);
+    }
+  }
+  std::vector<owned_cache>().swap(caches);
+}
+
+}  // namespace
+
+constinit sentinel_cache sentinel;
+constinit thread_local gate_table this_thread_gates;
+
+std::uint64_t this_thread_number() noexcept {
+  return static_cast<std::uint64_t>(::gettid());
+}
+
+front_cache* find_this_thread(const thread_caches& pool) noexcept {
+  if (this_thread_ended) {
+    return nullptr;
+  }
+  for (const owned_cache& owned : this_thread.caches) {
+    if (owned.cache->owner.load(std::memory_order_relaxed) == &pool) {
+      return owned.cache;
+    }
+  }
+  return nullptr;
+}
+
+front_cache* attach_this_thread(thread_caches& pool) noexcept {
+  if (front_cache* const known = find_this_thread(pool)) {
+    return known;
+  }
+  if (this_thread_ended || !pool.keep_blocks()) {
+    return nullptr;
+  }
+  const std::size_t bytes = front_cache::bytes_for(pool.lane_count());
+  try {
+    std::vector<owned_cache>& caches = this_thread.caches;
+    // One that a closed pool left behind, or new memory.
+    auto spare = std::find_if(caches.begin(), caches.end(), [&](const owned_cache& owned) {
+      return owned.cache->owner.load(std::memory_order_acquire) == nullptr &&
+             owned.memory.bytes() >= bytes;
+    });
+    if (spare == caches.end()) {
+      caches.reserve(caches.size() + 1);
+      owned_cache fresh{address_space::reserve(bytes), nullptr};
+      if (!fresh.memory) {
+        return nullptr;
+      }
+      fresh.cache = ::new (fresh.memory.data()) front_cache;
+      caches.push_back(std::move(fresh));
+      spare = std::prev(caches.end());
+    } else if (!spare->memory.clear()) {
+      return nullptr;
+    } else {
+      spare->cache = ::new (spare->memory.data()) front_cache;
+    }
+    this_thread.watch_thread();
+    front_cache& cache = *spare->cache;
+    cache.lanes = pool.lane_count();
+    cache.thread = this_thread_number();
+    cache.gate = pool.gate() ? &gate_at(*pool.gate()) : nullptr;
+    return pool.add(cache) ? &cache : nullptr;
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tidepool
