@@ -49,7 +49,9 @@ class Verify : public ::testing::TestWithParam<bool> {  // are threads' caches o
     return detail::allocate(core, 1000, device::cpu(), options).id;
   }
   [[nodiscard]] record& slot(tensor_id id) const { return core->directory.slots.at(id.value()); }
-  [[nodiscard]] cold_record& cold(tensor_id id) const { return core->directory.slots.cold(slot(id)); }
+  [[nodiscard]] cold_record& cold(tensor_id id) const {
+    return core->directory.slots.cold(slot(id));
+  }
 
   template <class T>
   void expect(const char* broken, std::atomic<T>& field, std::type_identity_t<T> value) {

@@ -36,6 +36,23 @@ CORE_FOLDERS = {
     "pool": "system record cache access debug text backend",
     "api": "pool access system",
 }
+# The parts of pool_core, from the lowest up, and which headers of core/src/pool the files of each
+# may include: calls between parts go one way. Other files there are steps of the root.
+POOL_PARTS = {
+    "process": "",
+    "operation_count": "process",
+    "event_log": "",
+    "incidents": "event_log operation_count",
+    "lanes": "",
+    "stream_uses": "",
+    "directory": "lanes stream_uses",
+    "block_stock": "operation_count lanes incidents directory",
+    "cache_list": "operation_count",
+    "thread_caches": "operation_count lanes block_stock cache_list",
+    "cached_blocks": "thread_caches",
+    "sampling": "thread_caches",
+    "this_thread": "process thread_caches",
+}
 # First match wins: files -> layers and kinds of system headers that they may include.
 RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     # Read by kernels and by C++17: plain data, nothing inline from elsewhere.
@@ -110,6 +127,18 @@ def kinds_of(path, quote, name, files):
     return set(system.split())
 
 
+def check_part(path, name):
+    """What is wrong with a part of pool_core that includes this header, or None."""
+    folder, _, part = path.rpartition("/")
+    part = part.partition(".")[0]
+    other = re.fullmatch(r"pool/(\w+)\.hpp", name)
+    if folder != "core/src/pool" or part not in POOL_PARTS or not other:
+        return None
+    if other[1] in (part, *POOL_PARTS[part].split()):
+        return None
+    return f"the part {part} may not include {name}: parts call downwards only"
+
+
 def check_file(root, path, files):
     text = (root / path).read_text(encoding="utf-8")
     lines = text.split("\n")
@@ -129,10 +158,12 @@ def check_file(root, path, files):
     if path.startswith(("tests/", "bench/", "examples/")):
         allowed.add(layer_of(path))
     for match in INCLUDE.finditer(text):
+        number = text.count("\n", 0, match.start()) + 1
         found = kinds_of(path, match[1], match[2], files)
         if not found & allowed:
-            number = text.count("\n", 0, match.start()) + 1
             yield f"{path}:{number}: may not include {match[2]} ({', '.join(sorted(found))})"
+        elif upwards := check_part(path, match[2]):
+            yield f"{path}:{number}: {upwards}"
 
 
 def tracked_files(root):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Allocation in general: a lane and a block are found for a request that was checked, and the record
-// is filled and published. The plain warm case never comes here.
+// Allocation in general: a lane and a block are found for a request that was checked, and the
+// record is filled and published. The plain warm case never comes here.
 #include "debug/layer.hpp"
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"

@@ -71,7 +71,8 @@ void block_stock::unbind(record& slot) noexcept {
   below_.directory.slots.release(slot);
 }
 
-// Binds what it can and releases the other slots. Returns how many blocks are bound, the first ones.
+// Binds what it can and releases the other slots. Returns how many blocks are bound, the first
+// ones.
 std::size_t block_stock::bind_all(lane& where, std::span<const block> held,
                                   std::span<record*> slots) noexcept {
   std::size_t count = 0;

@@ -47,9 +47,9 @@ class block_stock {
   /// slots, and count != 0 or `why` says why not.
   [[nodiscard]] backend::refill_result refill(const block_demand& demand, std::span<record*> out,
                                               bool may_grow) noexcept;
-  /// A slot popped from a magazine or a ready list, if it can be used: itself when it is free. Where
-  /// its generations are used up its block moves to another slot. Null: another thread freed its
-  /// tensor too and somebody has it now, which is reported; look for another one.
+  /// A slot popped from a magazine or a ready list, if it can be used: itself when it is free.
+  /// Where its generations are used up its block moves to another slot. Null: another thread freed
+  /// its tensor too and somebody has it now, which is reported; look for another one.
   [[nodiscard]] record* accept_popped(record& slot) noexcept;
   /// The slot may be bound to another block, or released. Pre: it is free or retired.
   void unbind(record& slot) noexcept;

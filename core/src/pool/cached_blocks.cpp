@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// thread_caches: blocks in one thread's cache, as its slow paths take them out and put them in. Each
-// function enters the biased lock once and decides inside; what it evicts goes to the ready lists
-// after it has left.
+// thread_caches: blocks in one thread's cache, as its slow paths take them out and put them in.
+// Each function enters the biased lock once and decides inside; what it evicts goes to the ready
+// lists after it has left.
 #include "pool/thread_caches.hpp"
 
 #include <algorithm>

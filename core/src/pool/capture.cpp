@@ -31,6 +31,7 @@ result<lane*> pool_core::open_arena(device where) noexcept {
   return made;
 }
 
+// Pre: the arena is open; its blocks are free in the order of the stream.
 void pool_core::close_arena(lane& arena, const stream_ref& last) noexcept {
   const operation guard(*this);
   // An attached stream: blocks go back in its order. Else the default stream's.

@@ -134,6 +134,7 @@ class past_soft_limit {
 
 }  // namespace
 
+// Pre: growing failed for want of memory, budget or slots, as `why` says.
 backend::refill_result pool_core::climb(const block_demand& demand, std::span<record*> out,
                                         const status& why) noexcept {
   const raised no_hoarding(stock.climbing);

@@ -135,6 +135,7 @@ record* pool_core::end_all() noexcept {
   return adopted;
 }
 
+// A handle of a tensor that force ended is dropped. False: it is no such id.
 bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
   cold_record& cold = directory.slots.cold(slot);
   if (operations.reached() != close_mode::force || self_of(id) != directory.slots.self_of(slot) ||
@@ -151,6 +152,7 @@ bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
   return true;
 }
 
+// Ends the calling thread's operation, and does what falls to whoever is the last.
 void pool_core::leave() noexcept {
   for (;;) {
     switch (operations.leave()) {
@@ -166,6 +168,7 @@ void pool_core::leave() noexcept {
   }
 }
 
+// Closes, and destroys at once or with the last tensor.
 void pool_core::drop_handle() noexcept {
   (void)close(close_mode::orderly);
   if (operations.leave_handle() == operation_count::outcome::last) {

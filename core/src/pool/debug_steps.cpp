@@ -103,6 +103,7 @@ std::optional<memory_damage> pool_core::past_of(tensor_id id) noexcept {
   return known ? std::optional(describe(*known, *debug, directory.names)) : std::nullopt;
 }
 
+// Looks at all guards and the quarantine, reports damages and returns their number.
 std::size_t pool_core::check_memory() noexcept {
   if (debug == nullptr) {
     return 0;

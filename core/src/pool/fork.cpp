@@ -14,12 +14,12 @@ namespace detail {
 
 void pool_core::pause_for_fork() noexcept {
   accesses->lock_for_fork();  // batches are no operations that operation_count waits for
-  caches.pause(find_this_thread(caches));
+  caches.list.pause(find_this_thread(caches));
 }
 
 void pool_core::resume_after_fork() noexcept {
   accesses->unlock_after_fork();
-  caches.resume();
+  caches.list.resume();
 }
 
 // One thread is left. Calls no backend: a child that only calls exec must not touch a device.

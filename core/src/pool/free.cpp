@@ -157,6 +157,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* 
   return errc::ok;
 }
 
+// Tells what is known of the id, dead or alive. Pre: no lock is held.
 errc pool_core::report_misuse(misuse_kind kind, tensor_id id) noexcept {
   // An id that was never made here is foreign, whatever was done with it.
   if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&

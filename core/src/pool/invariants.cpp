@@ -64,7 +64,7 @@ void walk::check_ready(const lane& where, unsigned size_class, const record& r) 
 }
 
 void walk::check_caches() noexcept {
-  thread_caches::holder all(core_.caches);
+  cache_list::holder all(core_.caches.list);
   all.close();
   std::size_t capacity = 0;
   all.for_each([&](front_cache& cache) {

@@ -76,7 +76,7 @@ void pool_core::notify_ended(tensor_id id) noexcept {
 void pool_core::set_observer(allocation_observer* observer) noexcept {
   const operation guard(*this);
   incidents.set_observer(observer);
-  caches.set_observed(incidents.is_observed());
+  caches.list.set_observed(incidents.is_observed());
 }
 
 void* current_data(pool_core* core, tensor_id id) noexcept {

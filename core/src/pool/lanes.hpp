@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lanes: the backends and devices of a pool, and the lanes within which blocks are used again. It
-// makes, finds, opens and retires lanes, keeps their keys for the warm path, and holds what backends
-// claim against the limits. What stands in a lane (ready lists, counts) is others' business.
+// makes, finds, opens and retires lanes, keeps their keys for the warm path, and holds what
+// backends claim against the limits. What stands in a lane (ready lists, counts) is others'
+// business.
 //
 // Thread safety: every member from any thread, unless its comment says otherwise. mutex_ guards
 // which stream or arena a lane serves and all keys; lanes are never destroyed before the pool, so
@@ -42,8 +43,8 @@ class lanes final : public backend_host {
     memory_limits limits;
     std::size_t minimum_alignment = 0;
   };
-  /// Takes the backends over; their devices get numbers and lanes. Errors: invalid_argument,
-  /// too_many; then the pool cannot be made. Throws std::bad_alloc. Called once, before all others.
+  /// Takes the backends over. Errors: invalid_argument, too_many. Throws std::bad_alloc. Called
+  /// once, before all others.
   [[nodiscard]] status add(std::vector<std::unique_ptr<backend>> backends,
                            const device_settings& settings);
   /// The backends may claim from now on.
@@ -60,16 +61,13 @@ class lanes final : public backend_host {
   [[nodiscard]] std::span<const std::unique_ptr<backend>> backends() const noexcept {
     return backends_;
   }
-  // For backends: see backend_host.
   [[nodiscard]] bool claim(device where, std::size_t bytes) noexcept override;
   void unclaim(device where, std::size_t bytes) noexcept override;
 
-  // Lanes.
   /// Numbers are 0..count() - 1. Grows only.
   [[nodiscard]] std::size_t count() const noexcept {
     return count_.load(std::memory_order_acquire);
   }
-  /// Pre: number < count().
   [[nodiscard]] lane& at(std::size_t number) const noexcept {
     return *lanes_[number].load(std::memory_order_acquire);
   }
@@ -82,9 +80,7 @@ class lanes final : public backend_host {
     return at(slot.lane.load(std::memory_order_acquire));
   }
   /// Do threads keep blocks of the lane?
-  [[nodiscard]] bool is_cached(const lane& where) const noexcept {
-    return where.number < most_cached_;
-  }
+  [[nodiscard]] bool is_cached(const lane& n) const noexcept { return n.number < most_cached_; }
   /// Calls f(lane) for lanes 0..up_to - 1, as many as there are.
   template <class F>
   void for_each(F&& f, std::size_t up_to = SIZE_MAX) const {
@@ -93,7 +89,6 @@ class lanes final : public backend_host {
     }
   }
 
-  // Streams.
   /// A stream as its backend knows it.
   struct stream_identity {
     stream_ref stream;
@@ -127,8 +122,7 @@ class lanes final : public backend_host {
   /// The lane may serve another stream of its device, once nothing of it is alive.
   void end_retire(lane& gone) noexcept;
 
-  // Arenas.
-  /// Null: there are most_lanes, or no memory.
+  /// An arena's lane. Null: there are most_lanes, or no memory.
   [[nodiscard]] lane* open_arena(device_entry& device) noexcept;
   /// The stream's work is served from the arena. invalid_argument: one of them captures already.
   /// The stream's key is closed then: see begin_retire.

@@ -54,9 +54,10 @@ void retire_lanes_of_thread(void* context, std::uint64_t thread) noexcept {
           .total_bytes = options.total_cache_bytes,
           .lanes = options.max_cached_lanes,
           // In debug modes every operation is a slow one, which asks for them.
-          .open = !with_environment(options.debug).any(),
-          .fenced = !options.membarrier || environment_flag("no_membarrier") ||
-                    !asymmetric_barrier_available(),
+          .gates = {.opens = !with_environment(options.debug).any() &&
+                             options.thread_cache_bytes != 0 && options.max_cached_lanes != 0,
+                    .fenced = !options.membarrier || environment_flag("no_membarrier") ||
+                              !asymmetric_barrier_available()},
           .on_thread_end = retire_lanes_of_thread,
           .context = &core};
 }
@@ -107,7 +108,7 @@ status pool_core::open(std::vector<std::unique_ptr<backend>> backends) {
     return {.code = errc::too_many, .text = "63 pools are alive in this process"};
   }
   // Tags are given lowest first, so the first pools alive have a gate each.
-  const bool has_gate = !caches.is_fenced() && tag_ <= pool_gates;
+  const bool has_gate = !caches.list.is_fenced() && tag_ <= pool_gates;
   gate = offset_of_gate(has_gate ? tag_ - 1 : pool_gates);
   if (has_gate) {
     caches.set_gate(gate);

@@ -54,6 +54,7 @@ void add(trim_report& sum, const trim_report& one) noexcept {
 
 }  // namespace
 
+// All free blocks of all threads and ready lists go back to the backends. Their bytes.
 std::size_t pool_core::recall(bool reserves_too) noexcept {
   caches.drain_all();
   std::size_t taken = stock.drain_ready(reserves_too);

@@ -66,8 +66,7 @@ class operation_count {
   void set_releasing(bool releasing) noexcept;
   void wait_for_releases() const noexcept { releasing_.wait(true, std::memory_order_acquire); }
 
-  // fork.
-  /// Until all operations but this thread's own are over or in a callback.
+  /// fork: waits until all operations but this thread's own are over or in a callback.
   void wait_until_idle() const noexcept;
   /// Operations of vanished threads are forgotten. Pre: this is the only thread of a new child.
   void continue_in_child() noexcept;
@@ -76,7 +75,6 @@ class operation_count {
   friend class callback;
 
   // clang-format off
-  // The word:
   //   bits  0-26  tensors that are alive, or whose handles are, after closing
   //   bit      27  closing is wanted
   //   bits 28-45  operations under way
@@ -90,7 +88,6 @@ class operation_count {
   static constexpr std::uint64_t operations_mask = one_active - one_operation;
   static constexpr std::uint64_t active_mask = handle_bit - one_active;
   // clang-format on
-
   [[nodiscard]] static constexpr std::uint8_t level_of(close_mode mode) noexcept {
     return static_cast<std::uint8_t>(1 + static_cast<std::uint8_t>(mode));
   }

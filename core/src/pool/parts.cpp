@@ -78,6 +78,7 @@ namespace {
 
 }  // namespace
 
+// A tensor without a block of its own, published.
 result<raw_tensor> pool_core::make_loose(lane& where, std::uint64_t key,
                                          const loose_tensor& what) noexcept {
   const result<record*> slot = take_slot_without_block(*this, where, key);

@@ -4,11 +4,12 @@
 // the steps that are made of them. It lives until the handle and the last tensor are gone.
 //
 // Parts call downwards only: operation_count, lanes < incidents < directory < block_stock <
-// thread_caches. Steps call parts and steps; which file has which step says core/src/pool/README.md.
+// thread_caches. Steps call parts and steps; which file has which step says
+// core/src/pool/README.md.
 //
-// Lock order: observer mutex -> process mutex -> mutex of caches -> ready lists, lanes -> indexes ->
-// slot table -> backend. Callbacks run with none of them held but the observer mutex, shared, for
-// the observer's own.
+// Lock order: observer mutex -> process mutex -> mutex of caches -> ready lists, lanes -> indexes
+// -> slot table -> backend. Callbacks run with none of them held but the observer mutex, shared,
+// for the observer's own.
 #pragma once
 
 #include "cache/demand.hpp"
@@ -31,7 +32,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -69,25 +69,21 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] bool is_closed() const noexcept { return operations.is_closed(); }
   /// Tensors are numbers only: none is dropped by itself after a close by force.
   void has_no_handles() noexcept { has_handles_ = false; }
-  /// The handle is gone: closes, and destroys at once or with the last tensor.
   void drop_handle() noexcept;
-  /// Ends the calling thread's operation, and does what falls to whoever is the last.
+  /// Ends this thread's operation.
   void leave() noexcept;
-  /// A handle of a tensor that force ended is dropped. False: it is no such id.
   [[nodiscard]] bool forget_handle(record& slot, std::uint64_t id) noexcept;
 
-  // fork (fork.cpp). Called by pool_list.cpp with the process mutex held.
+  // fork (fork.cpp), with the process mutex held.
   void pause_for_fork() noexcept;
   void resume_after_fork() noexcept;
   void continue_in_child(bool has_barrier) noexcept;
 
   // Allocation: allocate.cpp, requests.cpp, obtain.cpp, climb.cpp.
   [[nodiscard]] raw_tensor allocate(allocation_request request) noexcept;
-  /// Completes the request; the lane in which its tensor stands.
   [[nodiscard]] result<lane*> check_request(allocation_request& request) noexcept;
   /// A free slot for the demand, counted as an allocation; the thread keeps what else came with it.
   [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
-  /// Pre: growing failed for want of memory, budget or slots, as `why` says.
   [[nodiscard]] backend::refill_result climb(const block_demand& demand, std::span<record*> out,
                                              const status& why) noexcept;
   [[nodiscard]] status last_failure_on(device where, std::size_t bytes, errc code) const noexcept;
@@ -95,7 +91,6 @@ class alignas(cache_line) pool_core {
   // Free (free.cpp). cache: the calling thread's, null: it has none.
   errc deallocate(tensor_id id, const stream_ref& stream) noexcept;
   errc deallocate(tensor_id id, const stream_ref& stream, front_cache* cache) noexcept;
-  /// Tells what is known of the id. Pre: no lock is held.
   errc report_misuse(misuse_kind kind, tensor_id id) noexcept;
 
   // References and parts (references.cpp, parts.cpp).
@@ -107,7 +102,6 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] result<raw_tensor> slice(tensor_id of, std::size_t offset,
                                          std::size_t bytes) noexcept;
   errc resize(tensor_id id, std::size_t bytes) noexcept;
-  /// A tensor without a block of its own, published.
   [[nodiscard]] result<raw_tensor> make_loose(lane& where, std::uint64_t key,
                                               const loose_tensor& what) noexcept;
 
@@ -120,7 +114,6 @@ class alignas(cache_line) pool_core {
                                               std::uint8_t priority) noexcept;
   errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
   errc set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept;
-  /// directory::change_header, which reports what is not alive.
   template <class F>
   errc change_header(tensor_id id, F&& f) noexcept {
     const errc why = directory.change_header(id, f);
@@ -133,7 +126,6 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
   errc retire(device where, const stream_ref& stream) noexcept;
   void retire_lane(lane& gone, const stream_ref& last) noexcept;
-  /// The lane in whose order the stream works.
   [[nodiscard]] result<lane*> lane_for(device_entry& device, const stream_ref& stream,
                                        front_cache* cache) noexcept;
   errc record_use(tensor_id id, const stream_ref& stream) noexcept;
@@ -145,7 +137,6 @@ class alignas(cache_line) pool_core {
 
   // Graphs (capture.cpp).
   [[nodiscard]] result<lane*> open_arena(device where) noexcept;
-  /// Pre: arena is open; its blocks are free in the order of the stream.
   void close_arena(lane& arena, const stream_ref& stream) noexcept;
   [[nodiscard]] result<lane*> begin_capture(lane& arena, const stream_ref& stream) noexcept;
   void end_capture(lane& stream) noexcept;
@@ -159,7 +150,6 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] status synchronise(device where, const stream_ref& stream) noexcept;
 
   // Memory (memory.cpp, prewarm.cpp). A null device is the whole pool.
-  /// All free blocks of all threads and ready lists go back to the backends; answers their bytes.
   std::size_t recall(bool reserves_too) noexcept;
   [[nodiscard]] trim_report trim(device_entry& where, std::size_t keep_bytes) noexcept;
   [[nodiscard]] trim_report trim(std::size_t keep_bytes) noexcept;
@@ -172,19 +162,17 @@ class alignas(cache_line) pool_core {
 
   // Observation (statistics.cpp, report.cpp, invariants.cpp). Throw std::bad_alloc, but verify.
   [[nodiscard]] tidepool::statistics statistics();
-  /// failure: what it is about; ok: the last failure.
   [[nodiscard]] pool_report make_report(const status& failure);
   void set_observer(allocation_observer* observer) noexcept;
   [[nodiscard]] const char* verify() noexcept;
 
   // Debug modes (debug_steps.cpp). Where debug is null the first four do nothing.
-  /// Looks at all guards and the quarantine, reports damages and returns their number.
   std::size_t check_memory() noexcept;
   [[nodiscard]] tidepool::debug_counts debug_counts() noexcept;
   [[nodiscard]] footprint footprint_of(const device_entry& device,
                                        const footprint& asked) const noexcept;
   [[nodiscard]] std::optional<memory_damage> past_of(tensor_id id) noexcept;
-  [[nodiscard]] leak_report leaks();  // throws std::bad_alloc
+  [[nodiscard]] leak_report leaks();
   // Pre: debug is not null, and no lock is held.
   void begin_checked(record& slot, tensor_id id, const footprint& asked) noexcept;
   void end_checked(record& slot, std::uint64_t bytes) noexcept;

@@ -65,7 +65,7 @@ void sort_by_bytes(auto& holdings) {
 
 // What each thread keeps ready, by the number of the device.
 void count_kept_by_threads(pool_core& core, std::span<device_report> devices) {
-  thread_caches::holder all(core.caches);
+  cache_list::holder all(core.caches.list);
   for (device_report& d : devices) {
     d.threads.reserve(all.count());  // so that nothing is allocated while gates are closed
   }
@@ -147,6 +147,7 @@ void fill_in_holders(device_report& d, const pool_core& core, const census& live
 
 }  // namespace
 
+// failure: what the report is about; ok: the last failure. Throws std::bad_alloc.
 pool_report pool_core::make_report(const status& failure) {
   const operation guard(*this);
   pool_report answer;

@@ -70,6 +70,7 @@ void fill_in(allocation_request& request) noexcept {
 
 }  // namespace
 
+// Completes the request. The lane in which its tensor stands.
 result<lane*> pool_core::check_request(allocation_request& request) noexcept {
   const auto refused = [&](errc code, const char* text) {
     return status{.code = code, .requested = request.bytes, .where = request.where, .text = text};

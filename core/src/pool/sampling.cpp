@@ -2,29 +2,24 @@
 //
 // thread_caches: latency samples. A thread closes its own gate, so that one of its next operations
 // comes by the slow path, which opens the gate again and times the ordinary operation.
-#include "pool/this_thread.hpp"
+#include "pool/thread_caches.hpp"
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
 void thread_caches::arm_sample(front_cache& cache, std::uint32_t operations) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (cache.owner.load(std::memory_order_relaxed) != this || !may_open()) {
-    return;
+  if (list.close_own(cache, *this)) {
+    cache.sampling = operations;
   }
-  cache.sampling = operations;
-  close_gate(cache);
 }
 
 thread_caches::sample thread_caches::take_sample(front_cache& cache) noexcept {
-  const bool now = --cache.sampling == 0;
+  const bool now = cache.sampling == 1;
   cache.sampling = 0;
-  const std::lock_guard lock(mutex_);
-  if (cache.owner.load(std::memory_order_relaxed) != this || !may_open()) {
+  if (!list.open_own(cache, *this)) {
     return sample::none;
   }
-  open_gate(cache);
   return now ? sample::time : sample::pass;
 }
 

@@ -44,12 +44,12 @@ struct lane_sums {
   lane_sums sums;
   sums.counts.resize(lane_total);
   sums.cached.resize(lane_total);
-  thread_caches::holder all(core.caches);
+  cache_list::holder all(core.caches.list);
   sums.threads = all.count();
   all.close();
   all.for_each([&](front_cache& cache) {
     for (std::size_t i = 0; i < std::min(lane_total, cache.lanes); ++i) {
-      all.publish(core.lanes.at(i), cache);
+      thread_caches::publish(core.lanes.at(i), cache);
       cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
         sums.counts[i][size_class - first_size_class] += m.counts();
         for (unsigned d = 1; d <= m.depth(); ++d) {

@@ -37,6 +37,7 @@ namespace {
 
 }  // namespace
 
+// The lane in whose order the stream works, made on its first use.
 result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream,
                                   front_cache* cache) noexcept {
   if (!device.description.stream_ordered || stream.is_default()) {

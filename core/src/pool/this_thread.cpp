@@ -134,7 +134,7 @@ front_cache* attach_this_thread(thread_caches& pool) noexcept {
     cache.lanes = pool.lane_count();
     cache.thread = this_thread_number();
     cache.gate = pool.gate() ? &gate_at(*pool.gate()) : nullptr;
-    return pool.add(cache) ? &cache : nullptr;
+    return pool.list.add(cache, pool) ? &cache : nullptr;
   } catch (const std::exception&) {
     return nullptr;
   }

@@ -4,8 +4,8 @@
 // a pool, and the end of the thread. Slow paths only.
 //
 // A front cache's memory belongs to its thread from the first use until the thread ends, whatever
-// becomes of pools meanwhile, so whoever holds the mutex of caches may look at it. The process mutex
-// (process.hpp) orders ending threads against closing pools.
+// becomes of pools meanwhile, so whoever holds the mutex of caches may look at it. The process
+// mutex (process.hpp) orders ending threads against closing pools.
 #pragma once
 
 #include "pool/thread_caches.hpp"

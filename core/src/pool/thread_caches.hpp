@@ -1,29 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// thread_caches: the front caches of all threads for one pool. For the owner of a cache it takes
-// blocks out and puts blocks in on the slow paths; for everybody else it closes all gates and has
-// the caches to itself. Which thread has which cache: this_thread.hpp.
+// thread_caches: the blocks that threads keep ready for one pool. For the owner of a cache it takes
+// blocks out and puts blocks in on the slow paths; for everybody else it takes blocks back. Which
+// caches there are: cache_list.hpp; which one is this thread's: this_thread.hpp.
 //
 // A slow operation is handed its thread's cache once (null: the thread has none), and enters its
 // biased lock once to look for a block and once more to keep what a refill brought: nothing may be
 // waited for inside, so a backend cannot be asked there.
 //
 // Thread safety: functions that take a cache belong to its owner, unless their comment says
-// otherwise; all others may be called from any thread. mutex_ guards the list of caches; only its
-// holder closes and opens gates. Lock order: mutex_, then ready lists and what lies below them.
+// otherwise; all others may be called from any thread.
 #pragma once
 
-#include "cache/front_cache.hpp"
 #include "cache/latency_sampler.hpp"
 #include "pool/block_stock.hpp"
+#include "pool/cache_list.hpp"
 #include "pool/lanes.hpp"
 #include "pool/operation_count.hpp"
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <span>
 
@@ -37,8 +34,7 @@ class thread_caches {
     std::size_t thread_bytes = 0;  // a quarter for blocks up to 1 MiB, the rest above
     std::size_t total_bytes = 0;   // of all threads
     std::size_t lanes = 0;         // of which threads keep blocks: the first ones
-    bool open = true;              // else all gates stay closed: every operation is a slow one
-    bool fenced = false;           // owners fence instead of closers sending a barrier
+    cache_list::settings gates;
     /// Called by a thread that ends, with the process mutex held, before its cache is taken back.
     void (*on_thread_end)(void* context, std::uint64_t thread) noexcept = nullptr;
     void* context = nullptr;
@@ -48,9 +44,12 @@ class thread_caches {
     detail::lanes& lanes;
     block_stock& stock;
   };
-  thread_caches(const parts& below, const settings& how) noexcept : below_(below), how_(how) {}
+  thread_caches(const parts& below, const settings& how) noexcept
+      : list(below.operations, how.gates), below_(below), how_(how) {}
   thread_caches(const thread_caches&) = delete;
   thread_caches& operator=(const thread_caches&) = delete;
+
+  cache_list list;
 
   // For this_thread.
   [[nodiscard]] bool keep_blocks() const noexcept {
@@ -62,13 +61,7 @@ class thread_caches {
   [[nodiscard]] std::optional<std::ptrdiff_t> gate() const noexcept { return gate_; }
   /// Called once, before a thread attaches.
   void set_gate(std::ptrdiff_t offset) noexcept { gate_ = offset; }
-  [[nodiscard]] bool is_fenced() const noexcept { return how_.fenced; }
-  /// False when the pool is closed. Called by the cache's thread.
-  [[nodiscard]] bool add(front_cache& cache) noexcept;
-  /// Takes everything out of a cache and forgets it. Pre: its thread is here, or its gate is closed
-  /// and the process mutex is held.
-  void remove(front_cache& cache) noexcept;
-  /// The same for a thread that ends. Pre: the process mutex is held.
+  /// Pre: the calling thread, whose cache it is, ends; the process mutex is held.
   void end_thread(front_cache& cache) noexcept;
 
   // Blocks (cached_blocks.cpp). `cache` may be null.
@@ -106,9 +99,6 @@ class thread_caches {
   latency_sampler sampler;
 
   // All caches at once.
-  /// The holder of the list; close() closes every gate and waits until each owner is out. An owner
-  /// inside never waits for anything; nor may the holder, once it closed, for a thread of users.
-  class holder;
   /// Free blocks of all threads go to ready lists and backends.
   void drain_all() noexcept;
   /// Those of threads that did nothing since the last call.
@@ -117,32 +107,24 @@ class thread_caches {
   void drain_own(front_cache& cache) noexcept;
   /// Every cache is removed. Pre: the pool is closed, the process mutex is held.
   void remove_all() noexcept;
-  /// While there is an observer all gates stay closed.
-  void set_observed(bool observed) noexcept;
   /// No thread is inside by a key that was closed before.
   void pass_all_gates() noexcept;
-  /// Blocks of a lane that retires leave all caches; threads forget it. The number of operations
-  /// that the caches count for tensors alive.
+  /// Blocks of a lane that retires leave all caches; threads forget it. The number of its tensors
+  /// that are alive.
   [[nodiscard]] std::uint64_t retire_lane(lane& gone) noexcept;
+  /// Adds what was requested through the cache since the last time to its device's live bytes.
+  /// Pre: the caller has the cache.
+  static void publish(lane& where, front_cache& cache) noexcept;
   /// Sum over caches of limit * size.
   [[nodiscard]] std::size_t capacity() const noexcept {
     return capacity_.load(std::memory_order_relaxed);
   }
 
-  // fork. `own`: this thread's cache, which stays open; null: none.
-  void pause(const front_cache* own) noexcept;
-  void resume() noexcept;
-  /// Takes over what vanished threads kept, calling no backend. False: without the system's barrier
-  /// this thread finds its cache by the slow path only from now on.
+  /// As cache_list: what vanished threads kept goes to the ready lists, calling no backend.
   [[nodiscard]] bool continue_in_child(front_cache* own, bool has_barrier) noexcept;
 
  private:
-  void open_gate(front_cache& cache) noexcept;
-  void close_gate(front_cache& cache) noexcept;
-  static void wait_for_owner(front_cache& cache) noexcept;
-  void open_gates() noexcept;
-  [[nodiscard]] bool may_open() const noexcept;
-  void publish(lane& where, front_cache& cache) noexcept;
+  void remove(front_cache& cache) noexcept;
   void drain(front_cache& cache) noexcept;
   void drain(lane& where, front_cache& cache) noexcept;
   void inherit(front_cache& cache) noexcept;
@@ -155,42 +137,9 @@ class thread_caches {
   void give_back_each(record* evicted) noexcept;
 
   const parts below_;
-  settings how_;  // `fenced` is written by the only thread of a new child
+  const settings how_;
   std::optional<std::ptrdiff_t> gate_;
-  std::mutex mutex_;
-  front_cache* first_ = nullptr;  // guarded by mutex_; linked through front_cache::next
-  std::size_t count_ = 0;         // guarded by mutex_
-  bool observed_ = false;         // guarded by mutex_
   std::atomic<std::size_t> capacity_{0};
-};
-
-class thread_caches::holder {
- public:
-  explicit holder(thread_caches& of) noexcept : of_(of), lock_(of.mutex_) {}
-  ~holder() {
-    if (closed_) {
-      of_.open_gates();
-    }
-  }
-  holder(const holder&) = delete;
-  holder& operator=(const holder&) = delete;
-
-  [[nodiscard]] std::size_t count() const noexcept { return of_.count_; }
-  void close() noexcept;
-  /// Calls f(cache) for each. Pre: close() was called.
-  template <class F>
-  void for_each(F&& f) const {
-    for (front_cache* cache = of_.first_; cache != nullptr; cache = cache->next) {
-      f(*cache);
-    }
-  }
-  /// The bytes requested through the cache are added to its device's live bytes. Pre: closed.
-  void publish(lane& where, front_cache& cache) const noexcept { of_.publish(where, cache); }
-
- private:
-  thread_caches& of_;
-  const std::lock_guard<std::mutex> lock_;
-  bool closed_ = false;
 };
 
 }  // namespace detail

@@ -50,20 +50,22 @@ inline constexpr unsigned slot_shift = 6;
 inline constexpr std::uint64_t tag_mask = 63;  // pool tags are 1..63
 inline constexpr std::size_t most_slots = std::size_t{1} << 25;
 
+// clang-format off
 struct alignas(64) record {
   std::atomic<std::uint64_t> header;
   std::atomic<void*> data;
-  std::atomic<std::uint64_t> bytes;  // requested
-  std::atomic<std::uint64_t> tag;    // name | category << 32 | stream number << 40 (24 bits)
+  std::atomic<std::uint64_t> bytes;       // requested
+  std::atomic<std::uint64_t> tag;         // name | category << 32 | stream number << 40 (24 bits)
   std::atomic<std::uint64_t> capacity;
-  std::uint64_t usable_bytes;                      // == capacity, for the slot's owner: plain, one operand
+  std::uint64_t usable_bytes;             // == capacity, for the slot's owner: plain, one operand
   std::atomic<std::uint32_t> magazine;    // byte offset of its magazine in every front cache
   std::atomic<std::uint16_t> lane;        // which lane it belongs to
   std::atomic<std::uint16_t> size_class;  // of the bound block, 0: no block
   std::uint16_t unused;
-  std::uint16_t listed;            // in a ready list; guarded by that list's mutex
-  std::atomic<std::int32_t> next;  // in a list: distance to the next record, 0: the last
+  std::uint16_t listed;                   // in a ready list; guarded by that list's mutex
+  std::atomic<std::int32_t> next;         // in a list: distance to the next record, 0: the last
 };
+// clang-format on
 static_assert(sizeof(record) == 64 && alignof(record) == 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
