@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // replay: what happens around one.
-#include "commands.hpp"
-#include "machine.hpp"
-#include "quantity.hpp"
-#include "replay_plan.hpp"
-#include "replay_report.hpp"
+#include "tidepool/commands.hpp"
+#include "tidepool/machine.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay/plan.hpp"
+#include "tidepool/replay/report.hpp"
 
 #include <algorithm>
 #include <cstdio>

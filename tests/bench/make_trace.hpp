@@ -3,7 +3,7 @@
 // Traces for the tests of the replay: written to a file that is removed with the object.
 #pragma once
 
-#include "tidepool/replay_plan.hpp"
+#include "tidepool/replay/plan.hpp"
 #include "trace/writer.hpp"
 
 #include <gtest/gtest.h>

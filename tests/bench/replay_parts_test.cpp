@@ -2,8 +2,8 @@
 //
 // The small parts of the replay: quantities, order statistics, chunks.
 #include "tidepool/quantity.hpp"
-#include "tidepool/replay_pass.hpp"
-#include "tidepool/samples.hpp"
+#include "tidepool/replay/pass.hpp"
+#include "tidepool/replay/samples.hpp"
 
 #include <gtest/gtest.h>
 

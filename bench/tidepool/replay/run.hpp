@@ -7,9 +7,9 @@
 // hits all of them. Times of warm rounds only go into the medians.
 #pragma once
 
-#include "replay_accesses.hpp"
-#include "replay_pass.hpp"
-#include "replay_plan.hpp"
+#include "tidepool/replay/accesses.hpp"
+#include "tidepool/replay/pass.hpp"
+#include "tidepool/replay/plan.hpp"
 #include <tidepool/device.hpp>
 #include <tidepool/prewarm.hpp>
 #include <tidepool/result.hpp>

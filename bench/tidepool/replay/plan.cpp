@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Decodes a trace into a replay_plan.
-#include "replay_plan.hpp"
+#include "tidepool/replay/plan.hpp"
 
 #include <algorithm>
 #include <new>

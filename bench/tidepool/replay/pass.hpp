@@ -6,8 +6,8 @@
 // not subtracted.
 #pragma once
 
-#include "contestants.hpp"
-#include "replay_plan.hpp"
+#include "tidepool/replay/contestants.hpp"
+#include "tidepool/replay/plan.hpp"
 
 #include <sched.h>
 

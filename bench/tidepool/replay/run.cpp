@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Builds the allocators, runs their passes in turn on all threads and sums up.
-#include "replay_run.hpp"
+#include "tidepool/replay/run.hpp"
 
-#include "contestants.hpp"
-#include "machine.hpp"
-#include "make_pool.hpp"
-#include "progress_bar.hpp"
-#include "quantity.hpp"
-#include "replay_streams.hpp"
-#include "samples.hpp"
+#include "tidepool/machine.hpp"
+#include "tidepool/progress_bar.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay/contestants.hpp"
+#include "tidepool/replay/make_pool.hpp"
+#include "tidepool/replay/samples.hpp"
+#include "tidepool/replay/streams.hpp"
 
 #include <malloc.h>
 #include <sys/resource.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The pool that the program's commands work with.
-#include "make_pool.hpp"
+#include "tidepool/replay/make_pool.hpp"
 
-#include "quantity.hpp"
+#include "tidepool/quantity.hpp"
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/cuda/backend.hpp>
 

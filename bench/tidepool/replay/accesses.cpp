@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Decoding reads, and replaying them.
-#include "replay_accesses.hpp"
+#include "tidepool/replay/accesses.hpp"
 
-#include "make_pool.hpp"
-#include "samples.hpp"
+#include "tidepool/replay/make_pool.hpp"
+#include "tidepool/replay/samples.hpp"
 
 #include <algorithm>
 #include <array>
