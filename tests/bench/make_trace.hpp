@@ -88,6 +88,17 @@ inline trace::event allocation_event(const event_fields& of) {
   return made;
 }
 
+/// A read of a whole tensor.
+inline trace::event read_event(const event_fields& of) {
+  trace::event made;
+  made.kind = trace::event_kind::touch;
+  made.detail = static_cast<std::uint8_t>(trace::access::read);
+  made.id = of.id;
+  made.thread = of.thread;
+  made.generation = of.generation;
+  return made;
+}
+
 inline trace::event free_event(const event_fields& of) {
   trace::event made;
   made.kind = trace::event_kind::free;
