@@ -189,7 +189,7 @@ class session {
       }
     }
     const std::uint64_t before = page_faults_of_this_thread();
-    run_pass(contestant, ops_of(index), slots_[has_shared_slots() ? 0 : index].get(), how,
+    run_pass(contestant, {ops_of(index), slots_[has_shared_slots() ? 0 : index].get()}, how,
              tally.rounds[now.round]);
     (now.round == 0 ? tally.cold_faults : tally.faults) += page_faults_of_this_thread() - before;
   }
