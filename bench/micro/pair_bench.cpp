@@ -140,57 +140,85 @@ void random_set(const Allocator& from, std::uint64_t pairs, const options& chose
   }
 }
 
-/// ns per pair of each chunk, the mean of all threads.
+/// One thread's part of a measurement: its live allocations, and the loop that is timed.
 template <class Allocator>
-std::vector<double> measure(const Allocator& from, const options& chosen, std::uint64_t& pairs) {
-  using clock = std::chrono::steady_clock;
-  const auto ns_since = [](clock::time_point begin) {
+class pair_thread {
+ public:
+  pair_thread(const Allocator& from, const options& chosen, unsigned index)
+      : from_(from), chosen_(chosen), is_lifo_(chosen.pattern == "lifo") {
+    set_.random += index;
+    if (is_lifo_) {
+      return;
+    }
+    set_.shift = chosen.pattern == "random64" ? 58 : 54;
+    set_.live.resize(std::size_t{1} << (64 - set_.shift));
+    for (held& slot : set_.live) {
+      slot = from_.take();
+      use(slot, chosen_.touch, chosen_.bytes);
+    }
+  }
+  pair_thread(const pair_thread&) = delete;
+  pair_thread& operator=(const pair_thread&) = delete;
+  ~pair_thread() {
+    for (const held& slot : set_.live) {
+      if (slot.data != nullptr) {
+        from_.give(slot);
+      }
+    }
+  }
+
+  /// Runs `pairs` pairs. The time of all of them in ns.
+  [[nodiscard]] double run(std::uint64_t pairs) {
+    using clock = std::chrono::steady_clock;
+    const clock::time_point begin = clock::now();
+    is_lifo_ ? lifo(from_, pairs, chosen_) : random_set(from_, pairs, chosen_, set_);
     return std::chrono::duration<double, std::nano>(clock::now() - begin).count();
-  };
+  }
+
+  /// Warms up. How many pairs fill a chunk.
+  [[nodiscard]] std::uint64_t calibrate() {
+    const double wanted = chosen_.chunk_ms * 1e6;
+    std::uint64_t pairs = 64;
+    double took = run(pairs);
+    while (took < wanted / 8 && pairs < std::uint64_t{1} << 40) {
+      pairs *= 2;
+      took = run(pairs);
+    }
+    const double ratio = wanted / std::max(took, 1.0);
+    return std::max<std::uint64_t>(16,
+                                   static_cast<std::uint64_t>(ratio * static_cast<double>(pairs)));
+  }
+
+ private:
+  const Allocator& from_;
+  const options& chosen_;
+  const bool is_lifo_;
+  live_set set_;
+};
+
+struct measurement {
+  std::vector<double> chunks;  // ns per pair of each chunk, the mean of all threads
+  std::uint64_t pairs = 0;     // of one chunk and thread
+};
+
+template <class Allocator>
+measurement measure(const Allocator& from, const options& chosen) {
   std::vector<std::vector<double>> times(chosen.threads, std::vector<double>(chosen.chunks));
   std::barrier together(static_cast<std::ptrdiff_t>(chosen.threads));
   std::atomic<std::uint64_t> calibrated = 0;
 
   const auto work = [&](unsigned index) {
-    live_set set;
-    set.random += index;
-    const bool is_lifo = chosen.pattern == "lifo";
-    if (!is_lifo) {
-      set.shift = chosen.pattern == "random64" ? 58 : 54;
-      set.live.resize(std::size_t{1} << (64 - set.shift));
-      for (held& slot : set.live) {
-        slot = from.take();
-        use(slot, chosen.touch, chosen.bytes);
-      }
-    }
-    const auto run = [&](std::uint64_t count) {
-      const clock::time_point begin = clock::now();
-      is_lifo ? lifo(from, count, chosen) : random_set(from, count, chosen, set);
-      return ns_since(begin);
-    };
-    // Every thread warms up; the first one finds how many pairs fill a chunk.
-    const double wanted = chosen.chunk_ms * 1e6;
-    std::uint64_t count = 64;
-    double took = run(count);
-    while (took < wanted / 8 && count < std::uint64_t{1} << 40) {
-      count *= 2;
-      took = run(count);
-    }
+    pair_thread thread(from, chosen, index);
+    // Every thread warms up; what the first one finds holds for all.
+    const std::uint64_t found = thread.calibrate();
     if (index == 0) {
-      const double ratio = wanted / std::max(took, 1.0);
-      calibrated = std::max<std::uint64_t>(
-          16, static_cast<std::uint64_t>(ratio * static_cast<double>(count)));
+      calibrated = found;
     }
     together.arrive_and_wait();
-    const std::uint64_t chunk = calibrated;
+    const std::uint64_t pairs = calibrated;
     for (double& time : times[index]) {
       together.arrive_and_wait();
-      time = run(chunk) / static_cast<double>(chunk);
-    }
-    for (held& slot : set.live) {
-      if (slot.data != nullptr) {
-        from.give(slot);
-      }
+      time = thread.run(pairs) / static_cast<double>(pairs);
     }
   };
   {
@@ -200,17 +228,17 @@ std::vector<double> measure(const Allocator& from, const options& chosen, std::u
     }
     work(0);
   }
-  pairs = calibrated;
-  std::vector<double> chunks(chosen.chunks);
+  measurement answer{.chunks = std::vector<double>(chosen.chunks), .pairs = calibrated};
   for (unsigned i = 0; i < chosen.chunks; ++i) {
     for (const std::vector<double>& own : times) {
-      chunks[i] += own[i] / chosen.threads;
+      answer.chunks[i] += own[i] / chosen.threads;
     }
   }
-  return chunks;
+  return answer;
 }
 
-void print(const options& chosen, std::vector<double> chunks, std::uint64_t pairs) {
+void print(const options& chosen, const measurement& measured) {
+  std::vector<double> chunks = measured.chunks;
   std::sort(chunks.begin(), chunks.end());
   const double least = chunks.front();
   const double median = chunks[(chunks.size() - 1) / 2];
@@ -225,7 +253,7 @@ void print(const options& chosen, std::vector<double> chunks, std::uint64_t pair
               "\"median_ns\": %.4f, \"min_ns\": %.4f, \"chunks_ns\": [",
               chosen.allocator.c_str(), chosen.bytes, chosen.pattern.c_str(),
               chosen.touch ? "line" : "none", chosen.threads, chosen.alignment,
-              static_cast<unsigned long long>(pairs), median, least);
+              static_cast<unsigned long long>(measured.pairs), median, least);
   const char* separator = "";
   for (const double each : chunks) {
     std::printf("%s%.4f", separator, each);
@@ -301,28 +329,27 @@ options parse(int argc, char** argv) {
 }
 
 int run(const options& chosen) {
-  std::uint64_t pairs = 0;
-  std::vector<double> chunks;
+  measurement measured;
   const std::size_t alignment = std::max<std::size_t>(chosen.alignment, 1);
   const std::size_t rounded = (chosen.bytes + alignment - 1) & ~(alignment - 1);
   if (chosen.allocator == "tidepool") {
     tidepool::pool pool(tidepool::cpu::make_backend());
-    chunks = measure(tidepool_allocator{&pool, chosen.bytes}, chosen, pairs);
+    measured = measure(tidepool_allocator{&pool, chosen.bytes}, chosen);
     if (pool.statistics().failures != 0) {
       fail("out of memory");
     }
   } else if (chosen.allocator == "naive") {
     naive_pool pool;
-    chunks = measure(naive_allocator{&pool, chosen.bytes, alignment}, chosen, pairs);
+    measured = measure(naive_allocator{&pool, chosen.bytes, alignment}, chosen);
   } else if (chosen.allocator == "null") {
     std::array<std::byte, 64> scratch{};
-    chunks = measure(null_allocator{scratch.data()}, chosen, pairs);
+    measured = measure(null_allocator{scratch.data()}, chosen);
   } else if (alignment > 16) {
-    chunks = measure(aligned_allocator{rounded, alignment}, chosen, pairs);
+    measured = measure(aligned_allocator{rounded, alignment}, chosen);
   } else {
-    chunks = measure(malloc_allocator{chosen.bytes}, chosen, pairs);
+    measured = measure(malloc_allocator{chosen.bytes}, chosen);
   }
-  print(chosen, std::move(chunks), pairs);
+  print(chosen, measured);
   return 0;
 }
 

@@ -2,10 +2,10 @@
 //
 // Commands, their options and help. The only file that knows CLI11, which takes as long to compile
 // as the rest of the program.
-#include "arguments.hpp"
+#include "tidepool/arguments.hpp"
 
-#include "quantity.hpp"
-#include "replay_report.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay/report.hpp"
 #include <tidepool/version.hpp>
 
 #include <CLI/CLI.hpp>

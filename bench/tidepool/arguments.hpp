@@ -3,7 +3,7 @@
 // The command line of the program `tidepool`.
 #pragma once
 
-#include "commands.hpp"
+#include "tidepool/commands.hpp"
 
 #include <functional>
 #include <variant>

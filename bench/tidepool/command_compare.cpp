@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // compare: runs cases and prints their rows.
-#include "commands.hpp"
 #include "compare/access_cases.hpp"
 #include "compare/report.hpp"
-#include "machine.hpp"
-#include "quantity.hpp"
+#include "tidepool/commands.hpp"
+#include "tidepool/machine.hpp"
+#include "tidepool/quantity.hpp"
 
 #include <algorithm>
 #include <cstdio>

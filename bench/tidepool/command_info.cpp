@@ -2,11 +2,11 @@
 //
 // info: what the program and the machine are, or what a trace consists of; and prewarm-plan, which
 // prints what a pool could make ready for a trace.
-#include "commands.hpp"
-#include "machine.hpp"
-#include "make_pool.hpp"
-#include "quantity.hpp"
-#include "replay_plan.hpp"
+#include "tidepool/commands.hpp"
+#include "tidepool/machine.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay/make_pool.hpp"
+#include "tidepool/replay/plan.hpp"
 #include "trace/summary.hpp"
 #include <tidepool/prewarm.hpp>
 #include <tidepool/version.hpp>

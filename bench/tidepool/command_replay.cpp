@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // replay: what happens around one.
-#include "commands.hpp"
-#include "machine.hpp"
-#include "quantity.hpp"
-#include "replay_plan.hpp"
-#include "replay_report.hpp"
+#include "tidepool/commands.hpp"
+#include "tidepool/machine.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay/plan.hpp"
+#include "tidepool/replay/report.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -39,9 +39,12 @@ void adapt_to_device(replay_settings& settings) {
 exit_code replay_trace(const replay_request& request) {
   replay_settings settings = request.settings;
   adapt_to_device(settings);
+  // Format version 1 of the JSON promises null for the reads of a trace from standard input.
+  const bool has_accesses = request.trace != "-";
   trace::result<replay_plan> plan = decode(
       request.trace, {.threads = settings.copies == 0 ? thread_use::by_trace : thread_use::one,
-                      .keep_sizes = settings.prewarm == prewarm_mode::trace});
+                      .keep_sizes = settings.prewarm == prewarm_mode::trace,
+                      .keep_accesses = has_accesses});
   if (!plan) {
     return report_bad_trace(request.trace, plan.error());
   }
@@ -49,7 +52,7 @@ exit_code replay_trace(const replay_request& request) {
     return report_failure(request.trace + ": has no allocation to replay");
   }
   if (plan->threads.size() == 1) {
-    // One thread either way.
+    // The trace has one thread, so its own thread and one copy are the same.
     settings.copies = std::max(settings.copies, 1U);
   }
   const replay_outcome outcome = run_replay(*plan, settings);
@@ -57,8 +60,8 @@ exit_code replay_trace(const replay_request& request) {
     return report_failure(outcome.failure.reason);
   }
   replay_figures figures = *outcome.figures;
-  if (request.trace != "-") {
-    trace::result<access_figures> reads = replay_accesses(request.trace, settings.warm_passes);
+  if (has_accesses) {
+    trace::result<access_figures> reads = replay_accesses(*plan, settings.warm_passes);
     if (!reads) {
       return report_bad_trace(request.trace, reads.error());
     }

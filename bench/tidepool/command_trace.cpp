@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // validate, dump and pack: what the trace library can do, from the command line.
-#include "commands.hpp"
-#include "quantity.hpp"
+#include "tidepool/commands.hpp"
+#include "tidepool/quantity.hpp"
 #include "trace/text.hpp"
 #include "trace/validate.hpp"
 

@@ -4,7 +4,7 @@
 // arguments.cpp alone. All print to standard output and say on stderr what went wrong.
 #pragma once
 
-#include "replay_run.hpp"
+#include "tidepool/replay/run.hpp"
 
 #include <string>
 #include <vector>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a figure was measured on.
-#include "machine.hpp"
+#include "tidepool/machine.hpp"
 
 #include <sched.h>
 #include <stdlib.h>

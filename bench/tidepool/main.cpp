@@ -2,7 +2,7 @@
 //
 // The program `tidepool`: replays recorded allocation traces through a pool, and looks into traces.
 // Exit codes: 0 ok, 1 the command failed, 2 wrong usage, 3 bad trace.
-#include "arguments.hpp"
+#include "tidepool/arguments.hpp"
 #include "trace/error.hpp"
 
 #include <cstdio>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Quantities as people write and read them.
-#include "quantity.hpp"
+#include "tidepool/quantity.hpp"
 
 #include <array>
 #include <charconv>

@@ -4,6 +4,7 @@
 // text_fields.hpp; errors name the line.
 #include "trace/text.hpp"
 #include "trace/text_fields.hpp"
+#include "trace/text_lines.hpp"
 #include "trace/text_names.hpp"
 
 #include <nlohmann/json.hpp>
@@ -12,29 +13,10 @@
 #include <istream>
 #include <limits>
 #include <string>
+#include <string_view>
 
 namespace tidepool::bench::trace {
 namespace {
-
-constexpr std::size_t max_line_bytes = 64u << 20;
-
-/// Reads one line without its end. False at the end of the text. Sets `is_too_long` beyond the
-/// limit.
-bool read_line(std::istream& in, std::string& line, bool& is_too_long) {
-  line.clear();
-  std::streambuf* buffer = in.rdbuf();
-  for (int c = buffer->sbumpc(); c != std::char_traits<char>::eof(); c = buffer->sbumpc()) {
-    if (c == '\n') {
-      return true;
-    }
-    if (line.size() == max_line_bytes) {
-      is_too_long = true;
-      return true;
-    }
-    line += static_cast<char>(c);
-  }
-  return !line.empty();
-}
 
 class packer {
  public:
@@ -43,7 +25,7 @@ class packer {
   result<totals> run();
 
  private:
-  status take_line(const std::string& line);
+  status take_line(std::string_view line);
   status take_header(const json& object);
   status take_event(const json& object);
   status take_end(const json& object);
@@ -307,7 +289,7 @@ status packer::take_end(const json& object) {
   return keys.finish();
 }
 
-status packer::take_line(const std::string& line) {
+status packer::take_line(std::string_view line) {
   json object;
   try {
     object = json::parse(line);
@@ -327,27 +309,23 @@ status packer::take_line(const std::string& line) {
 }
 
 result<totals> packer::run() {
-  std::string line;
-  std::uint64_t number = 0;
-  bool is_too_long = false;
-  while (read_line(in_, line, is_too_long)) {
-    ++number;
-    if (!line.empty() && line.back() == '\r') {
-      line.pop_back();
-    }
+  line_reader lines(in_);
+  while (lines.next()) {
+    const std::string_view line = lines.line();
     if (line.empty() || line.front() == '#') {
       continue;
     }
-    status taken = is_too_long ? status(syntax("a line of more than 64 MiB")) : take_line(line);
+    status taken =
+        lines.is_too_long() ? status(syntax("a line of more than 64 MiB")) : take_line(line);
     if (!taken) {
       error failure = taken.error();
-      failure.line = number;
+      failure.line = lines.number();
       return failure;
     }
   }
   if (!out_) {
     error failure = syntax("there is no header line");
-    failure.line = number;
+    failure.line = lines.number();
     return failure;
   }
   if (status closed = out_->close(); !closed) {

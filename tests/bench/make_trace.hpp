@@ -3,7 +3,7 @@
 // Traces for the tests of the replay: written to a file that is removed with the object.
 #pragma once
 
-#include "tidepool/replay_plan.hpp"
+#include "tidepool/replay/plan.hpp"
 #include "trace/writer.hpp"
 
 #include <gtest/gtest.h>
@@ -85,6 +85,17 @@ inline trace::event allocation_event(const event_fields& of) {
   made.generation = of.generation;
   made.stream = of.stream;
   made.device = of.device;
+  return made;
+}
+
+/// A read of a whole tensor.
+inline trace::event read_event(const event_fields& of) {
+  trace::event made;
+  made.kind = trace::event_kind::touch;
+  made.detail = static_cast<std::uint8_t>(trace::access::read);
+  made.id = of.id;
+  made.thread = of.thread;
+  made.generation = of.generation;
   return made;
 }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Decoding traces into operations.
-#include "tidepool/replay_plan.hpp"
-
 #include "make_trace.hpp"
+#include "tidepool/replay/plan.hpp"
 
 #include <gtest/gtest.h>
 

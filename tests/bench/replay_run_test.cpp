@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Whole replays of small traces, with the real pool.
-#include "tidepool/replay_run.hpp"
-
 #include "make_trace.hpp"
+#include "tidepool/replay/run.hpp"
 
 #include <gtest/gtest.h>
 

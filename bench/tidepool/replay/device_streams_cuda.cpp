@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Streams by the CUDA runtime.
-#include "device_streams.hpp"
+#include "tidepool/replay/device_streams.hpp"
 #include <tidepool/cuda/stream.hpp>
 
 #include <cuda_runtime_api.h>

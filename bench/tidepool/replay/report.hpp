@@ -3,9 +3,9 @@
 // A replay's figures as a table for people and as JSON for programs.
 #pragma once
 
-#include "machine.hpp"
-#include "replay_plan.hpp"
-#include "replay_run.hpp"
+#include "tidepool/machine.hpp"
+#include "tidepool/replay/plan.hpp"
+#include "tidepool/replay/run.hpp"
 
 #include <string>
 

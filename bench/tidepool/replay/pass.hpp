@@ -6,8 +6,8 @@
 // not subtracted.
 #pragma once
 
-#include "contestants.hpp"
-#include "replay_plan.hpp"
+#include "tidepool/replay/contestants.hpp"
+#include "tidepool/replay/plan.hpp"
 
 #include <sched.h>
 
@@ -116,25 +116,33 @@ std::uint64_t run_operations(Contestant& target, std::span<const replay_op> ops,
 
 }  // namespace detail_replay
 
-/// Replays `ops` once. Pre: record.chunk_ns has chunk_count(ops.size(), settings.chunk) elements.
+/// What one thread replays, and the slots that its operations name.
+struct pass_work {
+  std::span<const replay_op> ops;
+  replay_slot* slots = nullptr;
+};
+
+/// Replays `work` once and adds to `record`, whose memory is the caller's, so that nothing is
+/// allocated between two readings of the clock.
+/// Pre: record.chunk_ns has chunk_count(work.ops.size(), settings.chunk) elements.
 template <class Contestant>
-void run_pass(Contestant& target, std::span<const replay_op> ops, replay_slot* slots,
-              const pass_settings& settings, pass_record& record) noexcept {
+void run_pass(Contestant& target, const pass_work& work, const pass_settings& settings,
+              pass_record& record) noexcept {
   using clock = std::chrono::steady_clock;
   const std::size_t chunks = record.chunk_ns.size();
   std::size_t begin = 0;
   clock::time_point last = clock::now();
   for (std::size_t i = 0; i < chunks; ++i) {
-    const std::size_t end = i + 1 == chunks ? ops.size() : begin + settings.chunk;
+    const std::size_t end = i + 1 == chunks ? work.ops.size() : begin + settings.chunk;
     std::size_t from = begin;
     if (settings.survey != nullptr && settings.survey_at >= begin && settings.survey_at < end) {
       from = settings.survey_at + 1;
-      record.failures += detail_replay::run_operations(target, ops.subspan(begin, from - begin),
-                                                       slots, settings.touch);
+      record.failures += detail_replay::run_operations(
+          target, work.ops.subspan(begin, from - begin), work.slots, settings.touch);
       settings.survey(settings.context);
     }
-    record.failures +=
-        detail_replay::run_operations(target, ops.subspan(from, end - from), slots, settings.touch);
+    record.failures += detail_replay::run_operations(target, work.ops.subspan(from, end - from),
+                                                     work.slots, settings.touch);
     const clock::time_point now = clock::now();
     record.chunk_ns[i] =
         static_cast<float>(std::chrono::duration<double, std::nano>(now - last).count() /

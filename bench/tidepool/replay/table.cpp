@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A replay's figures as a table for people.
-#include "quantity.hpp"
-#include "replay_report.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay/report.hpp"
 #include <tidepool/version.hpp>
 
 #include <functional>

@@ -7,9 +7,9 @@
 // hits all of them. Times of warm rounds only go into the medians.
 #pragma once
 
-#include "replay_accesses.hpp"
-#include "replay_pass.hpp"
-#include "replay_plan.hpp"
+#include "tidepool/replay/accesses.hpp"
+#include "tidepool/replay/pass.hpp"
+#include "tidepool/replay/plan.hpp"
 #include <tidepool/device.hpp>
 #include <tidepool/prewarm.hpp>
 #include <tidepool/result.hpp>
@@ -62,7 +62,7 @@ struct replay_figures {
   std::uint64_t leaked = 0;                     ///< tensors alive afterwards: a defect if not 0
   std::uint64_t prewarmed_bytes = 0;
   std::uint32_t streams = 0;  ///< of the trace, replayed as streams of the device
-  /// Of the trace's reads; none where the trace could not be read twice (standard input).
+  /// Of the trace's reads; none where they were not replayed.
   std::optional<access_figures> accesses;
 };
 

@@ -3,13 +3,10 @@
 // The recorded reads of a trace, replayed through pool::record_access: what batches of accesses
 // cost in a real sequence, and which tensors are hot and cold in it. A pass of its own, beside the
 // replay of allocations: tensors have entries here, but no bytes.
-//
-// A batch is what one thread read of tracked tensors between two marks of the trace (a layer, a
-// step), or until one of them is freed. Tracked are tensors of evictable categories, and those
-// that the trace says are; reads of others are counted as left out.
 #pragma once
 
-#include "trace/reader.hpp"
+#include "tidepool/replay/plan.hpp"
+#include "trace/error.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -33,9 +30,9 @@ struct access_figures {
   std::vector<ranked> coldest;  ///< fewest reads first
 };
 
-/// Decodes the trace once more and replays its reads. A trace without reads: all figures 0.
-/// Errors: as decode.
-[[nodiscard]] trace::result<access_figures> replay_accesses(const std::string& path,
+/// Replays the reads of `plan` `passes` times, once at least, each time in a new pool. A plan
+/// without reads: all figures 0. Errors: out_of_memory.
+[[nodiscard]] trace::result<access_figures> replay_accesses(const replay_plan& plan,
                                                             unsigned passes) noexcept;
 
 }  // namespace tidepool::bench

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <string>
-#include <string_view>
 
 namespace tidepool::bench {
 
@@ -22,9 +21,5 @@ struct pool_request {
 
 /// One sentence for people about a failed make_pool.
 [[nodiscard]] std::string failure_text(const status& why, device where);
-
-/// The category of that name in `target`; an unknown one is registered, and where that fails (or
-/// the name is empty) it is category::temporary for "" and category::other else.
-[[nodiscard]] category category_of(pool& target, std::string_view name) noexcept;
 
 }  // namespace tidepool::bench

@@ -2,16 +2,17 @@
 //
 // replay_plan: a trace's allocations and frees, decoded before any clock runs into 16-byte
 // operations that name slots of an array instead of ids, so that replaying adds a few instructions
-// per operation. Touches, marks and other events are left out: a replay writes to memory as its
-// options say. Tensors whose allocation failed when recorded, and external ones (memory owned
-// elsewhere), are left out and counted.
+// per operation. What the trace read of its tensors is a plan of its own beside the operations
+// (access_plan.hpp). Other events are left out: a replay writes to memory as its options say.
+// Tensors whose allocation failed when recorded, and external ones (memory owned elsewhere), are
+// left out and counted.
 #pragma once
 
-#include "trace/reader.hpp"
+#include "tidepool/replay/access_plan.hpp"
+#include "trace/error.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -126,16 +127,19 @@ struct replay_plan {
 
   /// +bytes and -bytes in the trace's order, for prewarm_plan::from_sizes. Filled on request.
   std::vector<std::ptrdiff_t> sizes;
+  /// Empty unless it was asked for.
+  access_plan accesses;
 };
 
 struct decode_options {
   thread_use threads = thread_use::one;
   bool keep_sizes = false;
+  bool keep_accesses = false;
 };
 
-/// Decodes a trace to its end. Errors: damage, truncation, and events that break the rules (a free
-/// of what is not alive, an allocation of what is); more than 64 threads with thread_use::by_trace,
-/// more than 2047 streams.
+/// Decodes a trace to its end, reading it once. Errors: damage, truncation, and events that break
+/// the rules (a free of what is not alive, an allocation of what is); more than 64 threads with
+/// thread_use::by_trace, more than 2047 streams.
 [[nodiscard]] trace::result<replay_plan> decode(const std::string& path,
                                                 const decode_options& options = {}) noexcept;
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Builds the allocators, runs their passes in turn on all threads and sums up.
-#include "replay_run.hpp"
+#include "tidepool/replay/run.hpp"
 
-#include "contestants.hpp"
-#include "machine.hpp"
-#include "make_pool.hpp"
-#include "progress_bar.hpp"
-#include "quantity.hpp"
-#include "replay_streams.hpp"
-#include "samples.hpp"
+#include "tidepool/machine.hpp"
+#include "tidepool/progress_bar.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay/contestants.hpp"
+#include "tidepool/replay/make_pool.hpp"
+#include "tidepool/replay/samples.hpp"
+#include "tidepool/replay/streams.hpp"
+#include "tidepool/replay/vocabulary.hpp"
 
 #include <malloc.h>
 #include <sys/resource.h>
@@ -188,7 +189,7 @@ class session {
       }
     }
     const std::uint64_t before = page_faults_of_this_thread();
-    run_pass(contestant, ops_of(index), slots_[has_shared_slots() ? 0 : index].get(), how,
+    run_pass(contestant, {ops_of(index), slots_[has_shared_slots() ? 0 : index].get()}, how,
              tally.rounds[now.round]);
     (now.round == 0 ? tally.cold_faults : tally.faults) += page_faults_of_this_thread() - before;
   }
@@ -288,21 +289,11 @@ class session {
 
 /// Gives the operations the names and categories of the pool.
 void rename_to(pool& target, replay_plan& plan) {
-  std::vector<std::uint32_t> names;
-  for (const std::string& text : plan.names) {
-    const result<name_id> made =
-        text.empty() ? result<name_id>(name_id{}) : target.try_intern(text);
-    names.push_back(made ? made->value() : 0);
-  }
-  std::vector<std::uint8_t> categories;
-  for (const std::string& text : plan.categories) {
-    categories.push_back(static_cast<std::uint8_t>(category_of(target, text)));
-  }
-  names.resize(std::max<std::size_t>(names.size(), 1));
+  const vocabulary words(target, plan);
   for (std::vector<replay_op>& list : plan.threads) {
     for (replay_op& op : list) {
-      op.rename(op.category() < categories.size() ? categories[op.category()] : std::uint8_t{0},
-                op.name() < names.size() ? names[op.name()] : 0);
+      op.rename(static_cast<std::uint8_t>(words.category_of(op.category())),
+                words.name_of(op.name()).value());
     }
   }
 }

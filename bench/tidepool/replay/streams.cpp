@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The streams of one replay.
-#include "replay_streams.hpp"
+#include "tidepool/replay/streams.hpp"
 
-#include "device_streams.hpp"
+#include "tidepool/replay/device_streams.hpp"
 
 #include <new>
 

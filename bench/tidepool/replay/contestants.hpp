@@ -12,7 +12,7 @@
 #pragma once
 
 #include "naive/naive_pool.hpp"
-#include "replay_plan.hpp"
+#include "tidepool/replay/plan.hpp"
 #include <tidepool/pool.hpp>
 
 #include <atomic>

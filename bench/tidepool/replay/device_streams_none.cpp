@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Streams in a build without CUDA: none.
-#include "device_streams.hpp"
+#include "tidepool/replay/device_streams.hpp"
 
 namespace tidepool::bench {
 

@@ -2,8 +2,8 @@
 //
 // A replay's figures as one JSON object. The keys up to `machine` are the promise of format version
 // 1; later ones may be added behind them.
-#include "quantity.hpp"
-#include "replay_report.hpp"
+#include "tidepool/quantity.hpp"
+#include "tidepool/replay/report.hpp"
 #include <tidepool/version.hpp>
 
 #include <nlohmann/json.hpp>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The pool that the program's commands work with.
-#include "make_pool.hpp"
+#include "tidepool/replay/make_pool.hpp"
 
-#include "quantity.hpp"
+#include "tidepool/quantity.hpp"
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/cuda/backend.hpp>
 
@@ -54,24 +54,6 @@ result<pool> make_pool(const pool_request& request) noexcept {
 
 std::string failure_text(const status& why, device where) {
   return "no pool for device " + device_text(where) + ": " + to_string(why);
-}
-
-category category_of(pool& target, std::string_view name) noexcept {
-  if (name.empty()) {
-    return category::temporary;
-  }
-  for (unsigned value = 0; value <= 255; ++value) {
-    const auto each = static_cast<category>(value);
-    if (target.category_name(each) == name) {
-      return each;
-    }
-  }
-  try {
-    constexpr std::uint8_t middle_priority = 128;
-    return target.register_category(name, middle_priority);
-  } catch (const std::exception&) {
-    return category::other;
-  }
 }
 
 }  // namespace tidepool::bench
