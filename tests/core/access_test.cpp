@@ -5,8 +5,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 namespace tidepool::test {
@@ -344,8 +346,20 @@ TEST_F(Accesses, PrefetchIgnoresWhatIsNotThere) {
   a.reset();
   const tensor b = p.allocate(1000);
   const tensor c = p.allocate(0);
-  const std::array ids{old, b.id(), tensor_id{}, c.id(), tensor_id::from_value(12345)};
+  const tensor tracked = weight();
+  std::memset(b.data(), 7, b.bytes());
+  const statistics before = p.statistics();
+  const std::array ids{old,         b.id(), tensor_id{}, c.id(), tensor_id::from_value(12345),
+                       tracked.id()};
   p.prefetch(ids, 4096);
+  EXPECT_TRUE(log.take().empty());  // to ask for an old one is no misuse
+  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.statistics().total.live, before.total.live);
+  EXPECT_EQ(p.statistics().total.allocations, before.total.allocations);
+  EXPECT_EQ(p.statistics().total.frees, before.total.frees);
+  EXPECT_EQ(count(tracked.id()), 0U);  // and to prefetch is no access
+  const auto* const bytes = static_cast<const unsigned char*>(b.data());
+  EXPECT_EQ(std::count(bytes, bytes + b.bytes(), 7), 1000);
 }
 
 TEST_F(Accesses, ForceEndsTheEntriesToo) {

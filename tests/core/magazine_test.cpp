@@ -2,12 +2,16 @@
 //
 // A magazine against a plain vector, and its counts against plain counters, across the carry.
 #include "cache/front_cache.hpp"
+#include "support.hpp"
 
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstring>
 #include <memory>
 #include <random>
+#include <span>
+#include <thread>
 #include <vector>
 
 namespace tidepool::detail {
@@ -74,11 +78,25 @@ TEST(Magazine, EqualsAVectorAndCountsEveryOperation) {
   EXPECT_GT(pops, sample_period);  // the count carried
 }
 
-TEST(Magazine, ThatNoSlotHasIsEmptyAndFull) {
-  const magazine& none = sentinel.cache.at(front_cache::offset_of_none());
-  EXPECT_EQ(none.depth(), 0U);
-  EXPECT_EQ(none.limit, 0U);
-  EXPECT_EQ(none.top, nullptr);
+// Slots of lanes that are not cached lead to the magazine `none`, and a thread that is new to a
+// pool finds the sentinel's magazines. Neither may take a slot or give one.
+TEST(Magazine, OfNoLaneAndOfNoCacheTakeNothingAndServeNothing) {
+  const std::span all = std::as_bytes(std::span(&sentinel, 1));
+  for (const std::size_t cached_lanes : {0, 1}) {
+    pool p(test::small_cpu(), {.max_cached_lanes = cached_lanes});
+    std::vector<tensor> handed_over;
+    for (std::size_t i = 0; i < 100; ++i) {
+      p.allocate(64).reset();
+      handed_over.push_back(p.allocate(64));
+    }
+    std::thread([&] { handed_over.pop_back(); }).join();
+    std::thread([&] { EXPECT_NE(p.allocate(64).data(), nullptr); }).join();
+    // All bytes are 0: the first one is, and each equals the next.
+    EXPECT_EQ(all[0], std::byte{0});
+    EXPECT_EQ(std::memcmp(&all[0], &all[1], all.size() - 1), 0);
+    EXPECT_EQ(p.statistics().total.front_hits == 0, cached_lanes == 0);
+    EXPECT_EQ(p.verify(), nullptr);
+  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ import unittest
 sys.dont_write_bytecode = True
 import check_docs
 import check_layering
+import check_limits
 import check_symbols
 
 HEAD = "// SPDX-License-Identifier: Apache-2.0\n//\n// A file that is here to be checked.\n"
@@ -89,7 +90,12 @@ LAYER_BREACHES = [
 
 DOCS = {
     "README.md": "# Title\n\n<!-- example: examples/a/main.cpp#use -->\n"
-                 "```cpp\nint x = 1;\nuse(x);\n```\n",
+                 "```cpp\nint x = 1;\nuse(x);\n```\n" + "x" * 100 + "\n```\ncode\n```\n"
+                 "| " + "x" * 200 + " |\n[text](" + "x" * 100 + ")\n- [text]: " + "x" * 100 + "\n",
+    "CONTRIBUTING.md": "All labels are `unit sim\ncuda bench-smoke`.\n",
+    "tests/CMakeLists.txt": "tidepool_add_test(\n  a LABEL unit)\nset(b LABELS \"sim;cuda\")\n"
+                            "set(c LABELS bench-smoke)\nset(d LABELS ${label})\n",
+    "core/README.md": "x" * 101 + "\n",
     "examples/a/main.cpp": "int main() {\n  // [use]\n  int x = 1;\n  use(x);\n  // [/use]\n}\n",
 }
 DOC_BREACHES = [
@@ -98,8 +104,71 @@ DOC_BREACHES = [
     ("README.md", ("examples/a", "examples/b"), "no such file"),
     ("README.md", ("```cpp\n", "text\n"), "no code block"),
     ("README.md", ("#use -->", " -->"), "cannot be read"),
+    ("README.md", ("x" * 100, "x" * 101), "README.md:8: 101 columns"),
+    ("README.md", ("code", "c" * 101), "README.md:10: 101 columns"),
+    ("README.md", ("[text](", "See [text]("), "README.md:13:"),
+    ("core/README.md", ("x" * 101, "text"), "core/README.md: is done"),
+    ("CONTRIBUTING.md", ("cuda ", ""), "does not name the label cuda"),
+    ("CONTRIBUTING.md", ("cuda ", "cuda gone "), "names the label gone"),
+    ("tests/CMakeLists.txt", ("sim;cuda", "sim;cuda;fuzz"), "does not name the label fuzz"),
     ("examples/a/main.cpp", ("  // [/use]\n", ""), "no region"),
     ("examples/a/main.cpp", ("  use(x);\n", "  use(x);\n\n  more();\n"), "differs from"),
+]
+
+LONGEST = "int f(int a) {\n" + "  g();\n" * 58 + "}\n"
+FIVE = "int a, int b, int c, int d, int e"
+# What must not be taken for a function, for one parameter more, or for an out-parameter.
+GOOD_CODE = [
+    LONGEST,
+    LONGEST + "\n\n" + LONGEST.replace("f(", "h("),
+    "int f(int a, int b, std::map<int, int> c = {1, 2}, void (*d)(int, int) = nullptr);\n",
+    "struct s {\n  s(int a, int b, int c) : a_{f(a, b, c, 1, 2)}, b_(b) {}\n  int a_{0};\n};\n",
+    "using f = int(" + FIVE + ");\n",
+    "const auto f = [](" + FIVE + ") { return a; };\n",
+    "int made = f(1, 2, 3, 4, 5);\n",
+    "// int f(" + FIVE + ");\n/* int f(" + FIVE + "); */\nint a = 1'000; int b = 2'000;\n",
+    'const char* text = R"(int f(' + FIVE + '); {)";\nconst char c = \'{\';\n',
+    "int tidepool_f(" + FIVE + ");\n",
+    "void f(int& sum, int more) {\n  sum += more;\n}\n",
+    "void f(std::string& text) {\n  text.append(1, 'x');\n}\n",
+    "void f(int& a) {\n  const int b = a;\n  a = b * 2;\n}\n",
+    "void f(int* all, int n) {\n  all[n] = 1;\n}\n",
+    "void f(int* p) {\n  p = nullptr;\n}\n",
+    "void f(const int& a, int b) {\n  b = a;\n}\n",
+    "struct lane {\n  std::atomic<int> n;\n  int of;\n};\nvoid f(lane& a) {\n  a.of = 1;\n}\n",
+    "void swap(int& a, int& b) {\n  a = b;\n}\n",
+]
+BAD_CODE = [
+    (LONGEST.replace("}\n", "\n}\n"), ":1: 61 lines [lines f]"),
+    ("struct s {\n  int b;\n  " + LONGEST.replace("}\n", "\n}\n") + "};\n",
+     ":3: 61 lines [lines s::f]"),
+    ("template <class T>\n[[nodiscard]] int f(int a,\n" + LONGEST[6:].replace("g();", "", 1),
+     ":2: 61 lines [lines f]"),
+    ("int f(" + FIVE + ");\n", ":1: 5 parameters [parameters f]"),
+    ("struct s {\n  explicit s(" + FIVE + ") noexcept : a_{a}, b_{b} {}\n  int a_, b_;\n};\n",
+     ":2: 5 parameters [parameters s::s]"),
+    ("namespace a {\nclass b::c final : public d<int> {\n  int operator()(" + FIVE + ");\n};\n}\n",
+     ":3: 5 parameters [parameters b::c::operator()]"),
+    ("template <class T>\nrequires(sizeof(T) > 4)\nauto s<T>::f(" + FIVE + ") -> int {\n}\n",
+     ":2: 5 parameters [parameters s<T>::f]"),
+    ('extern "C" {\n__global__ void __launch_bounds__(32) f(' + FIVE + ") {}\n}\n",
+     ":2: 5 parameters [parameters f]"),
+    ("bool f(int& a) {\n  a = 1;\n  return a == 1;\n}\n",
+     ":1: a is an out-parameter [output f(a)]"),
+    ("bool f(int* a = nullptr) {\n  *a = 1;\n}\n", "[output f(a)]"),
+    ("void f(std::vector<int>& all) {\n  all.clear();\n}\n", "[output f(all)]"),
+    ("void f(char*& text) {\n  text = nullptr;\n}\n", "[output f(text)]"),
+    ("struct made {\n  int a;\n};\nint f(b::made& to) {\n  to.a = 1;\n}\n", ":4: to is an"),
+    ("void f() {\n  if (true) {\n}\n", "cannot be read: line 1: no closing }"),
+]
+EXCEPTED = "int f(" + FIVE + ");\n"
+# Text of the list of exceptions, and what is wrong with it.
+EXCEPTIONS = [
+    ("", "5 parameters"),
+    ("because it has to\n  parameters g\n  parameters f\n", "exceptions.txt:2: no longer needed"),
+    ("because it has to\n  lines f\n  parameters f\n", "no longer needed, remove it: lines f"),
+    ("parameters f\n", "limits_exceptions.txt:1: an exception without a reason"),
+    ("because it has to\nparameters f\nparameters f\n", ":3: named twice"),
 ]
 
 GOOD_SYMBOLS = [
@@ -149,6 +218,40 @@ class Docs(Layering):
                 self.assertIn(old, DOCS[path])
                 changed = {path: DOCS[path].replace(old, new, 1)}
                 found = self.breaches(check_docs.check, DOCS, changed)
+                self.assertEqual(len(found), 1, found)
+                self.assertIn(message, found[0])
+
+
+class Limits(Layering):
+    def found_in(self, code, exceptions=""):
+        tree = {"core/src/x.cpp": code, check_limits.EXCEPTIONS: exceptions}
+        return self.breaches(check_limits.check, tree)
+
+    def test_good_tree_passes(self):
+        for code in GOOD_CODE:
+            with self.subTest(code=code):
+                self.assertEqual(self.found_in(code), [])
+
+    def test_each_breach_is_found(self):
+        for code, message in BAD_CODE:
+            with self.subTest(code=code):
+                found = self.found_in(code)
+                self.assertEqual(len(found), 1, found)
+                self.assertIn(message, found[0])
+
+    def test_an_out_parameter_is_found_through_calls(self):
+        code = "void f(int& a) {\n  g(1, a);\n}\nvoid g(int b, int& a) {\n  a = b;\n}\n"
+        self.assertEqual(len(self.found_in(code)), 2)
+
+    def test_an_exception_covers_declaration_and_definition(self):
+        code = "class c {\n  int f(" + FIVE + ");\n};\nint c::f(" + FIVE + ") {}\n"
+        self.assertEqual(len(self.found_in(code)), 2)
+        self.assertEqual(self.found_in(code, "because it has to\n  parameters c::f\n"), [])
+
+    def test_each_wrong_exception_is_found(self):
+        for exceptions, message in EXCEPTIONS:
+            with self.subTest(exceptions=exceptions):
+                found = self.found_in(EXCEPTED, exceptions)
                 self.assertEqual(len(found), 1, found)
                 self.assertIn(message, found[0])
 

@@ -11,13 +11,22 @@ namespace {
 
 using std::chrono::hours;
 using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
 
-/// Memory that stayed free goes back after some ticks, and by nothing else.
-void wait_for_ticks(const pool& p) {
+/// Whether memory that stayed free goes back, which some ticks do and nothing else. A few
+/// milliseconds are enough: the deadline only ends a test that would wait for ever.
+[[nodiscard]] bool is_given_back(const pool& p, std::chrono::seconds patience = minutes(2)) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   while (p.statistics().devices[0].reserved_bytes != 0) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      return false;
+    }
     std::this_thread::yield();
   }
+  return true;
 }
+constexpr const char* no_ticks = "no tick gave back the memory that stays free";
 void leave_free_memory(pool& p) {
   const tensor a = p.allocate(20 * mib);
   std::memset(a.data(), 1, a.bytes());
@@ -28,7 +37,7 @@ TEST(Ticker, GivesBackWhatStaysFree) {
   const ticker ticks(p, milliseconds(1));
   for (int i = 0; i < 3; ++i) {
     leave_free_memory(p);
-    wait_for_ticks(p);
+    ASSERT_TRUE(is_given_back(p)) << no_ticks;
   }
   EXPECT_EQ(p.verify(), nullptr);
 }
@@ -47,10 +56,10 @@ TEST(Ticker, MovesAndIsReplaced) {
   ticker fast(p, milliseconds(1));
   slow = std::move(fast);
   leave_free_memory(p);
-  wait_for_ticks(p);
+  ASSERT_TRUE(is_given_back(p)) << no_ticks;
   const ticker last(std::move(slow));
   leave_free_memory(p);
-  wait_for_ticks(p);
+  ASSERT_TRUE(is_given_back(p)) << no_ticks;
 }
 
 TEST(Ticker, WantsAnInterval) {
@@ -84,7 +93,8 @@ TEST(Ticker, OfTheParentEndsInAChildToo) {
                 {
                   const ticker own(p, milliseconds(1));
                   leave_free_memory(p);
-                  wait_for_ticks(p);
+                  // Before the watchdog, which would end the child without a word.
+                  require(is_given_back(p, seconds(15)), no_ticks);
                 }
                 require(imbalance(p), "balance in the child");
               }),

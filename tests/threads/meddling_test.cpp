@@ -191,13 +191,42 @@ class counting_observer final : public allocation_observer {
 };
 
 TEST(Meddling, ObserversComeAndGo) {
+  struct gone {
+    std::unique_ptr<counting_observer> observer;
+    std::uint64_t made;
+    std::uint64_t freed;
+  };
   pool p(small_cpu());
-  work_while(p, 3, 200 * effort(), [&](int) {
-    const auto seen = std::make_unique<counting_observer>();
+  std::vector<gone> kept;
+  work_while(p, 3, 200 * effort(), [&](int i) {
+    auto seen = std::make_unique<counting_observer>();
     p.set_observer(seen.get());
-    std::this_thread::yield();
-    p.set_observer(nullptr);  // from here on nobody may call it: it goes
+    if (i % 2 == 0) {
+      std::this_thread::yield();
+      p.set_observer(nullptr);
+      seen.reset();  // from here on nobody may call it, else a sanitizer finds it or the test dies
+      return;
+    }
+    // Three threads allocate all the time: it is called soon, and the bound is never reached.
+    for (int n = 0; n < 100000 && seen->made.load() + seen->freed.load() == 0; ++n) {
+      std::this_thread::yield();
+    }
+    p.set_observer(nullptr);
+    const std::uint64_t made = seen->made.load();
+    const std::uint64_t freed = seen->freed.load();
+    kept.push_back({std::move(seen), made, freed});  // its counts show whether anybody calls it
   });
+  std::uint64_t made = 0;
+  std::uint64_t freed = 0;
+  for (const gone& each : kept) {
+    EXPECT_EQ(each.observer->made.load(), each.made);
+    EXPECT_EQ(each.observer->freed.load(), each.freed);
+    EXPECT_GT(each.made + each.freed, 0U);
+    made += each.made;
+    freed += each.freed;
+  }
+  EXPECT_LE(made, p.statistics().total.allocations);
+  EXPECT_LE(freed, p.statistics().total.frees);
   expect_clean(p);
 }
 
