@@ -5,8 +5,8 @@
 // construction, but for the parts that are thread-safe themselves.
 #pragma once
 
-#include "device_memory.hpp"
-#include "driver.hpp"
+#include "driver/driver.hpp"
+#include "heap/device_memory.hpp"
 #include <tidepool/backend.hpp>
 
 #include <cstddef>

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The public factories: a GPU opened, a device_memory for each kind of memory that it has.
-#include "annotated_backend.hpp"
-#include "annotated_source.hpp"
+#include "annotate/backend.hpp"
+#include "annotate/nvtx.hpp"
+#include "annotate/source.hpp"
 #include "cuda_backend.hpp"
-#include "device_memory.hpp"
-#include "driver.hpp"
-#include "nvtx_annotator.hpp"
-#include "slab_source.hpp"
+#include "driver/driver.hpp"
+#include "heap/device_memory.hpp"
+#include "slabs/slab_source.hpp"
 #include <tidepool/cuda/backend.hpp>
 #include <tidepool/environment.hpp>
 #include <tidepool/error.hpp>

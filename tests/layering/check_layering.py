@@ -24,6 +24,17 @@ MAX_COLUMNS = 100
 CXX = {".hpp", ".h", ".cpp", ".cu", ".cuh", ".c"}
 
 PUBLIC = "core/include cpu/include cuda/include"
+# These have folders that are layers of their own.
+PARTED = ("core/src", "cuda/src")
+
+
+def folders(src, common, order):
+    """Rules for the folders of src: what each may include beside itself and what all may."""
+    for name, below in order.items():
+        layers = [f"{src}/{other}" for other in (name + " " + below).split()]
+        yield rf"{src}/{name}/", " ".join([common, *layers])
+
+
 # First match wins: files -> layers and kinds of system headers that they may include.
 RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     # Read by kernels and by C++17: plain data, nothing inline from elsewhere.
@@ -37,7 +48,14 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     (r"cuda/include/.*/(interop|stream)\.hpp$", "std core/include cuda/include cuda"),
     (r"cuda/include/", "std core/include cuda/include"),
     (r"cuda/src/.*\.(cu|cuh)$", "std cuda cub plain"),
-    (r"cuda/src/", "std os core/include cuda/include cuda/src cuda"),
+    *folders("cuda/src", "std os core/include cuda/include cuda", {
+        "driver": "",
+        "slabs": "driver",
+        "heap": "driver slabs",
+        "annotate": "slabs",
+        "registration": "driver",
+    }),
+    (r"cuda/src/[^/]+$", "std os core/include cuda/include cuda/src cuda"),
     (r"tests/(core|property)/", f"std os third {PUBLIC} core/src tests/support"),
     (r"tests/fuzz/", f"std os third {PUBLIC} tests/support tests/property bench"),
     (r"tests/cpu/", f"std os third {PUBLIC} cpu/src tests/support"),
@@ -63,9 +81,15 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 
 def layer_of(path):
-    """core/src, tests/property, bench: the first folder, or two where the second one matters."""
+    """bench, tests/property, cuda/src/heap: as many folders as a rule can name."""
     parts = path.split("/")
-    return "/".join(parts[:2]) if parts[0] in ("core", "cpu", "cuda", "tests") else parts[0]
+    depth = 2 if parts[0] in ("core", "cpu", "cuda", "tests") else 1
+    return "/".join(parts[:-1][:3 if source_root(path) in PARTED else depth])
+
+
+def source_root(path):
+    """The first two folders: where the includes of a component's sources begin."""
+    return "/".join(path.split("/")[:2])
 
 
 def rule_of(path):
@@ -74,15 +98,16 @@ def rule_of(path):
 
 def kinds_of(path, quote, name, files):
     """What an include is: the names under which a rule may allow it."""
-    layer = layer_of(path)
     roots = PUBLIC.split()
     if quote == '"':
         tested = path.split("/")[1] + "/src" if path.startswith("tests/") else "core/src"
-        roots = [os.path.dirname(path), layer, tested, "core/src", "bench"] + roots
+        roots = [os.path.dirname(path), source_root(path), tested, "core/src", "bench"] + roots
     for root in roots:
         target = os.path.normpath(os.path.join(root, name))
         if target in files:
             found = {layer_of(target)}
+            if source_root(target) in PARTED:
+                found.add(source_root(target))
             if rule_of(target) == {"fixed"}:
                 found.add("plain")
             return found

@@ -2,9 +2,9 @@
 //
 // What a tool behind NVTX sees. Run with NVTX_INJECTION64_PATH naming nvtx_tool's library, and
 // without; needs no GPU.
-#include "annotator.hpp"
+#include "annotate/annotator.hpp"
 
-#include "nvtx_annotator.hpp"
+#include "annotate/nvtx.hpp"
 #include "nvtx_tool.hpp"
 
 #include <gtest/gtest.h>

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// annotated_source: any slab_source, whose slabs and slow calls an annotator is told of. It exists
+// only where annotations are on, so they cost nothing where they are off.
+#pragma once
+
+#include "annotate/slabs.hpp"
+
+#include <memory>
+#include <utility>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+class annotated_source final : public slab_source {
+ public:
+  /// Pre: of is not null. `slabs` outlives the source.
+  annotated_source(std::unique_ptr<slab_source> of, annotated_slabs& slabs) noexcept
+      : of_(std::move(of)), slabs_(slabs) {}
+
+  [[nodiscard]] const device_description& description() const noexcept override {
+    return of_->description();
+  }
+  [[nodiscard]] std::size_t granularity() const noexcept override { return of_->granularity(); }
+  [[nodiscard]] std::size_t smallest_slab() const noexcept override { return of_->smallest_slab(); }
+  [[nodiscard]] std::size_t largest_slab() const noexcept override { return of_->largest_slab(); }
+
+  [[nodiscard]] result<slab> allocate(std::size_t bytes) noexcept override {
+    const annotated_range range(&slabs_.told(), "grow");
+    result<slab> made = of_->allocate(bytes);
+    if (made) {
+      slabs_.add(description().where, *made);
+    }
+    return made;
+  }
+  // Told first: the addresses may be another's as soon as they are released.
+  [[nodiscard]] status release(const slab& what) noexcept override {
+    const annotated_range range(&slabs_.told(), "give back");
+    slabs_.remove(what);
+    const status why = of_->release(what);
+    if (!why.ok()) {
+      slabs_.add(description().where, what);
+    }
+    return why;
+  }
+  [[nodiscard]] status extend(slab& what, std::size_t bytes) noexcept override {
+    const annotated_range range(&slabs_.told(), "extend");
+    return of_->extend(what, bytes);
+  }
+
+  [[nodiscard]] std::size_t held_bytes(std::size_t in_slabs) const noexcept override {
+    return of_->held_bytes(in_slabs);
+  }
+
+  std::size_t populate(std::span<const block> blocks, unsigned threads) noexcept override {
+    return of_->populate(blocks, threads);
+  }
+  [[nodiscard]] status prefetch(std::span<const std::byte> range, device to,
+                                void* stream) noexcept override {
+    return of_->prefetch(range, to, stream);
+  }
+  [[nodiscard]] status advise(std::span<const std::byte> range,
+                              const advice_request& request) noexcept override {
+    return of_->advise(range, request);
+  }
+
+ private:
+  const std::unique_ptr<slab_source> of_;
+  annotated_slabs& slabs_;
+};
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool

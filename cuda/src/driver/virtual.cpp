@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Entry points of virtual_memory, and the calls.
+#include "driver/virtual.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+namespace {
+
+// All functions used here are as CUDA 11.2 had them.
+constexpr unsigned version = 11020;
+
+cudaError_t find(const char* name, void** function) noexcept {
+#if CUDART_VERSION >= 12050
+  cudaDriverEntryPointQueryResult found{};
+  const cudaError_t error =
+      cudaGetDriverEntryPointByVersion(name, function, version, cudaEnableDefault, &found);
+  return error == cudaSuccess && found != cudaDriverEntryPointSuccess ? cudaErrorSymbolNotFound
+                                                                      : error;
+#else
+  static_cast<void>(version);
+  return cudaGetDriverEntryPoint(name, function, cudaEnableDefault);
+#endif
+}
+
+}  // namespace
+
+template <class F>
+status virtual_memory::look_up(const char* name, F*& function) noexcept {
+  void* found = nullptr;
+  status why = driver_->answer(find(name, &found), name);
+  if (why.ok() && found == nullptr) {
+    why = driver_->answer(cudaErrorSymbolNotFound, name);
+  }
+  function = reinterpret_cast<F*>(found);
+  return why;
+}
+
+// The driver's numbers of errors are the runtime's.
+template <class F>
+status virtual_memory::call(const char* text, F&& function) noexcept {
+  return driver_->on_device(text, [&] { return static_cast<cudaError_t>(function()); });
+}
+
+result<virtual_memory> virtual_memory::open(driver& of) noexcept {
+  virtual_memory made(of);
+  const auto unsupported = [&](status why) noexcept {
+    if (why.code != errc::device_lost) {
+      why.code = errc::unsupported;
+      why.where =
+          device::cuda(static_cast<std::uint16_t>(of.ordinal())).with(memory_kind::growable);
+      why.text = "this GPU or its driver cannot map memory to addresses";
+    }
+    return why;
+  };
+  // Makes the GPU's context, which the runtime leaves until it is needed.
+  if (const result<physical_memory> now = of.memory(); !now) {
+    return now.error();
+  }
+  decltype(&cuDeviceGet) get_device = nullptr;
+  decltype(&cuDeviceGetAttribute) get_attribute = nullptr;
+  decltype(&cuMemGetAllocationGranularity) get_granularity = nullptr;
+  for (const status& why :
+       {made.look_up("cuDeviceGet", get_device),
+        made.look_up("cuDeviceGetAttribute", get_attribute),
+        made.look_up("cuMemGetAllocationGranularity", get_granularity),
+        made.look_up("cuMemAddressReserve", made.reserve_),
+        made.look_up("cuMemAddressFree", made.free_), made.look_up("cuMemCreate", made.create_),
+        made.look_up("cuMemRelease", made.release_), made.look_up("cuMemMap", made.map_),
+        made.look_up("cuMemSetAccess", made.set_access_),
+        made.look_up("cuMemUnmap", made.unmap_)}) {
+    if (!why.ok()) {
+      return unsupported(why);
+    }
+  }
+  CUdevice device_number = 0;
+  int supported = 0;
+  status why = made.call("cuDeviceGet", [&] { return get_device(&device_number, of.ordinal()); });
+  if (why.ok()) {
+    why = made.call("cuDeviceGetAttribute", [&] {
+      return get_attribute(&supported, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED,
+                           device_number);
+    });
+  }
+  if (!why.ok() || supported == 0) {
+    return unsupported(why);
+  }
+  made.kind_.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  made.kind_.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  made.kind_.location.id = device_number;
+  made.access_.location = made.kind_.location;
+  made.access_.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  why = made.call("cuMemGetAllocationGranularity", [&] {
+    return get_granularity(&made.granularity_, &made.kind_, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
+  });
+  if (!why.ok()) {
+    return unsupported(why);
+  }
+  return made;
+}
+
+result<CUdeviceptr> virtual_memory::reserve(std::size_t bytes) noexcept {
+  CUdeviceptr at = 0;
+  const status why =
+      call("cuMemAddressReserve", [&] { return reserve_(&at, bytes, granularity_, 0, 0); });
+  if (!why.ok()) {
+    return why;
+  }
+  return at;
+}
+
+status virtual_memory::free(CUdeviceptr at, std::size_t bytes) noexcept {
+  return call("cuMemAddressFree", [&] { return free_(at, bytes); });
+}
+
+result<CUmemGenericAllocationHandle> virtual_memory::create(std::size_t bytes) noexcept {
+  CUmemGenericAllocationHandle memory = 0;
+  const status why = call("cuMemCreate", [&] { return create_(&memory, bytes, &kind_, 0); });
+  if (!why.ok()) {
+    return why;
+  }
+  return memory;
+}
+
+status virtual_memory::release(CUmemGenericAllocationHandle memory) noexcept {
+  return call("cuMemRelease", [&] { return release_(memory); });
+}
+
+status virtual_memory::map(CUdeviceptr at, std::size_t bytes,
+                           CUmemGenericAllocationHandle memory) noexcept {
+  return call("cuMemMap", [&] { return map_(at, bytes, 0, memory, 0); });
+}
+
+status virtual_memory::allow_access(CUdeviceptr at, std::size_t bytes) noexcept {
+  return call("cuMemSetAccess", [&] { return set_access_(at, bytes, &access_, 1); });
+}
+
+status virtual_memory::unmap(CUdeviceptr at, std::size_t bytes) noexcept {
+  return call("cuMemUnmap", [&] { return unmap_(at, bytes); });
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool

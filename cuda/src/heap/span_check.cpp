@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// span_heap: its invariants, walked, and what it has.
+#include "heap/span_heap.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+std::size_t span_heap::longest_free() const noexcept {
+  for (unsigned c = span_class_count; c-- != 0;) {
+    for (const stream_bins& of : bins_) {
+      if (!of.bins[c].partial.empty() || !of.bins[c].owing.empty()) {
+        return size_of_class(c + first_size_class);
+      }
+    }
+  }
+  return 0;
+}
+
+const char* span_heap::check() const noexcept {
+  std::size_t members = 0;
+  std::size_t counted = 0;
+  for (const stream_bins& of : bins_) {
+    counted += of.spans;
+    for (const size_bin& bin : of.bins) {
+      if (!bin.partial.check(spans_) || !bin.owing.check(spans_)) {
+        return "spans: a tree of spans is out of order";
+      }
+      members += bin.partial.size() + bin.owing.size();
+      if (bin.kept != 0 && spans_[bin.kept].free != spans_[bin.kept].count) {
+        return "spans: the span kept empty is not";
+      }
+    }
+  }
+  std::size_t with_free = 0;
+  std::size_t used = 0;
+  for (std::uint32_t index = 1; index < spans_.bound(); ++index) {
+    if (spans_[index].extent == 0) {
+      continue;
+    }
+    if (const char* const broken = check_span(index); broken != nullptr) {
+      return broken;
+    }
+    ++used;
+    with_free += spans_[index].free != 0 ? 1U : 0U;
+  }
+  return with_free == members && used == spans_.used() && used == counted
+             ? nullptr
+             : "spans: a tree has a span that is full or unused";
+}
+
+const char* span_heap::check_span(std::uint32_t index) const noexcept {
+  const span_record& span = spans_[index];
+  const extent& home = extents_[span.extent];
+  if (home.state != extent_state::span || home.span != index || home.page != span.page) {
+    return "spans: a span has lost its extent";
+  }
+  if (span.count == 0 || std::size_t{span.count} * span.block_bytes > home.pages * page_bytes) {
+    return "spans: the blocks of a span are longer than its extent";
+  }
+  std::uint32_t free = 0;
+  for (std::uint32_t i = 0; i != span_record::most_blocks; ++i) {
+    const bool is_free = (span.words[i / 64] >> (i % 64) & 1U) != 0;
+    if (is_free && i >= span.count) {
+      return "spans: a block beyond the span is free";
+    }
+    free += is_free ? 1U : 0U;
+  }
+  if (free != span.free) {
+    return "spans: the free blocks of a span are not what was counted";
+  }
+  const size_bin& bin = bins_[span.owner].bins[size_class_of(span.block_bytes) - first_size_class];
+  const auto& tree = span.owes.empty() ? bin.partial : bin.owing;
+  if (free != 0 && tree.lower_bound(spans_, span.key()) != index) {
+    return "spans: a span with free blocks is in no tree";
+  }
+  return free == span.count && bin.kept != index ? "spans: an empty span was not given back"
+                                                 : nullptr;
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// span_heap: blocks up to 64 KiB, cut from spans of equal blocks. A span belongs to one stream,
+// whose frees and allocations need nothing but its bitmap. A block that comes back from another
+// stream makes the span owe: it serves again when its own stream has waited for the other, or the
+// other is done. Where the host uses the memory itself (host order), every free makes it owe and
+// only completion pays. Not thread-safe: device_memory's mutex. No function throws.
+#pragma once
+
+#include "heap/extent_map.hpp"
+#include "heap/stream_order.hpp"
+#include <tidepool/backend.hpp>
+#include <tidepool/size_class.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+inline constexpr std::size_t largest_span_block = std::size_t{64} << 10;
+inline constexpr unsigned span_class_count =
+    size_class_of(largest_span_block) - first_size_class + 1;
+
+/// A block of a span.
+struct span_position {
+  std::uint32_t span = 0;
+  std::uint32_t block = 0;
+};
+
+/// Invariant: free == set bits of `words`, all below `count`; in a tree of its stream and class
+/// exactly when free > 0: `partial` if it owes nothing, else `owing`.
+struct span_record {
+  static constexpr unsigned most_blocks = 1024;
+
+  std::uint32_t left = 0;
+  std::uint32_t right = 0;
+  std::uint32_t extent = 0;  ///< 0: the descriptor is unused
+  std::uint32_t block_bytes = 0;
+  std::uint32_t count = 0;  ///< blocks
+  std::uint32_t free = 0;
+  stream_index owner = no_stream;
+  std::uint64_t page = 0;                               ///< address / page_bytes
+  stream_set owes;                                      ///< streams to be waited for
+  std::array<std::uint64_t, most_blocks / 64> words{};  ///< set: the block is free
+
+  [[nodiscard]] support::tree_key key() const noexcept { return {page, 0}; }
+};
+
+/// How a span may be freed of what it owes.
+enum class settlement : std::uint8_t {
+  known,    ///< if it is known to be paid, or an event says so
+  by_wait,  ///< its stream waits
+};
+
+class span_heap {
+ public:
+  /// With host_order, memory serves only when the work on it is complete.
+  span_heap(extent_map& extents, stream_order& order, bool host_order) noexcept
+      : extents_(extents), order_(order), host_order_(host_order) {}
+
+  /// Errors: out_of_memory.
+  [[nodiscard]] status make_bins(stream_index count) noexcept;
+  /// Room for add. Errors: out_of_memory.
+  [[nodiscard]] status reserve() noexcept;
+
+  /// Blocks of spans of the stream that owe nothing; how many.
+  [[nodiscard]] std::size_t take(stream_index s, std::size_t bytes,
+                                 std::span<block> blocks) noexcept;
+  /// Blocks of one span. Pre: it owes nothing, or whoever asks may use what it has.
+  [[nodiscard]] std::size_t take_from(std::uint32_t index, std::span<block> blocks) noexcept;
+  /// Frees one span of the stream and class of what it owes. False: none.
+  [[nodiscard]] bool settle(stream_index s, std::size_t bytes, settlement how) noexcept;
+  /// Makes a span of another stream, with a free block, one of this stream. Pre: no host order.
+  [[nodiscard]] bool adopt(stream_index s, std::size_t bytes) noexcept;
+  /// Carves an extent in use. Pre: reserve.
+  std::uint32_t add(stream_index s, std::size_t bytes, std::uint32_t extent_index) noexcept;
+
+  /// Never fails. Pre: owns(position).
+  void take_back(span_position position, stream_index s) noexcept;
+  void take_back(span_position position, const stream_set& after_all_of) noexcept;
+  /// The position is a block handed out, of this address and length.
+  [[nodiscard]] bool owns(span_position position, const block& what) const noexcept;
+
+  /// Gives spans that are kept empty back to the extents, of all streams or of one. True: any.
+  bool release_empty() noexcept;
+  bool release_empty(stream_index s) noexcept;
+  /// The stream has spans.
+  [[nodiscard]] bool has_spans(stream_index s) const noexcept { return bins_[s].spans != 0; }
+
+  /// The longest free block, 0: none.
+  [[nodiscard]] std::size_t longest_free() const noexcept;
+  /// Null, or the first broken invariant.
+  [[nodiscard]] const char* check() const noexcept;
+
+ private:
+  using span_pool = support::descriptor_pool<span_record>;
+  struct size_bin {
+    support::ordered_tree<span_pool> partial;  ///< by address
+    support::ordered_tree<span_pool> owing;
+    std::uint32_t kept = 0;  ///< one of them that is empty, 0: none
+  };
+  struct stream_bins {
+    std::array<size_bin, span_class_count> bins{};
+    std::uint32_t spans = 0;
+  };
+
+  [[nodiscard]] size_bin& bin_of(const span_record& of) noexcept;
+  void put_in(std::uint32_t index) noexcept;
+  void take_out(std::uint32_t index) noexcept;
+  void give_back(span_position position, const stream_set& owes) noexcept;
+  void release(std::uint32_t index) noexcept;
+  [[nodiscard]] bool is_settled(stream_index s, const span_record& of, settlement how) noexcept;
+  [[nodiscard]] const char* check_span(std::uint32_t index) const noexcept;
+
+  extent_map& extents_;
+  stream_order& order_;
+  const bool host_order_;
+  span_pool spans_;
+  std::vector<stream_bins> bins_;
+};
+
+/// Pages of a span of such blocks when memory is plentiful: 32 blocks, but 64 to 512 KiB, and at
+/// most 1/32 of it unused. Pre: a size class <= largest_span_block.
+[[nodiscard]] std::uint32_t span_pages(std::size_t block_bytes) noexcept;
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool

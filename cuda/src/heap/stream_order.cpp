@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// stream_order: events recorded, asked and waited for. Finding streams by number or id, and their
+// end, are in stream_names.cpp.
+#include "heap/stream_order.hpp"
+
+#include <tidepool/assert.hpp>
+
+#include <algorithm>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+bool stream_set::has(stream_index s) const noexcept {
+  const auto end = streams.begin() + count;
+  return is_all || std::find(streams.begin(), end, s) != end;
+}
+
+void stream_set::add(stream_index s, std::uint64_t up_to) noexcept {
+  stamp = std::max(stamp, up_to);
+  if (has(s)) {
+    return;
+  }
+  if (count == most) {
+    is_all = true;
+    count = 0;
+  } else {
+    streams[count++] = s;
+  }
+}
+
+void stream_set::add(const stream_set& others) noexcept {
+  stamp = std::max(stamp, others.stamp);
+  is_all = is_all || others.is_all;
+  for (unsigned i = 0; i != others.count; ++i) {
+    add(others.streams[i], others.stamp);
+  }
+}
+
+// What of the stream there is to wait for: no more than it has freed.
+std::uint64_t stream_order::needed(stream_index s, std::uint64_t stamp) const noexcept {
+  return std::min(stamp, streams_[s].freed);
+}
+
+std::uint64_t stream_order::stamp(stream_index s) noexcept {
+  streams_[s].freed = ++clock_;
+  return clock_;
+}
+
+bool stream_order::is_done(stream_index s, std::uint64_t stamp) const noexcept {
+  return streams_[s].done >= needed(s, stamp);
+}
+
+bool stream_order::has_waited(stream_index later, stream_index s,
+                              std::uint64_t stamp) const noexcept {
+  if (later == s || is_done(s, stamp)) {
+    return true;
+  }
+  const auto& waits = streams_[later].waits;
+  return std::any_of(waits.begin(), waits.end(), [&](const known_wait& known) {
+    return known.stream == s && known.stamp >= needed(s, stamp);
+  });
+}
+
+void stream_order::remember(stream_index later, stream_index s) noexcept {
+  one& r = streams_[later];
+  const std::uint64_t recorded = streams_[s].recorded;
+  for (known_wait& known : r.waits) {
+    if (known.stream == s) {
+      known.stamp = recorded;
+      return;
+    }
+  }
+  r.waits[r.next_wait] = {s, recorded};
+  r.next_wait = static_cast<std::uint8_t>((r.next_wait + 1) % r.waits.size());
+}
+
+// Its handle means it on this thread.
+bool stream_order::is_named_here(const one& of) const noexcept {
+  return of.kind != stream_kind::per_thread || of.owner == this_thread();
+}
+
+// Where an event covers the stream now, null: nowhere. A thread's own default stream has no handle
+// on other threads: there the legacy stream, which waits for it, stands in.
+cudaStream_t stream_order::usable_handle(stream_index s) noexcept {
+  one& of = streams_[s];
+  if (s == unknown_stream || of.is_retired) {
+    return nullptr;
+  }
+  const cudaStream_t in = is_named_here(of) ? of.handle : cudaStreamLegacy;
+  const result<capture_state> now = driver_.state_of(in);
+  of.is_gone = !now && now.error().code == errc::driver_error;
+  return now && *now == capture_state::none ? in : nullptr;
+}
+
+bool stream_order::record(stream_index s, cudaStream_t in) noexcept {
+  one& of = streams_[s];
+  if (of.event == nullptr) {
+    const result<cudaEvent_t> made = driver_.make_event();
+    if (!made) {
+      return false;
+    }
+    of.event = *made;
+  }
+  if (!driver_.record(of.event, in).ok()) {
+    return false;
+  }
+  of.recorded = clock_;
+  return true;
+}
+
+void stream_order::record_early(stream_index s) noexcept {
+  if (streams_[s].kind == stream_kind::per_thread && is_named_here(streams_[s])) {
+    // If that fails it is tried again when somebody asks.
+    static_cast<void>(cover(s, streams_[s].freed));
+  }
+}
+
+bool stream_order::cover(stream_index s, std::uint64_t stamp) noexcept {
+  if (streams_[s].recorded >= needed(s, stamp)) {
+    return true;
+  }
+  const cudaStream_t in = usable_handle(s);
+  return in != nullptr && record(s, in);
+}
+
+void stream_order::ask_event(stream_index s) noexcept {
+  one& of = streams_[s];
+  if (of.recorded > of.done) {
+    const result<bool> answer = driver_.is_done(of.event);
+    of.done = answer && *answer ? of.recorded : of.done;
+  }
+}
+
+// An idle stream needs no event, and a new event of one is not done at once. But the legacy stream
+// is idle while those that it waits for are not: there only an event tells.
+bool stream_order::catch_up(stream_index s, std::uint64_t stamp) noexcept {
+  one& of = streams_[s];
+  if (is_done(s, stamp)) {
+    return true;
+  }
+  ask_event(s);
+  if (is_done(s, stamp) || of.recorded >= needed(s, stamp)) {
+    return is_done(s, stamp);
+  }
+  const cudaStream_t in = usable_handle(s);
+  if (in == nullptr) {
+    return false;
+  }
+  if (in != cudaStreamLegacy) {
+    if (const result<bool> idle = driver_.is_idle(in); idle && *idle) {
+      of.recorded = clock_;
+      of.done = clock_;
+      return true;
+    }
+  }
+  if (record(s, in) && in == cudaStreamLegacy) {
+    ask_event(s);
+  }
+  return is_done(s, stamp);
+}
+
+bool stream_order::wait(stream_index later, stream_index s, std::uint64_t stamp) noexcept {
+  if (has_waited(later, s, stamp)) {
+    return true;
+  }
+  const one& r = streams_[later];
+  const bool has_handle = later != unknown_stream && !r.is_retired && is_named_here(r);
+  if (!has_handle || !cover(s, stamp) || !driver_.wait(r.handle, streams_[s].event).ok()) {
+    return false;
+  }
+  remember(later, s);
+  return true;
+}
+
+template <class F>
+bool stream_order::all_of(const stream_set& all, F test) const noexcept {
+  if (!all.is_all) {
+    return std::all_of(all.streams.begin(), all.streams.begin() + all.count, test);
+  }
+  for (stream_index s = legacy_stream; s != size(); ++s) {
+    if (s != several_streams && !test(s)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool stream_order::is_done(const stream_set& all) const noexcept {
+  return all_of(all, [&](stream_index s) { return is_done(s, all.stamp); });
+}
+
+bool stream_order::has_waited(stream_index later, const stream_set& all) const noexcept {
+  return all_of(all, [&](stream_index s) { return has_waited(later, s, all.stamp); });
+}
+
+bool stream_order::catch_up(const stream_set& all) noexcept {
+  return all_of(all, [&](stream_index s) { return catch_up(s, all.stamp); });
+}
+
+bool stream_order::wait(stream_index later, const stream_set& all) noexcept {
+  return all_of(all, [&](stream_index s) { return wait(later, s, all.stamp); });
+}
+
+// A new event always: work after the latest free counts too.
+status stream_order::order(stream_index earlier, stream_index later) noexcept {
+  if (earlier == later) {
+    return {};
+  }
+  for (const stream_index s : {earlier, later}) {
+    if (!is_named_here(streams_[s])) {
+      return {.code = errc::unsupported,
+              .text = "another thread's default stream has no name here"};
+    }
+    const result<capture_state> now = state_of(s);
+    if (!now) {
+      return now.error();
+    }
+    if (*now != capture_state::none) {
+      return {.code = errc::stream_captures, .text = "a captured stream has an order of its own"};
+    }
+  }
+  if (!record(earlier, streams_[earlier].handle) ||
+      !driver_.wait(streams_[later].handle, streams_[earlier].event).ok()) {
+    return driver_.is_lost()
+               ? driver_.lost()
+               : status{.code = errc::driver_error, .text = "ordering two streams failed"};
+  }
+  remember(later, earlier);
+  return {};
+}
+
+stream_order::host_wait stream_order::prepare_host_wait(stream_index s) noexcept {
+  if (!is_outstanding(s)) {
+    return {};
+  }
+  if (!cover(s, streams_[s].freed)) {
+    // One that captures will end that some day; waiting for the device would end it now.
+    return {.recorded = clock_,
+            .needs_device = s == unknown_stream || streams_[s].is_retired || streams_[s].is_gone};
+  }
+  return {.event = streams_[s].event, .recorded = streams_[s].recorded};
+}
+
+void stream_order::came_to(stream_index s, std::uint64_t recorded) noexcept {
+  one& of = streams_[s];
+  of.done = std::max(of.done, recorded);
+  of.recorded = std::max(of.recorded, of.done);
+}
+
+const char* stream_order::check() const noexcept {
+  for (const one& of : streams_) {
+    if (of.done > of.recorded || of.recorded > clock_ || of.freed > clock_) {
+      return "streams: a stream is known to be further than it can be";
+    }
+    if (of.recorded > of.done && of.event == nullptr) {
+      return "streams: an event is gone";
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool

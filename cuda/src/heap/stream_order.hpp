@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// stream_order: what streams have freed, how far they are known to have come, and which of them has
+// waited for which. Time is one counter of frees: every batch given back gets the next number, its
+// stamp, and "up to stamp t" means all that was freed at t or before. An event is recorded on a
+// stream only when another one asks, covers all its frees so far, and is remembered, so a hand-over
+// costs at most one record and one wait, and none if somebody else paid.
+//
+// For each stream: done <= recorded <= clock, and done <= freed or nothing is outstanding.
+//
+// Everything fails closed: what cannot be recorded stays with its own stream. It keeps no memory of
+// users. Not thread-safe: device_memory's mutex. No function throws.
+#pragma once
+
+#include "driver/driver.hpp"
+#include <tidepool/result.hpp>
+#include <tidepool/stream.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+/// Numbers a stream of one device_memory; also its heap of free memory.
+using stream_index = std::uint32_t;
+inline constexpr stream_index no_stream = 0;        ///< memory for which nobody has to wait
+inline constexpr stream_index legacy_stream = 1;    ///< the legacy default stream
+inline constexpr stream_index unknown_stream = 2;   ///< one that could not be told: never recorded
+inline constexpr stream_index several_streams = 3;  ///< no stream: memory with a stream_set
+inline constexpr stream_index first_user_stream = 4;
+
+/// Streams that have to be waited for, all up to one stamp. More than it has room for means all.
+struct stream_set {
+  static constexpr unsigned most = 4;
+
+  std::array<stream_index, most> streams{};
+  std::uint64_t stamp = 0;
+  std::uint8_t count = 0;
+  bool is_all = false;
+
+  [[nodiscard]] bool empty() const noexcept { return count == 0 && !is_all; }
+  [[nodiscard]] bool has(stream_index s) const noexcept;
+  void add(stream_index s, std::uint64_t up_to) noexcept;
+  void add(const stream_set& others) noexcept;
+};
+
+/// A number of the calling thread that no other thread has or had: ids of threads, and what their
+/// default streams are called, are given again after a thread ends.
+[[nodiscard]] std::uint64_t this_thread() noexcept;
+
+class stream_order {
+ public:
+  explicit stream_order(driver& of) noexcept : driver_(of) {}
+  stream_order(const stream_order&) = delete;
+  stream_order& operator=(const stream_order&) = delete;
+  /// Destroys its events.
+  ~stream_order();
+
+  /// Makes the streams that are always there. Errors: out_of_memory.
+  [[nodiscard]] status prepare() noexcept;
+
+  /// The stream, a new one if it was not seen before. Post: result < size().
+  /// Errors: out_of_memory, driver_error, device_lost.
+  [[nodiscard]] result<stream_index> find(const stream_ref& stream) noexcept;
+  /// The same for frees, which cannot fail: unknown_stream then.
+  [[nodiscard]] stream_index find_to_free(const stream_ref& stream) noexcept;
+  [[nodiscard]] stream_index size() const noexcept {
+    return static_cast<stream_index>(streams_.size());
+  }
+
+  /// The stamp of what the stream frees now.
+  [[nodiscard]] std::uint64_t stamp(stream_index s) noexcept;
+  /// After frees: records at once where nobody else can later, on a thread's own default stream.
+  /// Elsewhere, and for no_stream, nothing.
+  void record_early(stream_index s) noexcept;
+
+  /// Nothing of the stream up to the stamp is outstanding, as far as is known. No driver call.
+  [[nodiscard]] bool is_done(stream_index s, std::uint64_t stamp) const noexcept;
+  /// `later` has waited for that already. No driver call.
+  [[nodiscard]] bool has_waited(stream_index later, stream_index s,
+                                std::uint64_t stamp) const noexcept;
+  /// The stamp of its latest free.
+  [[nodiscard]] std::uint64_t freed(stream_index s) const noexcept { return streams_[s].freed; }
+  /// The latest stamp up to which all is done.
+  [[nodiscard]] std::uint64_t done(stream_index s) const noexcept { return streams_[s].done; }
+
+  /// Asks whether the stream has come to the stamp. If not, an event is left that says so later.
+  /// True when it has. Post: done is what is known.
+  bool catch_up(stream_index s, std::uint64_t stamp) noexcept;
+  /// An event covers the stream up to the stamp; recorded now if none does and that is possible.
+  [[nodiscard]] bool cover(stream_index s, std::uint64_t stamp) noexcept;
+  /// What is enqueued on `later` from now on runs after all that the stream did up to the stamp.
+  /// Pre: `later` does not capture. False: it could not be said, nothing has changed.
+  [[nodiscard]] bool wait(stream_index later, stream_index s, std::uint64_t stamp) noexcept;
+
+  // The same for sets.
+  [[nodiscard]] bool is_done(const stream_set& all) const noexcept;
+  [[nodiscard]] bool has_waited(stream_index later, const stream_set& all) const noexcept;
+  bool catch_up(const stream_set& all) noexcept;
+  [[nodiscard]] bool wait(stream_index later, const stream_set& all) noexcept;
+
+  /// All that `earlier` was told so far comes before what `later` is told from now on.
+  [[nodiscard]] status order(stream_index earlier, stream_index later) noexcept;
+  /// The stream is not named again. What it freed is recorded now.
+  void retire(stream_index s) noexcept;
+  /// A retired stream of which nothing is outstanding: its number may be given to another one when
+  /// no memory carries it. Pre: that.
+  [[nodiscard]] bool is_spent(stream_index s) const noexcept;
+  [[nodiscard]] bool is_retired(stream_index s) const noexcept { return streams_[s].is_retired; }
+  [[nodiscard]] bool is_outstanding(stream_index s) const noexcept {
+    return streams_[s].done < streams_[s].freed;
+  }
+  void forget(stream_index s) noexcept;
+
+  /// May calls be made that make the stream wait? Asked once per request.
+  [[nodiscard]] result<capture_state> state_of(stream_index s) noexcept;
+
+  /// What the host may wait for without the mutex, to be told of by came_to.
+  struct host_wait {
+    cudaEvent_t event = nullptr;  ///< null: nothing outstanding, or no event can be recorded
+    std::uint64_t recorded = 0;
+    bool needs_device = false;  ///< only waiting for the whole device helps
+  };
+  [[nodiscard]] host_wait prepare_host_wait(stream_index s) noexcept;
+  void came_to(stream_index s, std::uint64_t recorded) noexcept;
+  [[nodiscard]] std::uint64_t clock() const noexcept { return clock_; }
+
+  /// Null, or the first broken invariant.
+  [[nodiscard]] const char* check() const noexcept;
+
+ private:
+  struct known_wait {
+    stream_index stream = no_stream;
+    std::uint64_t stamp = 0;
+  };
+  struct one {
+    cudaStream_t handle = nullptr;
+    stream_kind kind = stream_kind::none;
+    bool is_in_use = false;
+    bool is_retired = false;
+    bool is_gone = false;  // destroyed without retire, as far as we were told
+    std::uint8_t next_wait = 0;
+    std::uint32_t number = 0;  // of stream_ref, 0: none
+    std::uint64_t id = 0;
+    std::uint64_t owner = 0;      // thread of a per-thread default stream, see this_thread
+    std::uint64_t freed = 0;      // the latest free
+    std::uint64_t recorded = 0;   // `event` covers it up to here
+    std::uint64_t done = 0;       // known to be complete up to here
+    cudaEvent_t event = nullptr;  // made with the first record, kept
+    // A memo: what is forgotten is waited for again.
+    std::array<known_wait, 8> waits{};
+  };
+
+  [[nodiscard]] result<stream_index> add(const stream_ref& stream, std::uint64_t id) noexcept;
+  [[nodiscard]] bool note_number(const stream_ref& stream, stream_index s) noexcept;
+  [[nodiscard]] cudaStream_t usable_handle(stream_index s) noexcept;
+  [[nodiscard]] bool record(stream_index s, cudaStream_t in) noexcept;
+  void ask_event(stream_index s) noexcept;
+  [[nodiscard]] bool is_named_here(const one& of) const noexcept;
+  void remember(stream_index later, stream_index s) noexcept;
+  [[nodiscard]] std::uint64_t needed(stream_index s, std::uint64_t stamp) const noexcept;
+  template <class F>
+  [[nodiscard]] bool all_of(const stream_set& all, F test) const noexcept;
+
+  driver& driver_;
+  std::uint64_t clock_ = 0;
+  std::vector<one> streams_;
+  std::vector<stream_index> by_number_;
+  std::unordered_map<std::uint64_t, stream_index> by_id_;  // ordinary and per-thread streams
+};
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool
