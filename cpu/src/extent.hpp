@@ -8,6 +8,7 @@
 #include "os_memory.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/result.hpp>
+#include <tidepool/support/extent_basics.hpp>
 
 #include <cerrno>
 #include <cstddef>
@@ -17,12 +18,8 @@ namespace tidepool {
 inline namespace v0 {
 namespace cpu {
 
-enum class extent_state : std::uint8_t {
-  unused,  ///< the descriptor is
-  free,
-  block,  ///< one block handed out
-  span,   ///< carved into small blocks
-};
+using support::align_up;
+using support::extent_state;
 
 /// Invariants: backed <= pages; in use: backed == pages. The queue links hold only while free and
 /// backed > 0.
@@ -47,12 +44,6 @@ struct extent {
   }
 };
 static_assert(sizeof(extent) == 64);
-
-/// The first page at or after `page` that is a multiple of `alignment`, a power of two.
-[[nodiscard]] constexpr std::uint64_t align_up(std::uint64_t page,
-                                               std::uint32_t alignment) noexcept {
-  return (page + alignment - 1) & ~(std::uint64_t{alignment} - 1);
-}
 
 [[nodiscard]] constexpr status refused_by_system(int error) noexcept {
   return {.code = errc::out_of_memory, .native = error};

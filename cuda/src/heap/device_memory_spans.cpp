@@ -2,21 +2,13 @@
 //
 // device_memory: small blocks, from the spans of a stream: how far it goes for one more span.
 #include "heap/device_memory.hpp"
-#include <tidepool/assert.hpp>
+#include <tidepool/support/block_requests.hpp>
 
 #include <algorithm>
 
 namespace tidepool {
 inline namespace v0 {
 namespace cuda {
-
-namespace {
-
-constexpr std::size_t pages_of(std::size_t bytes) noexcept {
-  return (bytes + page_bytes - 1) / page_bytes;
-}
-
-}  // namespace
 
 // What costs nothing first, then what is known to be paid, then new spans, and waiting last.
 backend::refill_result device_memory::refill_spans(const asker& who, std::size_t bytes,
@@ -70,10 +62,10 @@ backend::refill_result device_memory::refill_spans(const asker& who, std::size_t
 result<std::uint32_t> device_memory::add_span(const asker& who, std::size_t bytes,
                                               std::size_t blocks, effort most,
                                               lock_type& lock) noexcept {
-  const auto fewest = static_cast<std::uint32_t>(pages_of(bytes));
+  const auto fewest = static_cast<std::uint32_t>(support::pages_of(bytes));
   std::uint32_t pages = span_pages(bytes);
   if (blocks != 0) {
-    pages = std::min(pages, static_cast<std::uint32_t>(pages_of(bytes * blocks)));
+    pages = std::min(pages, static_cast<std::uint32_t>(support::pages_of(bytes * blocks)));
   }
   for (;;) {
     const result<std::uint32_t> made =

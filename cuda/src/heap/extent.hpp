@@ -9,6 +9,7 @@
 #include <tidepool/support/binned_tree.hpp>
 #include <tidepool/support/block_requests.hpp>
 #include <tidepool/support/descriptor_pool.hpp>
+#include <tidepool/support/extent_basics.hpp>
 #include <tidepool/support/ordered_tree.hpp>
 
 #include <cstddef>
@@ -18,14 +19,9 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
+using support::align_up;
+using support::extent_state;
 using support::page_bytes;
-
-enum class extent_state : std::uint8_t {
-  unused,  ///< the descriptor is
-  free,
-  block,  ///< one block handed out
-  span,   ///< carved into small blocks
-};
 
 /// Invariants: neighbours in the slab are linked both ways; two free neighbours never have the same
 /// heap, but for several_streams; `after_all_of` counts only with heap == several_streams.
@@ -67,12 +63,6 @@ struct extent_shape {
   std::uint32_t pages = 1;      ///< >= 1
   std::uint32_t alignment = 1;  ///< in pages, a power of two
 };
-
-/// The first page at or after `page` that is a multiple of `alignment`, a power of two.
-[[nodiscard]] constexpr std::uint64_t align_up(std::uint64_t page,
-                                               std::uint32_t alignment) noexcept {
-  return (page + alignment - 1) & ~(std::uint64_t{alignment} - 1);
-}
 
 }  // namespace cuda
 }  // namespace v0

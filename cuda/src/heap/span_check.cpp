@@ -2,6 +2,7 @@
 //
 // span_heap: its invariants, walked, and what it has.
 #include "heap/span_heap.hpp"
+#include <tidepool/size_class.hpp>
 
 namespace tidepool {
 inline namespace v0 {
@@ -28,7 +29,7 @@ const char* span_heap::check() const noexcept {
         return "spans: a tree of spans is out of order";
       }
       members += bin.partial.size() + bin.owing.size();
-      if (bin.kept != 0 && spans_[bin.kept].free != spans_[bin.kept].count) {
+      if (bin.kept != 0 && !spans_[bin.kept].blocks.is_empty()) {
         return "spans: the span kept empty is not";
       }
     }
@@ -36,14 +37,14 @@ const char* span_heap::check() const noexcept {
   std::size_t with_free = 0;
   std::size_t used = 0;
   for (std::uint32_t index = 1; index < spans_.bound(); ++index) {
-    if (spans_[index].extent == 0) {
+    if (spans_[index].blocks.extent == 0) {
       continue;
     }
     if (const char* const broken = check_span(index); broken != nullptr) {
       return broken;
     }
     ++used;
-    with_free += spans_[index].free != 0 ? 1U : 0U;
+    with_free += spans_[index].blocks.free != 0 ? 1U : 0U;
   }
   return with_free == members && used == spans_.used() && used == counted
              ? nullptr
@@ -52,31 +53,21 @@ const char* span_heap::check() const noexcept {
 
 const char* span_heap::check_span(std::uint32_t index) const noexcept {
   const span_record& span = spans_[index];
-  const extent& home = extents_[span.extent];
-  if (home.state != extent_state::span || home.span != index || home.page != span.page) {
+  const support::span_blocks& blocks = span.blocks;
+  const extent& home = extents_[blocks.extent];
+  if (home.state != extent_state::span || home.span != index || home.page != blocks.page) {
     return "spans: a span has lost its extent";
   }
-  if (span.count == 0 || std::size_t{span.count} * span.block_bytes > home.pages * page_bytes) {
-    return "spans: the blocks of a span are longer than its extent";
+  if (const char* const broken = blocks.check(home.pages); broken != nullptr) {
+    return broken;
   }
-  std::uint32_t free = 0;
-  for (std::uint32_t i = 0; i != span_record::most_blocks; ++i) {
-    const bool is_free = (span.words[i / 64] >> (i % 64) & 1U) != 0;
-    if (is_free && i >= span.count) {
-      return "spans: a block beyond the span is free";
-    }
-    free += is_free ? 1U : 0U;
-  }
-  if (free != span.free) {
-    return "spans: the free blocks of a span are not what was counted";
-  }
-  const size_bin& bin = bins_[span.owner].bins[size_class_of(span.block_bytes) - first_size_class];
+  const size_bin& bin = bins_[span.owner].bins[span_class_of(blocks.block_bytes)];
   const auto& tree = span.owes.empty() ? bin.partial : bin.owing;
-  if (free != 0 && tree.lower_bound(spans_, span.key()) != index) {
+  if (blocks.free != 0 && tree.lower_bound(spans_, span.key()) != index) {
     return "spans: a span with free blocks is in no tree";
   }
-  return free == span.count && bin.kept != index ? "spans: an empty span was not given back"
-                                                 : nullptr;
+  return blocks.is_empty() && bin.kept != index ? "spans: an empty span was not given back"
+                                                : nullptr;
 }
 
 }  // namespace cuda

@@ -5,10 +5,7 @@
 #include "heap/span_heap.hpp"
 
 #include <tidepool/assert.hpp>
-#include <tidepool/support/cookie.hpp>
 
-#include <algorithm>
-#include <bit>
 #include <exception>
 
 namespace tidepool {
@@ -20,21 +17,7 @@ namespace {
 // How many owing spans a request looks at: a bound on time, not a rule.
 constexpr unsigned patience = 8;
 
-[[nodiscard]] unsigned class_index(std::size_t bytes) noexcept {
-  return size_class_of(bytes) - first_size_class;
-}
-
 }  // namespace
-
-std::uint32_t span_pages(std::size_t block_bytes) noexcept {
-  const std::size_t wanted =
-      std::clamp(32 * block_bytes, std::size_t{64} << 10, std::size_t{512} << 10);
-  std::size_t pages = (wanted + page_bytes - 1) / page_bytes;
-  while (pages * page_bytes % block_bytes > pages * page_bytes / 32) {
-    ++pages;
-  }
-  return static_cast<std::uint32_t>(pages);
-}
 
 status span_heap::make_bins(stream_index count) noexcept {
   try {
@@ -55,7 +38,7 @@ status span_heap::reserve() noexcept {
 }
 
 span_heap::size_bin& span_heap::bin_of(const span_record& of) noexcept {
-  return bins_[of.owner].bins[class_index(of.block_bytes)];
+  return bins_[of.owner].bins[span_class_of(of.blocks.block_bytes)];
 }
 
 void span_heap::put_in(std::uint32_t index) noexcept {
@@ -73,7 +56,7 @@ void span_heap::take_out(std::uint32_t index) noexcept {
 }
 
 std::size_t span_heap::take(stream_index s, std::size_t bytes, std::span<block> blocks) noexcept {
-  const size_bin& bin = bins_[s].bins[class_index(bytes)];
+  const size_bin& bin = bins_[s].bins[span_class_of(bytes)];
   std::size_t done = 0;
   while (done != blocks.size() && !bin.partial.empty()) {
     done += take_from(bin.partial.first(spans_), blocks.subspan(done));
@@ -83,20 +66,8 @@ std::size_t span_heap::take(stream_index s, std::size_t bytes, std::span<block> 
 
 std::size_t span_heap::take_from(std::uint32_t index, std::span<block> blocks) noexcept {
   take_out(index);
-  span_record& span = spans_[index];
-  char* const base = reinterpret_cast<char*>(span.page * page_bytes);  // NOLINT: a page's address
-  std::size_t done = 0;
-  for (std::uint32_t w = 0; w * 64 < span.count && done != blocks.size(); ++w) {
-    std::uint64_t word = span.words[w];
-    for (; word != 0 && done != blocks.size(); word &= word - 1) {
-      const std::uint32_t i = w * 64 + static_cast<std::uint32_t>(std::countr_zero(word));
-      blocks[done++] = {.data = base + std::size_t{i} * span.block_bytes,
-                        .bytes = span.block_bytes,
-                        .cookie = support::cookie{support::cookie_kind::span, index, i}.bits()};
-    }
-    span.words[w] = word;
-  }
-  span.free -= static_cast<std::uint32_t>(done);
+  support::span_blocks& span = spans_[index].blocks;
+  const std::size_t done = span.take(index, blocks);
   if (span.free != 0) {
     put_in(index);
   }
@@ -114,7 +85,7 @@ bool span_heap::is_settled(stream_index s, const span_record& of, settlement how
 }
 
 bool span_heap::settle(stream_index s, std::size_t bytes, settlement how) noexcept {
-  const auto& owing = bins_[s].bins[class_index(bytes)].owing;
+  const auto& owing = bins_[s].bins[span_class_of(bytes)].owing;
   std::uint32_t index = owing.first(spans_);
   for (unsigned seen = 0; index != 0 && seen != patience; ++seen) {
     if (is_settled(s, spans_[index], how)) {
@@ -134,7 +105,7 @@ bool span_heap::settle(stream_index s, std::size_t bytes, settlement how) noexce
 
 bool span_heap::adopt(stream_index s, std::size_t bytes) noexcept {
   TIDEPOOL_ASSERT(1, !host_order_);
-  const unsigned c = class_index(bytes);
+  const unsigned c = span_class_of(bytes);
   for (stream_index other = legacy_stream; other != bins_.size(); ++other) {
     const size_bin& bin = bins_[other].bins[c];
     if (other == s || (bin.partial.empty() && bin.owing.empty())) {
@@ -164,17 +135,8 @@ std::uint32_t span_heap::add(stream_index s, std::size_t bytes,
   span_record& span = spans_[index];
   extent& home = extents_[extent_index];
   home.span = index;
-  span.extent = extent_index;
-  span.page = home.page;
   span.owner = s;
-  span.block_bytes = static_cast<std::uint32_t>(bytes);
-  span.count = static_cast<std::uint32_t>(
-      std::min<std::size_t>(home.pages * page_bytes / bytes, span_record::most_blocks));
-  span.free = span.count;
-  for (std::uint32_t i = 0; i < span.count; i += 64) {
-    const std::uint32_t n = std::min(span.count - i, 64U);
-    span.words[i / 64] = ~std::uint64_t{0} >> (64 - n);
-  }
+  span.blocks.carve({.extent = extent_index, .page = home.page, .pages = home.pages}, bytes);
   ++bins_[s].spans;
   put_in(index);
   return index;
@@ -194,20 +156,19 @@ void span_heap::take_back(span_position position, const stream_set& after_all_of
 
 void span_heap::give_back(span_position position, const stream_set& owes) noexcept {
   span_record& span = spans_[position.span];
-  if (span.free != 0) {
+  if (span.blocks.free != 0) {
     take_out(position.span);
   }
-  span.words[position.block / 64] |= std::uint64_t{1} << (position.block % 64);
-  ++span.free;
+  span.blocks.put(position.block);
   span.owes.add(owes);
   put_in(position.span);
-  if (span.free != span.count) {
+  if (!span.blocks.is_empty()) {
     return;
   }
   // One empty span per class is kept for the next refill: the one at the lower address.
   size_bin& bin = bin_of(span);
   const std::uint32_t other = bin.kept;
-  const bool keep_other = other != 0 && spans_[other].page < span.page;
+  const bool keep_other = other != 0 && spans_[other].blocks.page < span.blocks.page;
   if (!keep_other) {
     bin.kept = position.span;
   }
@@ -223,13 +184,13 @@ void span_heap::release(std::uint32_t index) noexcept {
   const stream_index owner = span.owner;
   if (span.owes.empty()) {
     const stream_index heap = host_order_ ? no_stream : owner;
-    extents_.release(span.extent, heap, order_.freed(heap));
+    extents_.release(span.blocks.extent, heap, order_.freed(heap));
   } else {
     stream_set all = span.owes;
     if (!host_order_) {
       all.add(owner, order_.freed(owner));
     }
-    extents_.release(span.extent, all);
+    extents_.release(span.blocks.extent, all);
   }
   --bins_[owner].spans;
   spans_.release(index);
@@ -257,15 +218,8 @@ bool span_heap::release_empty(stream_index s) noexcept {
 }
 
 bool span_heap::owns(span_position position, const block& what) const noexcept {
-  if (position.span == 0 || position.span >= spans_.bound()) {
-    return false;
-  }
-  const span_record& span = spans_[position.span];
-  const std::uint64_t address =
-      span.page * page_bytes + std::uint64_t{position.block} * span.block_bytes;
-  return span.extent != 0 && position.block < span.count && what.bytes == span.block_bytes &&
-         reinterpret_cast<std::uintptr_t>(what.data) == address &&
-         (span.words[position.block / 64] >> (position.block % 64) & 1U) == 0;
+  return position.span != 0 && position.span < spans_.bound() &&
+         spans_[position.span].blocks.owns(position.block, what);
 }
 
 }  // namespace cuda

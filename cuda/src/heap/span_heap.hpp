@@ -10,7 +10,7 @@
 #include "heap/extent_map.hpp"
 #include "heap/stream_order.hpp"
 #include <tidepool/backend.hpp>
-#include <tidepool/size_class.hpp>
+#include <tidepool/support/span_blocks.hpp>
 
 #include <array>
 #include <cstddef>
@@ -22,33 +22,22 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-inline constexpr std::size_t largest_span_block = std::size_t{64} << 10;
-inline constexpr unsigned span_class_count =
-    size_class_of(largest_span_block) - first_size_class + 1;
+using support::largest_span_block;
+using support::span_class_count;
+using support::span_class_of;
+using support::span_pages;
+using support::span_position;
 
-/// A block of a span.
-struct span_position {
-  std::uint32_t span = 0;
-  std::uint32_t block = 0;
-};
-
-/// Invariant: free == set bits of `words`, all below `count`; in a tree of its stream and class
-/// exactly when free > 0: `partial` if it owes nothing, else `owing`.
+/// Invariant: in a tree of its stream and class exactly when blocks.free > 0: `partial` if it owes
+/// nothing, else `owing`.
 struct span_record {
-  static constexpr unsigned most_blocks = 1024;
-
   std::uint32_t left = 0;
   std::uint32_t right = 0;
-  std::uint32_t extent = 0;  ///< 0: the descriptor is unused
-  std::uint32_t block_bytes = 0;
-  std::uint32_t count = 0;  ///< blocks
-  std::uint32_t free = 0;
   stream_index owner = no_stream;
-  std::uint64_t page = 0;                               ///< address / page_bytes
-  stream_set owes;                                      ///< streams to be waited for
-  std::array<std::uint64_t, most_blocks / 64> words{};  ///< set: the block is free
+  stream_set owes;  ///< streams to be waited for
+  support::span_blocks blocks;
 
-  [[nodiscard]] support::tree_key key() const noexcept { return {page, 0}; }
+  [[nodiscard]] support::tree_key key() const noexcept { return {blocks.page, 0}; }
 };
 
 /// How a span may be freed of what it owes.
@@ -123,10 +112,6 @@ class span_heap {
   span_pool spans_;
   std::vector<stream_bins> bins_;
 };
-
-/// Pages of a span of such blocks when memory is plentiful: 32 blocks, but 64 to 512 KiB, and at
-/// most 1/32 of it unused. Pre: a size class <= largest_span_block.
-[[nodiscard]] std::uint32_t span_pages(std::size_t block_bytes) noexcept;
 
 }  // namespace cuda
 }  // namespace v0

@@ -2,7 +2,9 @@
 //
 // descriptor_pool: records with stable 32-bit numbers, in chunks of doubling size. Number 0 means
 // none. Releasing never fails and never calls the system, so a free never can; acquiring is split
-// in two: reserve may be refused, acquire may not. For writers of backends. Not thread-safe.
+// in two: reserve may be refused, acquire may not. Not thread-safe.
+//
+// For writers of backends; not stable API: it may change with every version.
 #pragma once
 
 #include <tidepool/assert.hpp>

@@ -2,8 +2,9 @@
 //
 // ordered_tree: an ordered set of descriptors, intrusive, without allocation and without parent
 // links: a treap whose priorities are hashes of the descriptors' numbers, so its shape depends on
-// nothing but its content. Insert, erase and every look-up take O(log n) expected. For writers of
-// backends. Not thread-safe.
+// nothing but its content. Insert, erase and every look-up take O(log n) expected. Not thread-safe.
+//
+// For writers of backends; not stable API: it may change with every version.
 #pragma once
 
 #include <tidepool/assert.hpp>
