@@ -15,8 +15,8 @@ namespace cpu {
 
 namespace {
 
-constexpr std::size_t round_up(std::size_t bytes, std::size_t to) noexcept {
-  return (bytes + to - 1) / to * to;
+constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) noexcept {
+  return (bytes + unit - 1) / unit * unit;
 }
 constexpr std::size_t largest_step = std::size_t{64} << 20;
 constexpr std::size_t table_step = std::size_t{64} << 10;  // for 64 MiB of pages

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// extent: a run of pages of one arena, free or in use, and the budget that counts backed pages.
+// extent: a run of pages of one arena, free or in use, and the count of claims.
 // Extents tile an arena from page 0 to its frontier; two free ones are never neighbours.
 #pragma once
 
@@ -50,7 +50,7 @@ static_assert(sizeof(extent) == 64);
 }
 
 /// What the backend has claimed from its host. Invariant: pages == set bits of all arenas.
-struct budget {
+struct claims {
   backend_host* host = nullptr;  ///< null: no limit
   device where = {};
   std::size_t pages = 0;

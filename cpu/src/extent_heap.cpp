@@ -16,13 +16,13 @@ namespace {
 
 // How far a request that may grow looks among half-backed extents before it claims new pages:
 // a bound on time, not a rule.
-constexpr unsigned patience = 16;
+constexpr unsigned most_looked_at = 16;
 constexpr unsigned no_limit = ~0U;
 
 }  // namespace
 
-extent_heap::extent_heap(os_memory& os, budget& budget, const arena_options& options) noexcept
-    : os_(os), budget_(budget), options_(options), extents_(os), arenas_(os) {}
+extent_heap::extent_heap(os_memory& os, claims& claims, const arena_options& options) noexcept
+    : os_(os), claims_(claims), options_(options), extents_(os), arenas_(os) {}
 
 extent_heap::~extent_heap() {
   for (std::uint32_t i = 1; i < arenas_.bound(); ++i) {
@@ -39,7 +39,7 @@ result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexc
   if (const place found = find_warm(request); found.extent != 0) {
     return take(found, request.pages, request.state);
   }
-  if (const place found = find_backed(request, request.may_grow ? patience : no_limit);
+  if (const place found = find_backed(request, request.may_grow ? most_looked_at : no_limit);
       found.extent != 0) {
     return take(found, request.pages, request.state);
   }
@@ -49,7 +49,7 @@ result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexc
   result<std::uint32_t> made = errc::over_budget;
   if (const place found = find_cold(request); found.extent != 0) {
     const extent& e = extents_[found.extent];
-    const status why = budget_.claim(request.pages - count_backed(e, found.page, request.pages));
+    const status why = claims_.claim(request.pages - count_backed(e, found.page, request.pages));
     if (why.ok()) {
       return take(found, request.pages, request.state);
     }
@@ -129,13 +129,13 @@ status extent_heap::extend(std::uint32_t index, std::uint32_t pages) noexcept {
   }
   const std::uint32_t backed =
       after == 0 ? 0 : count_backed(extents_[after], page, std::min(have, need));
-  if (const status why = budget_.claim(need - backed); !why.ok()) {
+  if (const status why = claims_.claim(need - backed); !why.ok()) {
     return why;
   }
   if (have < need) {
     const result<std::uint32_t> stretched = stretch(arena_index, after, end + need);
     if (!stretched) {
-      budget_.unclaim(need - backed);
+      claims_.unclaim(need - backed);
       return stretched.error();
     }
     after = *stretched;
@@ -170,10 +170,10 @@ extent_heap::place extent_heap::find_backed(const extent_request& request,
       continue;
     }
     const arena& home = arenas_[e.arena];
-    page_range rest = range_in(home, e.page, e.pages);
-    const std::uint32_t end = rest.first + rest.count;
+    page_range unsearched = range_in(home, e.page, e.pages);
+    const std::uint32_t end = unsearched.first + unsearched.count;
     for (;;) {
-      const page_range run = home.backed().first_run(rest);
+      const page_range run = home.backed().first_run(unsearched);
       if (run.count == 0) {
         break;
       }
@@ -181,7 +181,7 @@ extent_heap::place extent_heap::find_backed(const extent_request& request,
       if (page + request.pages <= home.first_page() + run.first + run.count) {
         return {index, page};
       }
-      rest = {run.first + run.count, end - run.first - run.count};
+      unsearched = {run.first + run.count, end - run.first - run.count};
     }
   }
   return {};

@@ -30,7 +30,7 @@ std::uint32_t extent_heap::purge_extent(std::uint32_t index, std::size_t pages) 
   }
   plant(index);
   backed_pages_ -= n;
-  budget_.unclaim(n);
+  claims_.unclaim(n);
   return n;
 }
 

@@ -27,7 +27,7 @@ class ordered_faults final : public os_memory {
   explicit ordered_faults(const fault_options& faults) noexcept : faults_(faults) {}
 
  protected:
-  int refuse(system_call /*what*/) noexcept override {
+  int refuse(system_call /*call*/) noexcept override {
     const std::uint64_t number = asked_.fetch_add(1, std::memory_order_relaxed) + 1;
     const bool nth = number == faults_.fail_call;
     const bool every = faults_.fail_every != 0 && number % faults_.fail_every == 0;

@@ -39,13 +39,13 @@ int replace(void* data, std::size_t bytes) noexcept {
 
 }  // namespace
 
-int os_memory::refuse(system_call /*what*/) noexcept {
+int os_memory::refuse(system_call /*call*/) noexcept {
   return 0;
 }
 
-int os_memory::begin(system_call what) noexcept {
+int os_memory::begin(system_call call) noexcept {
   calls_.fetch_add(1, std::memory_order_relaxed);
-  return refuse(what);
+  return refuse(call);
 }
 
 os_memory::mapping os_memory::map(std::size_t bytes) noexcept {

@@ -39,7 +39,7 @@ class SpanHeap : public ::testing::Test {
 
   counting_host host_;
   faulty_memory os_;
-  budget ledger_{.host = &host_};
+  claims ledger_{.host = &host_};
   extent_heap extents_{os_, ledger_, {.bytes = 256 * mib}};
   span_heap spans_{os_, extents_};
 };

@@ -39,24 +39,24 @@ class annotator {
   virtual void remove_blocks(std::span<const block> blocks) noexcept = 0;
 };
 
-/// A range for as long as it lives. `to` may be null.
+/// A range for as long as it lives. `tool` may be null.
 class annotated_range {
  public:
-  annotated_range(annotator* to, const char* what) noexcept : to_(to) {
-    if (to_ != nullptr) [[unlikely]] {
-      to_->begin_range(what);
+  annotated_range(annotator* tool, const char* what) noexcept : tool_(tool) {
+    if (tool_ != nullptr) [[unlikely]] {
+      tool_->begin_range(what);
     }
   }
   annotated_range(const annotated_range&) = delete;
   annotated_range& operator=(const annotated_range&) = delete;
   ~annotated_range() {
-    if (to_ != nullptr) [[unlikely]] {
-      to_->end_range();
+    if (tool_ != nullptr) [[unlikely]] {
+      tool_->end_range();
     }
   }
 
  private:
-  annotator* const to_;
+  annotator* const tool_;
 };
 
 }  // namespace cuda

@@ -54,7 +54,7 @@ void annotated_slabs::add(device where, const slab& what) noexcept {
     // Room to grow included: an annotator's slab cannot become longer.
     const std::span<const std::byte> memory(what.data, what.address_space_bytes);
     entry& made = entries_[address_of(what.data)];
-    made = {address_of(what.data) + memory.size(), told_.add_slab(memory, name.data())};
+    made = {address_of(what.data) + memory.size(), tool_.add_slab(memory, name.data())};
   } catch (...) {  // no memory for the entry
   }
 }
@@ -62,7 +62,7 @@ void annotated_slabs::add(device where, const slab& what) noexcept {
 void annotated_slabs::remove(const slab& what) noexcept {
   const std::lock_guard lock(mutex_);
   if (const auto found = entries_.find(address_of(what.data)); found != entries_.end()) {
-    told_.remove_slab(found->second.slab);
+    tool_.remove_slab(found->second.slab);
     entries_.erase(found);
   }
 }
@@ -85,7 +85,7 @@ void annotated_slabs::add_blocks(std::span<const block> blocks) noexcept {
       ++n;
     }
     if (home) {
-      told_.add_blocks(home->slab, blocks.first(n));
+      tool_.add_blocks(home->slab, blocks.first(n));
     }
     blocks = blocks.subspan(n);
   }

@@ -19,15 +19,15 @@ namespace cuda {
 
 class annotated_slabs {
  public:
-  explicit annotated_slabs(annotator& told) noexcept : told_(told) {}
+  explicit annotated_slabs(annotator& tool) noexcept : tool_(tool) {}
 
-  [[nodiscard]] annotator& told() const noexcept { return told_; }
+  [[nodiscard]] annotator& tool() const noexcept { return tool_; }
 
   void add(device where, const slab& what) noexcept;
   void remove(const slab& what) noexcept;
   /// Tells of blocks, those of one slab together.
   void add_blocks(std::span<const block> blocks) noexcept;
-  void remove_blocks(std::span<const block> blocks) noexcept { told_.remove_blocks(blocks); }
+  void remove_blocks(std::span<const block> blocks) noexcept { tool_.remove_blocks(blocks); }
 
  private:
   struct entry {
@@ -36,7 +36,7 @@ class annotated_slabs {
   };
   [[nodiscard]] std::optional<entry> find(const void* data) const noexcept;
 
-  annotator& told_;
+  annotator& tool_;
   mutable std::mutex mutex_;
   std::map<std::uintptr_t, entry> entries_;  // by first byte; guarded by mutex_
   std::map<device, unsigned> numbers_;       // of slabs so far; guarded by mutex_

@@ -15,20 +15,26 @@ namespace cuda {
 
 class annotated_source final : public slab_source {
  public:
-  /// Pre: of is not null. `slabs` outlives the source.
-  annotated_source(std::unique_ptr<slab_source> of, annotated_slabs& slabs) noexcept
-      : of_(std::move(of)), slabs_(slabs) {}
+  /// Pre: wrapped is not null. `slabs` outlives the source.
+  annotated_source(std::unique_ptr<slab_source> wrapped, annotated_slabs& slabs) noexcept
+      : wrapped_(std::move(wrapped)), slabs_(slabs) {}
 
   [[nodiscard]] const device_description& description() const noexcept override {
-    return of_->description();
+    return wrapped_->description();
   }
-  [[nodiscard]] std::size_t granularity() const noexcept override { return of_->granularity(); }
-  [[nodiscard]] std::size_t smallest_slab() const noexcept override { return of_->smallest_slab(); }
-  [[nodiscard]] std::size_t largest_slab() const noexcept override { return of_->largest_slab(); }
+  [[nodiscard]] std::size_t granularity() const noexcept override {
+    return wrapped_->granularity();
+  }
+  [[nodiscard]] std::size_t smallest_slab() const noexcept override {
+    return wrapped_->smallest_slab();
+  }
+  [[nodiscard]] std::size_t largest_slab() const noexcept override {
+    return wrapped_->largest_slab();
+  }
 
   [[nodiscard]] result<slab> allocate(std::size_t bytes) noexcept override {
-    const annotated_range range(&slabs_.told(), "grow");
-    result<slab> made = of_->allocate(bytes);
+    const annotated_range range(&slabs_.tool(), "grow");
+    result<slab> made = wrapped_->allocate(bytes);
     if (made) {
       slabs_.add(description().where, *made);
     }
@@ -36,37 +42,37 @@ class annotated_source final : public slab_source {
   }
   // Told first: the addresses may be another's as soon as they are released.
   [[nodiscard]] status release(const slab& what) noexcept override {
-    const annotated_range range(&slabs_.told(), "give back");
+    const annotated_range range(&slabs_.tool(), "give back");
     slabs_.remove(what);
-    const status why = of_->release(what);
+    const status why = wrapped_->release(what);
     if (!why.ok()) {
       slabs_.add(description().where, what);
     }
     return why;
   }
   [[nodiscard]] status extend(slab& what, std::size_t bytes) noexcept override {
-    const annotated_range range(&slabs_.told(), "extend");
-    return of_->extend(what, bytes);
+    const annotated_range range(&slabs_.tool(), "extend");
+    return wrapped_->extend(what, bytes);
   }
 
   [[nodiscard]] std::size_t held_bytes(std::size_t in_slabs) const noexcept override {
-    return of_->held_bytes(in_slabs);
+    return wrapped_->held_bytes(in_slabs);
   }
 
   std::size_t populate(std::span<const block> blocks, unsigned threads) noexcept override {
-    return of_->populate(blocks, threads);
+    return wrapped_->populate(blocks, threads);
   }
-  [[nodiscard]] status prefetch(std::span<const std::byte> range, device to,
+  [[nodiscard]] status prefetch(std::span<const std::byte> range, device target,
                                 void* stream) noexcept override {
-    return of_->prefetch(range, to, stream);
+    return wrapped_->prefetch(range, target, stream);
   }
   [[nodiscard]] status advise(std::span<const std::byte> range,
                               const advice_request& request) noexcept override {
-    return of_->advise(range, request);
+    return wrapped_->advise(range, request);
   }
 
  private:
-  const std::unique_ptr<slab_source> of_;
+  const std::unique_ptr<slab_source> wrapped_;
   annotated_slabs& slabs_;
 };
 

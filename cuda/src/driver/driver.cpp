@@ -154,18 +154,18 @@ int driver::attribute(cudaDeviceAttr which) noexcept {
   return why.ok() ? value : 0;
 }
 
-result<std::uint64_t> driver::stream_id(cudaStream_t of) noexcept {
+result<std::uint64_t> driver::stream_id(cudaStream_t stream) noexcept {
   unsigned long long id = 0;
   const status why =
-      in_stream(of, "asking a stream's number", [&] { return cudaStreamGetId(of, &id); });
+      in_stream(stream, "asking a stream's number", [&] { return cudaStreamGetId(stream, &id); });
   return why.ok() ? result<std::uint64_t>(id) : why;
 }
 
-result<capture_state> driver::state_of(cudaStream_t of) noexcept {
+result<capture_state> driver::state_of(cudaStream_t stream) noexcept {
   cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
   bool is_blocked = false;
-  const status why = in_stream(of, "asking whether a stream captures", [&] {
-    const cudaError_t error = cudaStreamIsCapturing(of, &now);
+  const status why = in_stream(stream, "asking whether a stream captures", [&] {
+    const cudaError_t error = cudaStreamIsCapturing(stream, &now);
     is_blocked = error == cudaErrorStreamCaptureImplicit;
     return forgiven(error, cudaErrorStreamCaptureImplicit);
   });
@@ -177,12 +177,13 @@ result<capture_state> driver::state_of(cudaStream_t of) noexcept {
                                               : capture_state::captures;
 }
 
-bool driver::is_capturing(cudaStream_t of) const noexcept {
+bool driver::is_capturing(cudaStream_t stream) const noexcept {
   if (is_lost()) {
     return false;
   }
   cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
-  const cudaError_t error = where_stream_is(of, [&] { return cudaStreamIsCapturing(of, &now); });
+  const cudaError_t error =
+      where_stream_is(stream, [&] { return cudaStreamIsCapturing(stream, &now); });
   if (error != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
   }
@@ -260,13 +261,14 @@ status driver::wait(cudaStream_t stream, cudaEvent_t event) noexcept {
                    [=] { return cudaStreamWaitEvent(stream, event, 0); });
 }
 
-status driver::copy(void* dst, const void* src, std::size_t bytes, cudaStream_t in) noexcept {
-  return in_stream(in, "a copy",
-                   [=] { return cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, in); });
+status driver::copy(void* dst, const void* src, std::size_t bytes, cudaStream_t stream) noexcept {
+  return in_stream(stream, "a copy",
+                   [=] { return cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, stream); });
 }
 
-status driver::fill(void* dst, std::uint8_t value, std::size_t bytes, cudaStream_t in) noexcept {
-  return in_stream(in, "a fill", [=] { return cudaMemsetAsync(dst, value, bytes, in); });
+status driver::fill(void* dst, std::uint8_t value, std::size_t bytes,
+                    cudaStream_t stream) noexcept {
+  return in_stream(stream, "a fill", [=] { return cudaMemsetAsync(dst, value, bytes, stream); });
 }
 
 }  // namespace cuda

@@ -128,10 +128,10 @@ class driver {
 
   // Streams. Handles cudaStreamLegacy and cudaStreamPerThread mean this GPU's, and the calling
   // thread's.
-  [[nodiscard]] result<std::uint64_t> stream_id(cudaStream_t of) noexcept;
-  [[nodiscard]] result<capture_state> state_of(cudaStream_t of) noexcept;
+  [[nodiscard]] result<std::uint64_t> stream_id(cudaStream_t stream) noexcept;
+  [[nodiscard]] result<capture_state> state_of(cudaStream_t stream) noexcept;
   /// For checks: counted nowhere, and false where the question cannot be answered.
-  [[nodiscard]] bool is_capturing(cudaStream_t of) const noexcept;
+  [[nodiscard]] bool is_capturing(cudaStream_t stream) const noexcept;
   /// All that was enqueued is done. Pre: the stream's state is none.
   [[nodiscard]] result<bool> is_idle(cudaStream_t stream) noexcept;
   [[nodiscard]] status synchronise(cudaStream_t stream) noexcept;
@@ -155,17 +155,17 @@ class driver {
   [[nodiscard]] status release(void* data) noexcept;
   [[nodiscard]] result<cudaMemPool_t> make_pool() noexcept;
   [[nodiscard]] status destroy_pool(cudaMemPool_t pool) noexcept;
-  [[nodiscard]] result<void*> allocate(cudaMemPool_t from, std::size_t bytes,
-                                       cudaStream_t in) noexcept;
-  [[nodiscard]] status release(void* data, cudaStream_t in) noexcept;
+  [[nodiscard]] result<void*> allocate(cudaMemPool_t pool, std::size_t bytes,
+                                       cudaStream_t stream) noexcept;
+  [[nodiscard]] status release(void* data, cudaStream_t stream) noexcept;
   [[nodiscard]] status trim(cudaMemPool_t pool) noexcept;
   /// What the pool has of the GPU's memory, handed out or not.
   [[nodiscard]] result<std::size_t> reserved_by(cudaMemPool_t pool) noexcept;
 
   [[nodiscard]] status copy(void* dst, const void* src, std::size_t bytes,
-                            cudaStream_t in) noexcept;
+                            cudaStream_t stream) noexcept;
   [[nodiscard]] status fill(void* dst, std::uint8_t value, std::size_t bytes,
-                            cudaStream_t in) noexcept;
+                            cudaStream_t stream) noexcept;
 
  private:
   explicit driver(int ordinal) noexcept : ordinal_(ordinal) {}

@@ -13,20 +13,20 @@ namespace {
 
 /// A place of managed memory.
 struct place {
-  enum class kind : std::uint8_t { none, host, node, gpu };
-  kind is = kind::none;
+  enum class type : std::uint8_t { none, host, node, gpu };
+  type kind = type::none;
   int number = 0;
 };
 
 place place_of(device where) noexcept {
   if (where.kind() == device_kind::cuda) {
-    return {place::kind::gpu, where.ordinal()};
+    return {place::type::gpu, where.ordinal()};
   }
   if (where.kind() != device_kind::cpu) {
     return {};
   }
-  return where.node() == device::any_node ? place{place::kind::host, 0}
-                                          : place{place::kind::node, where.node()};
+  return where.node() == device::any_node ? place{place::type::host, 0}
+                                          : place{place::type::node, where.node()};
 }
 
 cudaMemoryAdvise advice_of(const advice_request& request) noexcept {
@@ -44,35 +44,35 @@ cudaMemoryAdvise advice_of(const advice_request& request) noexcept {
 
 // CUDA 13 has locations where CUDA 12 had numbers of devices, and of nodes only "the host".
 #if CUDART_VERSION >= 13000
-cudaMemLocation location_of(const place& of) noexcept {
-  switch (of.is) {
-  case place::kind::gpu:
-    return {cudaMemLocationTypeDevice, of.number};
-  case place::kind::node:
-    return {cudaMemLocationTypeHostNuma, of.number};
+cudaMemLocation location_of(const place& target) noexcept {
+  switch (target.kind) {
+  case place::type::gpu:
+    return {cudaMemLocationTypeDevice, target.number};
+  case place::type::node:
+    return {cudaMemLocationTypeHostNuma, target.number};
   default:
     return {cudaMemLocationTypeHost, 0};
   }
 }
-cudaError_t call_prefetch(std::span<const std::byte> range, const place& to,
-                          cudaStream_t in) noexcept {
-  return cudaMemPrefetchAsync(range.data(), range.size(), location_of(to), 0, in);
+cudaError_t call_prefetch(std::span<const std::byte> range, const place& target,
+                          cudaStream_t stream) noexcept {
+  return cudaMemPrefetchAsync(range.data(), range.size(), location_of(target), 0, stream);
 }
 cudaError_t call_advise(std::span<const std::byte> range, cudaMemoryAdvise what,
-                        const place& of) noexcept {
-  return cudaMemAdvise(range.data(), range.size(), what, location_of(of));
+                        const place& target) noexcept {
+  return cudaMemAdvise(range.data(), range.size(), what, location_of(target));
 }
 #else
-int number_of(const place& of) noexcept {
-  return of.is == place::kind::gpu ? of.number : cudaCpuDeviceId;
+int number_of(const place& target) noexcept {
+  return target.kind == place::type::gpu ? target.number : cudaCpuDeviceId;
 }
-cudaError_t call_prefetch(std::span<const std::byte> range, const place& to,
-                          cudaStream_t in) noexcept {
-  return cudaMemPrefetchAsync(range.data(), range.size(), number_of(to), in);
+cudaError_t call_prefetch(std::span<const std::byte> range, const place& target,
+                          cudaStream_t stream) noexcept {
+  return cudaMemPrefetchAsync(range.data(), range.size(), number_of(target), stream);
 }
 cudaError_t call_advise(std::span<const std::byte> range, cudaMemoryAdvise what,
-                        const place& of) noexcept {
-  return cudaMemAdvise(range.data(), range.size(), what, number_of(of));
+                        const place& target) noexcept {
+  return cudaMemAdvise(range.data(), range.size(), what, number_of(target));
 }
 #endif
 
@@ -84,81 +84,82 @@ status no_such_place(device where) noexcept {
 
 }  // namespace
 
-status register_host(driver& of, std::span<const std::byte> memory, host_access access) noexcept {
+status register_host(driver& gpu, std::span<const std::byte> memory, host_access access) noexcept {
   const unsigned flags = cudaHostRegisterPortable | cudaHostRegisterMapped |
                          (access == host_access::read_only ? cudaHostRegisterReadOnly : 0U);
   void* const data = const_cast<std::byte*>(memory.data());
-  status why = of.on_device("cudaHostRegister",
-                            [&] { return cudaHostRegister(data, memory.size(), flags); });
+  status why = gpu.on_device("cudaHostRegister",
+                             [&] { return cudaHostRegister(data, memory.size(), flags); });
   why.requested = memory.size();
   return why;
 }
 
-status unregister_host(driver& of, const void* data) noexcept {
-  return of.on_device("cudaHostUnregister",
-                      [&] { return cudaHostUnregister(const_cast<void*>(data)); });
+status unregister_host(driver& gpu, const void* data) noexcept {
+  return gpu.on_device("cudaHostUnregister",
+                       [&] { return cudaHostUnregister(const_cast<void*>(data)); });
 }
 
-result<void*> device_address(driver& of, const void* data) noexcept {
+result<void*> device_address(driver& gpu, const void* data) noexcept {
   void* found = nullptr;
-  const status why = of.on_device("cudaHostGetDevicePointer", [&] {
+  const status why = gpu.on_device("cudaHostGetDevicePointer", [&] {
     return cudaHostGetDevicePointer(&found, const_cast<void*>(data), 0);
   });
   return why.ok() ? result<void*>(found) : why;
 }
 
-result<void*> allocate_host(driver& of, std::size_t bytes) noexcept {
+result<void*> allocate_host(driver& gpu, std::size_t bytes) noexcept {
   void* data = nullptr;
-  const status why = of.on_device("cudaHostAlloc", [&] {
+  const status why = gpu.on_device("cudaHostAlloc", [&] {
     return cudaHostAlloc(&data, bytes, cudaHostAllocPortable | cudaHostAllocMapped);
   });
   return why.ok() ? result<void*>(data) : why;
 }
 
-status free_host(driver& of, void* data) noexcept {
-  return of.on_device("cudaFreeHost", [&] { return cudaFreeHost(data); });
+status free_host(driver& gpu, void* data) noexcept {
+  return gpu.on_device("cudaFreeHost", [&] { return cudaFreeHost(data); });
 }
 
-result<void*> allocate_managed(driver& of, std::size_t bytes) noexcept {
+result<void*> allocate_managed(driver& gpu, std::size_t bytes) noexcept {
   void* data = nullptr;
-  const status why = of.on_device(
+  const status why = gpu.on_device(
       "cudaMallocManaged", [&] { return cudaMallocManaged(&data, bytes, cudaMemAttachGlobal); });
   return why.ok() ? result<void*>(data) : why;
 }
 
-status prefetch_managed(driver& of, std::span<const std::byte> range, device to,
-                        cudaStream_t in) noexcept {
-  const place target = place_of(to);
-  if (target.is == place::kind::none) {
-    return no_such_place(to);
+status prefetch_managed(driver& gpu, std::span<const std::byte> range, device target,
+                        cudaStream_t stream) noexcept {
+  const place destination = place_of(target);
+  if (destination.kind == place::type::none) {
+    return no_such_place(target);
   }
-  return of.in_stream(in, "cudaMemPrefetchAsync", [&] { return call_prefetch(range, target, in); });
+  return gpu.in_stream(stream, "cudaMemPrefetchAsync",
+                       [&] { return call_prefetch(range, destination, stream); });
 }
 
-status advise_managed(driver& of, std::span<const std::byte> range,
+status advise_managed(driver& gpu, std::span<const std::byte> range,
                       const advice_request& request) noexcept {
   const place concerned = place_of(request.of);
-  if (concerned.is == place::kind::none) {
+  if (concerned.kind == place::type::none) {
     return no_such_place(request.of);
   }
-  return of.anywhere("cudaMemAdvise",
-                     [&] { return call_advise(range, advice_of(request), concerned); });
+  return gpu.anywhere("cudaMemAdvise",
+                      [&] { return call_advise(range, advice_of(request), concerned); });
 }
 
-int host_node(driver& of, const host_system& system) noexcept {
+int host_node(driver& gpu, const host_system& system) noexcept {
 #if CUDART_VERSION >= 12020
   int node = host_system::no_node;
-  if (of.answer(cudaDeviceGetAttribute(&node, cudaDevAttrHostNumaId, of.ordinal()),
-                "the host's node")
+  if (gpu.answer(cudaDeviceGetAttribute(&node, cudaDevAttrHostNumaId, gpu.ordinal()),
+                 "the host's node")
           .ok() &&
       node >= 0 && system.has_node(node)) {
     return node;
   }
 #endif
   std::array<char, 32> bus_id{};
-  const status why =
-      of.answer(cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), of.ordinal()),
-                "the GPU's place on the bus");
+  const status why = gpu.answer(
+      cudaDeviceGetPCIBusId(bus_id.data(), static_cast<int>(bus_id.size()), gpu.ordinal()),
+      "the GPU's place on the bus");
   const int found = why.ok() ? system.node_of_pci(bus_id.data()) : host_system::no_node;
   return found >= 0 && system.has_node(found) ? found : host_system::no_node;
 }

@@ -38,13 +38,13 @@ using file = std::unique_ptr<std::FILE, file_closer>;
 
 }  // namespace
 
-int host_system::refuse(host_call /*what*/) noexcept {
+int host_system::refuse(host_call /*call*/) noexcept {
   return 0;
 }
 
-int host_system::begin(host_call what) noexcept {
+int host_system::begin(host_call call) noexcept {
   calls_.fetch_add(1, std::memory_order_relaxed);
-  return refuse(what);
+  return refuse(call);
 }
 
 host_system::mapping host_system::map(std::size_t bytes) noexcept {
@@ -66,8 +66,8 @@ int host_system::unmap(void* data, std::size_t bytes) noexcept {
   return ::munmap(data, bytes) == 0 ? 0 : errno;
 }
 
-int host_system::advise(host_call what, void* data, std::size_t bytes, int advice) noexcept {
-  if (const int refused = begin(what); refused != 0) {
+int host_system::advise(host_call call, void* data, std::size_t bytes, int advice) noexcept {
+  if (const int refused = begin(call); refused != 0) {
     return refused;
   }
   constexpr int most_attempts = 16;

@@ -85,11 +85,11 @@ class host_system {
 
  protected:
   /// Asked before every call: 0, or the errno to answer instead of calling.
-  [[nodiscard]] virtual int refuse(host_call what) noexcept;
+  [[nodiscard]] virtual int refuse(host_call call) noexcept;
 
  private:
-  [[nodiscard]] int begin(host_call what) noexcept;
-  [[nodiscard]] int advise(host_call what, void* data, std::size_t bytes, int advice) noexcept;
+  [[nodiscard]] int begin(host_call call) noexcept;
+  [[nodiscard]] int advise(host_call call, void* data, std::size_t bytes, int advice) noexcept;
 
   std::atomic<std::uint64_t> calls_{0};
 };

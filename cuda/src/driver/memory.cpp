@@ -51,15 +51,16 @@ status driver::destroy_pool(cudaMemPool_t pool) noexcept {
   return anywhere("destroying a memory pool", [=] { return cudaMemPoolDestroy(pool); });
 }
 
-result<void*> driver::allocate(cudaMemPool_t from, std::size_t bytes, cudaStream_t in) noexcept {
+result<void*> driver::allocate(cudaMemPool_t pool, std::size_t bytes,
+                               cudaStream_t stream) noexcept {
   void* data = nullptr;
   const status why = anywhere("cudaMallocFromPoolAsync",
-                              [&] { return cudaMallocFromPoolAsync(&data, bytes, from, in); });
+                              [&] { return cudaMallocFromPoolAsync(&data, bytes, pool, stream); });
   return why.ok() ? result<void*>(data) : why;
 }
 
-status driver::release(void* data, cudaStream_t in) noexcept {
-  return anywhere("cudaFreeAsync", [=] { return cudaFreeAsync(data, in); });
+status driver::release(void* data, cudaStream_t stream) noexcept {
+  return anywhere("cudaFreeAsync", [=] { return cudaFreeAsync(data, stream); });
 }
 
 status driver::trim(cudaMemPool_t pool) noexcept {

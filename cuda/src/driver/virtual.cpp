@@ -44,19 +44,19 @@ status virtual_memory::call(const char* text, F&& function) noexcept {
   return driver_->on_device(text, [&] { return static_cast<cudaError_t>(function()); });
 }
 
-result<virtual_memory> virtual_memory::open(driver& of) noexcept {
-  virtual_memory made(of);
+result<virtual_memory> virtual_memory::open(driver& gpu) noexcept {
+  virtual_memory made(gpu);
   const auto unsupported = [&](status why) noexcept {
     if (why.code != errc::device_lost) {
       why.code = errc::unsupported;
       why.where =
-          device::cuda(static_cast<std::uint16_t>(of.ordinal())).with(memory_kind::growable);
+          device::cuda(static_cast<std::uint16_t>(gpu.ordinal())).with(memory_kind::growable);
       why.text = "this GPU or its driver cannot map memory to addresses";
     }
     return why;
   };
   // Makes the GPU's context, which the runtime leaves until it is needed.
-  if (const result<physical_memory> now = of.memory(); !now) {
+  if (const result<physical_memory> now = gpu.memory(); !now) {
     return now.error();
   }
   decltype(&cuDeviceGet) get_device = nullptr;
@@ -77,7 +77,7 @@ result<virtual_memory> virtual_memory::open(driver& of) noexcept {
   }
   CUdevice device_number = 0;
   int supported = 0;
-  status why = made.call("cuDeviceGet", [&] { return get_device(&device_number, of.ordinal()); });
+  status why = made.call("cuDeviceGet", [&] { return get_device(&device_number, gpu.ordinal()); });
   if (why.ok()) {
     why = made.call("cuDeviceGetAttribute", [&] {
       return get_attribute(&supported, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED,

@@ -15,8 +15,8 @@ namespace cuda {
 
 class virtual_memory {
  public:
-  /// errc::unsupported where the GPU or the driver cannot. `of` outlives it.
-  [[nodiscard]] static result<virtual_memory> open(driver& of) noexcept;
+  /// errc::unsupported where the GPU or the driver cannot. `gpu` outlives it.
+  [[nodiscard]] static result<virtual_memory> open(driver& gpu) noexcept;
 
   /// What all lengths and addresses below are multiples of.
   [[nodiscard]] std::size_t granularity() const noexcept { return granularity_; }
@@ -36,7 +36,7 @@ class virtual_memory {
   [[nodiscard]] status unmap(CUdeviceptr at, std::size_t bytes) noexcept;
 
  private:
-  explicit virtual_memory(driver& of) noexcept : driver_(&of) {}
+  explicit virtual_memory(driver& gpu) noexcept : driver_(&gpu) {}
   template <class F>
   [[nodiscard]] status look_up(const char* name, F*& function) noexcept;
   template <class F>

@@ -16,13 +16,13 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-device_memory::device_memory(driver& of, std::unique_ptr<slab_source> source,
+device_memory::device_memory(driver& gpu, std::unique_ptr<slab_source> source,
                              const device_memory_options& options) noexcept
-    : driver_(of),
+    : driver_(gpu),
       source_(std::move(source)),
       options_(options),
       host_order_(source_->description().host_accessible),
-      order_(of),
+      order_(gpu),
       spans_(extents_, order_, host_order_) {}
 
 device_memory::~device_memory() {
@@ -53,7 +53,7 @@ status device_memory::complete(const status& why, std::size_t bytes) const noexc
 }
 
 // Pre: the mutex is held.
-result<device_memory::asker> device_memory::begin(const block_request& request) noexcept {
+result<device_memory::requester> device_memory::begin(const block_request& request) noexcept {
   const result<stream_index> s = order_.find(request.stream);
   if (!s) {
     return s.error();
@@ -61,29 +61,31 @@ result<device_memory::asker> device_memory::begin(const block_request& request) 
   if (const status why = make_room_for_streams(); !why.ok()) {
     return why;
   }
-  const result<capture_state> now = order_.state_of(*s);
-  if (!now) {
-    return now.error();
+  const result<capture_state> capture = order_.state_of(*s);
+  if (!capture) {
+    return capture.error();
   }
-  if (*now == capture_state::captures && !request.for_capture) {
+  if (*capture == capture_state::captures && !request.for_capture) {
     return status{.code = errc::stream_captures,
                   .text = "memory for a captured stream comes from a capture_scope"};
   }
-  return asker{.stream = *s,
-               .may_wait = *now == capture_state::none && !request.for_capture && !host_order_,
-               .own_heap = !request.for_capture && !host_order_,
-               .may_grow = request.may_grow,
-               .for_capture = request.for_capture};
+  return requester{.stream = *s,
+                   .may_wait =
+                       *capture == capture_state::none && !request.for_capture && !host_order_,
+                   .own_heap = !request.for_capture && !host_order_,
+                   .may_grow = request.may_grow,
+                   .for_capture = request.for_capture};
 }
 
-result<block> device_memory::allocate_extent(const asker& who, std::size_t pages,
+result<block> device_memory::allocate_extent(const requester& requester, std::size_t pages,
                                              std::size_t block_bytes, std::size_t alignment,
                                              lock_type& lock) noexcept {
   const extent_shape shape{
       .pages = static_cast<std::uint32_t>(pages),
       .alignment = static_cast<std::uint32_t>(std::max(alignment, page_bytes) / page_bytes)};
-  const result<std::uint32_t> made = obtain(who, shape, extent_state::block,
-                                            who.may_grow ? effort::everything : effort::held, lock);
+  const result<std::uint32_t> made =
+      obtain(requester, shape, extent_state::block,
+             requester.may_grow ? effort::everything : effort::held, lock);
   if (!made) {
     return made.error();
   }
@@ -103,23 +105,23 @@ backend::refill_result device_memory::refill(const block_request& request,
   const std::size_t bytes = request.bytes;
   const std::size_t alignment = std::max(request.alignment, description().alignment);
   lock_type lock(mutex_);
-  const result<asker> who = begin(request);
-  if (!who) {
-    return {0, complete(who.error(), bytes)};
+  const result<requester> requester = begin(request);
+  if (!requester) {
+    return {0, complete(requester.error(), bytes)};
   }
   backend::refill_result made;
   if (bytes <= largest_span_block && alignment <= page_bytes && bytes % alignment == 0) {
-    made = refill_spans(*who, bytes, blocks, lock);
+    made = refill_spans(*requester, bytes, blocks, lock);
     used_bytes_ += made.count * bytes;
   } else {
     for (; made.count != blocks.size(); ++made.count) {
-      const result<block> one =
-          allocate_extent(*who, support::pages_of(bytes), bytes, alignment, lock);
-      if (!one) {
-        made.why = one.error();
+      const result<block> next =
+          allocate_extent(*requester, support::pages_of(bytes), bytes, alignment, lock);
+      if (!next) {
+        made.why = next.error();
         break;
       }
-      blocks[made.count] = *one;
+      blocks[made.count] = *next;
     }
   }
   if (!made.why.ok()) {
@@ -136,13 +138,14 @@ result<block> device_memory::allocate_large(const block_request& request) noexce
   const std::size_t exact = support::pages_of(request.bytes);
   const std::size_t pages = request.long_lived ? exact : support::pages_with_room(request.bytes);
   lock_type lock(mutex_);
-  const result<asker> who = begin(request);
-  if (!who) {
-    return complete(who.error(), request.bytes);
+  const result<requester> requester = begin(request);
+  if (!requester) {
+    return complete(requester.error(), request.bytes);
   }
-  result<block> made = allocate_extent(*who, pages, pages * page_bytes, request.alignment, lock);
+  result<block> made =
+      allocate_extent(*requester, pages, pages * page_bytes, request.alignment, lock);
   if (!made && pages != exact) {
-    made = allocate_extent(*who, exact, exact * page_bytes, request.alignment, lock);
+    made = allocate_extent(*requester, exact, exact * page_bytes, request.alignment, lock);
   }
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
   if (!made) {
@@ -172,14 +175,14 @@ void device_memory::take_back_one(const block& what, stream_index s) noexcept {
   TIDEPOOL_ASSERT(1, tag.kind == support::cookie_kind::extent && extents_.is_block(tag.index));
   TIDEPOOL_ASSERT(1, extents_[tag.index].address() == what.data);
   used_bytes_ -= extents_[tag.index].block_bytes;
-  extents_.release(tag.index, s, order_.freed(s));
+  extents_.release(tag.index, s, order_.latest_free(s));
 }
 
 void device_memory::take_back(std::span<const block> blocks, const stream_ref& stream) noexcept {
   const std::lock_guard lock(mutex_);
   const stream_index s = heap_to_free(stream);
   if (s != no_stream) {
-    static_cast<void>(order_.stamp(s));
+    static_cast<void>(order_.next_stamp(s));
   }
   for (const block& what : blocks) {
     take_back_one(what, s);
@@ -198,10 +201,10 @@ void device_memory::take_back_after(const block& what,
       continue;
     }
     if (!all.has(s)) {
-      all.add(s, order_.stamp(s));
+      all.add(s, order_.next_stamp(s));
       order_.record_early(s);
     } else {
-      all.stamp = std::max(all.stamp, order_.stamp(s));
+      all.stamp = std::max(all.stamp, order_.next_stamp(s));
     }
   }
   if (!all.is_all && all.count <= 1) {
@@ -234,10 +237,10 @@ void device_memory::retire(const stream_ref& stream) noexcept {
 void device_memory::forget_spent_streams() noexcept {
   for (stream_index s = first_user_stream; s != order_.size(); ++s) {
     if (order_.is_retired(s)) {
-      order_.catch_up(s, order_.freed(s));
+      order_.catch_up(s, order_.latest_free(s));
     }
     if (order_.is_spent(s)) {
-      extents_.move_done(s, order_.done(s));
+      extents_.move_done(s, order_.done_up_to(s));
       if (!spans_.has_spans(s)) {
         order_.forget(s);
       }

@@ -16,7 +16,7 @@
 // waited for without it. Frees never wait.
 #pragma once
 
-#include "heap/extent_map.hpp"
+#include "heap/extent_heap.hpp"
 #include "heap/span_heap.hpp"
 #include "heap/stream_order.hpp"
 #include "slabs/slab_source.hpp"
@@ -38,7 +38,7 @@ struct device_memory_options {
 
 class device_memory {
  public:
-  device_memory(driver& of, std::unique_ptr<slab_source> source,
+  device_memory(driver& gpu, std::unique_ptr<slab_source> source,
                 const device_memory_options& options) noexcept;
   device_memory(const device_memory&) = delete;
   device_memory& operator=(const device_memory&) = delete;
@@ -74,7 +74,7 @@ class device_memory {
   /// How far a search goes: steps 1 to 3; with 4; with 5 and 6 instead; all.
   enum class effort : std::uint8_t { held, grow, wait, everything };
   /// Who asks, and what it may do.
-  struct asker {
+  struct requester {
     stream_index stream = legacy_stream;
     bool may_wait = true;  ///< its stream may be told to wait
     bool own_heap = true;  ///< what is free in its order serves it
@@ -83,26 +83,26 @@ class device_memory {
   };
 
   [[nodiscard]] status complete(const status& why, std::size_t bytes) const noexcept;
-  [[nodiscard]] result<asker> begin(const block_request& request) noexcept;
+  [[nodiscard]] result<requester> begin(const block_request& request) noexcept;
   [[nodiscard]] status make_room_for_streams() noexcept;
 
   // device_memory_obtain.cpp. Each answers an extent in use, or 0 / an error.
-  [[nodiscard]] result<std::uint32_t> obtain(const asker& who, const extent_shape& shape,
+  [[nodiscard]] result<std::uint32_t> obtain(const requester& requester, const extent_shape& shape,
                                              extent_state state, effort most,
                                              lock_type& lock) noexcept;
-  [[nodiscard]] std::uint32_t take_held(const asker& who, const extent_shape& shape,
+  [[nodiscard]] std::uint32_t take_held(const requester& requester, const extent_shape& shape,
                                         extent_state state) noexcept;
-  [[nodiscard]] std::uint32_t take_free(const asker& who, const extent_shape& shape,
+  [[nodiscard]] std::uint32_t take_free(const requester& requester, const extent_shape& shape,
                                         extent_state state) noexcept;
-  [[nodiscard]] std::uint32_t take_waited(const asker& who, const extent_shape& shape,
+  [[nodiscard]] std::uint32_t take_waited(const requester& requester, const extent_shape& shape,
                                           extent_state state) noexcept;
-  [[nodiscard]] bool find_done(const asker& who, const extent_shape& shape) noexcept;
+  [[nodiscard]] bool find_done(const requester& requester, const extent_shape& shape) noexcept;
   [[nodiscard]] bool find_done_of_several(const extent_shape& shape) noexcept;
-  [[nodiscard]] std::uint32_t take_pending(const asker& who, const extent_shape& shape,
+  [[nodiscard]] std::uint32_t take_pending(const requester& requester, const extent_shape& shape,
                                            extent_state state) noexcept;
-  [[nodiscard]] std::uint32_t take_run(const asker& who, const extent_shape& shape,
+  [[nodiscard]] std::uint32_t take_run(const requester& requester, const extent_shape& shape,
                                        extent_state state) noexcept;
-  [[nodiscard]] std::uint32_t take_by_wait(const asker& who, const extent_shape& shape,
+  [[nodiscard]] std::uint32_t take_by_wait(const requester& requester, const extent_shape& shape,
                                            extent_state state) noexcept;
   [[nodiscard]] result<std::uint32_t> take_new(const extent_shape& shape,
                                                extent_state state) noexcept;
@@ -110,19 +110,19 @@ class device_memory {
   [[nodiscard]] status grow(const extent_shape& shape, lock_type& lock) noexcept;
   [[nodiscard]] status add_slab(std::size_t bytes, lock_type& lock) noexcept;
   void wait_for_all(lock_type& lock) noexcept;
-  void learn_all() noexcept;
+  void poll_all_streams() noexcept;
   void move_done_of_several() noexcept;
   std::size_t release_idle(std::size_t bytes, std::uint64_t last, lock_type& lock) noexcept;
   [[nodiscard]] status lengthen_slab(std::uint32_t extent_index, std::uint32_t missing,
                                      lock_type& lock) noexcept;
 
-  [[nodiscard]] backend::refill_result refill_spans(const asker& who, std::size_t bytes,
+  [[nodiscard]] backend::refill_result refill_spans(const requester& requester, std::size_t bytes,
                                                     std::span<block> blocks,
                                                     lock_type& lock) noexcept;
-  [[nodiscard]] result<std::uint32_t> add_span(const asker& who, std::size_t bytes,
+  [[nodiscard]] result<std::uint32_t> add_span(const requester& requester, std::size_t bytes,
                                                std::size_t blocks, effort most,
                                                lock_type& lock) noexcept;
-  [[nodiscard]] result<block> allocate_extent(const asker& who, std::size_t pages,
+  [[nodiscard]] result<block> allocate_extent(const requester& requester, std::size_t pages,
                                               std::size_t block_bytes, std::size_t alignment,
                                               lock_type& lock) noexcept;
   [[nodiscard]] std::size_t pending_pages() const noexcept;
@@ -140,7 +140,7 @@ class device_memory {
   std::mutex growth_mutex_;  ///< taken before mutex_
   mutable std::mutex mutex_;
   stream_order order_;  // all below: guarded by mutex_
-  extent_map extents_;
+  extent_heap extents_;
   span_heap spans_;
   std::uint64_t tick_ = 1;
   std::size_t used_bytes_ = 0;     // in blocks handed out

@@ -11,7 +11,7 @@ namespace cuda {
 namespace {
 
 // How many blocks that wait for several streams a request looks at: a bound on time, not a rule.
-constexpr unsigned patience = 8;
+constexpr unsigned most_looked_at = 8;
 
 [[nodiscard]] bool is_want_of_memory(const status& why) noexcept {
   return why.code == errc::out_of_memory || why.code == errc::over_budget;
@@ -20,12 +20,12 @@ constexpr unsigned patience = 8;
 }  // namespace
 
 // Steps 1 and, after spans that are kept empty were given up, 1 again.
-std::uint32_t device_memory::take_free(const asker& who, const extent_shape& shape,
+std::uint32_t device_memory::take_free(const requester& requester, const extent_shape& shape,
                                        extent_state state) noexcept {
   do {
     extent_place found;
-    if (who.own_heap) {
-      found = extents_.find(who.stream, shape);
+    if (requester.own_heap) {
+      found = extents_.find(requester.stream, shape);
     }
     if (found.extent == 0) {
       found = extents_.find(no_stream, shape);
@@ -38,20 +38,20 @@ std::uint32_t device_memory::take_free(const asker& who, const extent_shape& sha
 }
 
 // Step 2.
-std::uint32_t device_memory::take_waited(const asker& who, const extent_shape& shape,
+std::uint32_t device_memory::take_waited(const requester& requester, const extent_shape& shape,
                                          extent_state state) noexcept {
-  if (!who.own_heap) {
+  if (!requester.own_heap) {
     return 0;
   }
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
-    if (s == who.stream || extents_.pages_of(s) < shape.pages) {
+    if (s == requester.stream || extents_.pages_of(s) < shape.pages) {
       continue;
     }
     extent_place found = extents_.find(s, shape);
-    for (unsigned seen = 0; found.extent != 0 && seen != patience; ++seen) {
+    for (unsigned seen = 0; found.extent != 0 && seen != most_looked_at; ++seen) {
       const extent& e = extents_[found.extent];
-      if (s == several_streams ? order_.has_waited(who.stream, e.after_all_of)
-                               : order_.has_waited(who.stream, s, e.stamp)) {
+      if (s == several_streams ? order_.has_waited(requester.stream, e.after_all_of)
+                               : order_.has_waited(requester.stream, s, e.stamp)) {
         return extents_.take(found, shape.pages, state);
       }
       found = extents_.find_next(found.extent, shape);
@@ -63,7 +63,7 @@ std::uint32_t device_memory::take_waited(const asker& who, const extent_shape& s
 // Step 3, for blocks that several streams used. True: one joined the memory for all.
 bool device_memory::find_done_of_several(const extent_shape& shape) noexcept {
   extent_place found = extents_.find(several_streams, shape);
-  for (unsigned seen = 0; found.extent != 0 && seen != patience; ++seen) {
+  for (unsigned seen = 0; found.extent != 0 && seen != most_looked_at; ++seen) {
     const extent& e = extents_[found.extent];
     if (order_.catch_up(e.after_all_of)) {
       extents_.move(found.extent, no_stream, 0);
@@ -75,14 +75,14 @@ bool device_memory::find_done_of_several(const extent_shape& shape) noexcept {
 }
 
 // Step 3. True: something that may fit joined the memory for all.
-bool device_memory::find_done(const asker& who, const extent_shape& shape) noexcept {
+bool device_memory::find_done(const requester& requester, const extent_shape& shape) noexcept {
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
-    if (s == several_streams || (s == who.stream && who.own_heap) ||
+    if (s == several_streams || (s == requester.stream && requester.own_heap) ||
         extents_.find(s, shape).extent == 0) {
       continue;
     }
     order_.catch_up(s, extents_[extents_.find(s, shape).extent].stamp);
-    extents_.move_done(s, order_.done(s));
+    extents_.move_done(s, order_.done_up_to(s));
     if (extents_.find(no_stream, shape).extent != 0) {
       return true;
     }
@@ -90,19 +90,19 @@ bool device_memory::find_done(const asker& who, const extent_shape& shape) noexc
   return find_done_of_several(shape);
 }
 
-std::uint32_t device_memory::take_held(const asker& who, const extent_shape& shape,
+std::uint32_t device_memory::take_held(const requester& requester, const extent_shape& shape,
                                        extent_state state) noexcept {
-  if (const std::uint32_t made = take_free(who, shape, state); made != 0) {
+  if (const std::uint32_t made = take_free(requester, shape, state); made != 0) {
     return made;
   }
-  if (const std::uint32_t made = take_waited(who, shape, state); made != 0) {
+  if (const std::uint32_t made = take_waited(requester, shape, state); made != 0) {
     return made;
   }
-  return find_done(who, shape) ? take_free(who, shape, state) : 0;
+  return find_done(requester, shape) ? take_free(requester, shape, state) : 0;
 }
 
 // Step 5.
-std::uint32_t device_memory::take_pending(const asker& who, const extent_shape& shape,
+std::uint32_t device_memory::take_pending(const requester& requester, const extent_shape& shape,
                                           extent_state state) noexcept {
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
     const extent_place found = extents_.find(s, shape);
@@ -110,16 +110,16 @@ std::uint32_t device_memory::take_pending(const asker& who, const extent_shape& 
       continue;
     }
     const extent& e = extents_[found.extent];
-    if (s == several_streams ? order_.wait(who.stream, e.after_all_of)
-                             : order_.wait(who.stream, s, e.stamp)) {
+    if (s == several_streams ? order_.wait(requester.stream, e.after_all_of)
+                             : order_.wait(requester.stream, s, e.stamp)) {
       return extents_.take(found, shape.pages, state);
     }
   }
   return 0;
 }
 
-// Step 6. What is waited for joins the asker's own heap, where it merges.
-std::uint32_t device_memory::take_run(const asker& who, const extent_shape& shape,
+// Step 6. What is waited for joins the requester's own heap, where it merges.
+std::uint32_t device_memory::take_run(const requester& requester, const extent_shape& shape,
                                       extent_state state) noexcept {
   const extent_place run = extents_.find_run(shape);
   if (run.extent == 0) {
@@ -129,27 +129,27 @@ std::uint32_t device_memory::take_run(const asker& who, const extent_shape& shap
   for (std::uint32_t i = run.extent; i != 0 && extents_[i].page < end; i = extents_[i].after) {
     const extent& e = extents_[i];
     if (e.heap == several_streams
-            ? !order_.wait(who.stream, e.after_all_of)
-            : e.heap != no_stream && !order_.wait(who.stream, e.heap, e.stamp)) {
+            ? !order_.wait(requester.stream, e.after_all_of)
+            : e.heap != no_stream && !order_.wait(requester.stream, e.heap, e.stamp)) {
       return 0;
     }
   }
   // In its own order the stream has it all from now on; for others it is a free of now.
-  const std::uint64_t now = order_.stamp(who.stream);
+  const std::uint64_t now = order_.next_stamp(requester.stream);
   std::uint32_t at = run.extent;
-  extents_.move(at, who.stream, now);
+  extents_.move(at, requester.stream, now);
   while (extents_[at].page + extents_[at].pages < end) {
     at = extents_[at].after;
-    extents_.move(at, who.stream, now);
+    extents_.move(at, requester.stream, now);
   }
-  const extent_place made = extents_.find(who.stream, shape);
+  const extent_place made = extents_.find(requester.stream, shape);
   return made.extent == 0 ? 0 : extents_.take(made, shape.pages, state);
 }
 
-std::uint32_t device_memory::take_by_wait(const asker& who, const extent_shape& shape,
+std::uint32_t device_memory::take_by_wait(const requester& requester, const extent_shape& shape,
                                           extent_state state) noexcept {
-  const std::uint32_t made = take_pending(who, shape, state);
-  return made != 0 ? made : take_run(who, shape, state);
+  const std::uint32_t made = take_pending(requester, shape, state);
+  return made != 0 ? made : take_run(requester, shape, state);
 }
 
 // Pre: grow succeeded, and the mutex was held since.
@@ -162,17 +162,17 @@ result<std::uint32_t> device_memory::take_new(const extent_shape& shape,
   return extents_.take(found, shape.pages, state);
 }
 
-result<std::uint32_t> device_memory::obtain(const asker& who, const extent_shape& shape,
+result<std::uint32_t> device_memory::obtain(const requester& requester, const extent_shape& shape,
                                             extent_state state, effort most,
                                             lock_type& lock) noexcept {
   if (const status why = extents_.reserve(); !why.ok()) {
     return why;
   }
-  if (const std::uint32_t made = take_held(who, shape, state); made != 0) {
+  if (const std::uint32_t made = take_held(requester, shape, state); made != 0) {
     return made;
   }
-  if (most == effort::wait && who.may_wait) {
-    if (const std::uint32_t made = take_by_wait(who, shape, state); made != 0) {
+  if (most == effort::wait && requester.may_wait) {
+    if (const std::uint32_t made = take_by_wait(requester, shape, state); made != 0) {
       return made;
     }
   }
@@ -189,23 +189,23 @@ result<std::uint32_t> device_memory::obtain(const asker& who, const extent_shape
   // Memory for the host is in one heap or pending: what is done merges there with its neighbours,
   // which may do instead of growing. Elsewhere that would part streams from their own free memory.
   if (host_order_) {
-    learn_all();
+    poll_all_streams();
   }
   // Another thread may have grown meanwhile.
-  if (const std::uint32_t made = take_free(who, shape, state); made != 0) {
+  if (const std::uint32_t made = take_free(requester, shape, state); made != 0) {
     return made;
   }
   why = grow(shape, lock);
   if (why.ok()) {
     return take_new(shape, state);
   }
-  if (most == effort::grow || who.for_capture || !is_want_of_memory(why) ||
+  if (most == effort::grow || requester.for_capture || !is_want_of_memory(why) ||
       !extents_.reserve().ok()) {
     return why;
   }
-  std::uint32_t made = take_held(who, shape, state);
-  if (made == 0 && who.may_wait) {
-    made = take_by_wait(who, shape, state);
+  std::uint32_t made = take_held(requester, shape, state);
+  if (made == 0 && requester.may_wait) {
+    made = take_by_wait(requester, shape, state);
   }
   if (made != 0) {
     return made;
@@ -215,9 +215,9 @@ result<std::uint32_t> device_memory::obtain(const asker& who, const extent_shape
   if (!extents_.reserve().ok()) {
     return why;
   }
-  made = take_held(who, shape, state);
-  if (made == 0 && who.may_wait) {
-    made = take_run(who, shape, state);
+  made = take_held(requester, shape, state);
+  if (made == 0 && requester.may_wait) {
+    made = take_run(requester, shape, state);
   }
   if (made != 0) {
     return made;

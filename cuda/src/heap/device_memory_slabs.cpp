@@ -16,8 +16,8 @@ namespace cuda {
 
 namespace {
 
-constexpr std::size_t round_up(std::size_t bytes, std::size_t to) noexcept {
-  return (bytes + to - 1) / to * to;
+constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) noexcept {
+  return (bytes + unit - 1) / unit * unit;
 }
 
 }  // namespace
@@ -70,15 +70,15 @@ status device_memory::add_slab(std::size_t bytes, lock_type& lock) noexcept {
 }
 
 // Asks each stream with something outstanding.
-void device_memory::learn_all() noexcept {
+void device_memory::poll_all_streams() noexcept {
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
     if (s != several_streams) {
-      order_.catch_up(s, order_.freed(s));
+      order_.catch_up(s, order_.latest_free(s));
     }
   }
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
     if (s != several_streams) {
-      extents_.move_done(s, order_.is_outstanding(s) ? order_.done(s) : UINT64_MAX);
+      extents_.move_done(s, order_.is_outstanding(s) ? order_.done_up_to(s) : UINT64_MAX);
     }
   }
   move_done_of_several();
@@ -112,7 +112,7 @@ void device_memory::wait_for_all(lock_type& lock) noexcept {
     }
   }
   static_cast<void>(spans_.release_empty());
-  learn_all();
+  poll_all_streams();
 }
 
 // Slabs that are free and known to be, up to `bytes` and as long as idle since tick `last`; a slab
@@ -148,7 +148,7 @@ std::size_t device_memory::trim(std::size_t keep_bytes) noexcept {
   std::size_t done = 0;
   lock_type lock(mutex_);
   static_cast<void>(spans_.release_empty());
-  learn_all();
+  poll_all_streams();
   const auto release_above = [&] {
     const std::size_t reserved = extents_.pages() * page_bytes;
     if (reserved > keep_bytes) {
@@ -172,7 +172,7 @@ std::size_t device_memory::trim(std::size_t keep_bytes) noexcept {
 std::size_t device_memory::decay() noexcept {
   lock_type lock(mutex_);
   ++tick_;
-  learn_all();
+  poll_all_streams();
   forget_spent_streams();
   extents_.note_idle(tick_);
   if (options_.decay_ticks == 0 || tick_ <= options_.decay_ticks) {
@@ -197,7 +197,7 @@ result<std::size_t> device_memory::extend(const block& what, std::size_t bytes) 
   lock_type lock(mutex_);
   TIDEPOOL_ASSERT(1, extents_.is_block(tag.index));
   if (pages > extents_[tag.index].pages) {
-    learn_all();
+    poll_all_streams();
     const std::uint32_t missing = pages - extents_[tag.index].pages;
     status why = extents_.reserve();
     if (why.ok() && extents_.free_after(tag.index) < missing) {

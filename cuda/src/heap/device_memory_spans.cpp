@@ -11,55 +11,55 @@ inline namespace v0 {
 namespace cuda {
 
 // What costs nothing first, then what is known to be paid, then new spans, and waiting last.
-backend::refill_result device_memory::refill_spans(const asker& who, std::size_t bytes,
+backend::refill_result device_memory::refill_spans(const requester& requester, std::size_t bytes,
                                                    std::span<block> blocks,
                                                    lock_type& lock) noexcept {
   std::size_t done = 0;
-  const effort cheap = who.may_grow ? effort::grow : effort::held;
-  while (who.for_capture && done != blocks.size()) {
+  const effort cheap = requester.may_grow ? effort::grow : effort::held;
+  while (requester.for_capture && done != blocks.size()) {
     // Spans of their own: none of their memory was in any stream's order.
-    const result<std::uint32_t> fresh = add_span(who, bytes, blocks.size() - done, cheap, lock);
+    const result<std::uint32_t> fresh =
+        add_span(requester, bytes, blocks.size() - done, cheap, lock);
     if (!fresh) {
       return {done, fresh.error()};
     }
     done += spans_.take_from(*fresh, blocks.subspan(done));
   }
   for (;;) {
-    done += spans_.take(who.stream, bytes, blocks.subspan(done));
+    done += spans_.take(requester.stream, bytes, blocks.subspan(done));
     if (done == blocks.size()) {
       return {done, {}};
     }
-    const auto rest = blocks.subspan(done);
-    if (spans_.settle(who.stream, bytes, settlement::known)) {
+    if (spans_.settle(requester.stream, bytes, settlement::known)) {
       continue;
     }
-    result<std::uint32_t> fresh = add_span(who, bytes, 0, cheap, lock);
-    if (!fresh && who.may_grow && who.may_wait) {
-      if (spans_.settle(who.stream, bytes, settlement::by_wait)) {
+    result<std::uint32_t> fresh = add_span(requester, bytes, 0, cheap, lock);
+    if (!fresh && requester.may_grow && requester.may_wait) {
+      if (spans_.settle(requester.stream, bytes, settlement::by_wait)) {
         continue;
       }
-      fresh = add_span(who, bytes, 0, effort::wait, lock);
-      if (!fresh && spans_.adopt(who.stream, bytes)) {
+      fresh = add_span(requester, bytes, 0, effort::wait, lock);
+      if (!fresh && spans_.adopt(requester.stream, bytes)) {
         continue;
       }
     }
-    if (!fresh && who.may_grow) {
-      fresh = add_span(who, bytes, 0, effort::everything, lock);
+    if (!fresh && requester.may_grow) {
+      fresh = add_span(requester, bytes, 0, effort::everything, lock);
       // The host has waited.
-      if (!fresh && spans_.settle(who.stream, bytes, settlement::known)) {
+      if (!fresh && spans_.settle(requester.stream, bytes, settlement::known)) {
         continue;
       }
     }
     if (!fresh) {
       return {done, fresh.error()};
     }
-    done += spans_.take_from(*fresh, rest);
+    done += spans_.take_from(*fresh, blocks.subspan(done));
   }
 }
 
 // A span of the usual length, or a shorter one where a limit leaves no more; for `blocks` blocks
 // exactly if that is not 0.
-result<std::uint32_t> device_memory::add_span(const asker& who, std::size_t bytes,
+result<std::uint32_t> device_memory::add_span(const requester& requester, std::size_t bytes,
                                               std::size_t blocks, effort most,
                                               lock_type& lock) noexcept {
   const auto fewest = static_cast<std::uint32_t>(support::pages_of(bytes));
@@ -69,14 +69,14 @@ result<std::uint32_t> device_memory::add_span(const asker& who, std::size_t byte
   }
   for (;;) {
     const result<std::uint32_t> made =
-        obtain(who, {.pages = pages}, extent_state::span, most, lock);
+        obtain(requester, {.pages = pages}, extent_state::span, most, lock);
     if (made) {
       if (const status why = spans_.reserve(); !why.ok()) {
-        const stream_index heap = who.own_heap ? who.stream : no_stream;
-        extents_.release(*made, heap, who.own_heap ? order_.stamp(heap) : 0);
+        const stream_index heap = requester.own_heap ? requester.stream : no_stream;
+        extents_.release(*made, heap, requester.own_heap ? order_.next_stamp(heap) : 0);
         return why;
       }
-      return spans_.add(who.stream, bytes, *made);
+      return spans_.add(requester.stream, bytes, *made);
     }
     if (pages == fewest) {
       return made.error();

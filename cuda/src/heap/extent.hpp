@@ -56,7 +56,7 @@ struct slab_record {
   std::uint32_t last = 0;
   std::uint32_t newer = 0;       ///< in the list of slabs that are being given back
   std::uint64_t idle_since = 0;  ///< tick when it was first seen free, 0: not
-  slab what = {};
+  slab memory = {};
 };
 
 struct extent_shape {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// extent_map: its invariants, walked.
-#include "heap/extent_map.hpp"
+// extent_heap: its invariants, walked.
+#include "heap/extent_heap.hpp"
 
 namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-const char* extent_map::check() const noexcept {
+const char* extent_heap::check() const noexcept {
   std::size_t extents = 0;
   std::size_t pages = 0;
   std::size_t free_pages = 0;
@@ -39,10 +39,10 @@ const char* extent_map::check() const noexcept {
   return free_pages == 0 ? nullptr : "extents: a free extent is in no heap";
 }
 
-const char* extent_map::check_slab(std::uint32_t slab_index) const noexcept {
+const char* extent_heap::check_slab(std::uint32_t slab_index) const noexcept {
   const slab_record& home = slabs_[slab_index];
-  std::uint64_t page = reinterpret_cast<std::uintptr_t>(home.what.data) / page_bytes;
-  const std::uint64_t end = page + home.what.bytes / page_bytes;
+  std::uint64_t page = reinterpret_cast<std::uintptr_t>(home.memory.data) / page_bytes;
+  const std::uint64_t end = page + home.memory.bytes / page_bytes;
   std::uint32_t before = 0;
   for (std::uint32_t i = home.first; i != 0; i = extents_[i].after) {
     const extent& e = extents_[i];
@@ -64,7 +64,7 @@ const char* extent_map::check_slab(std::uint32_t slab_index) const noexcept {
   return page == end && home.last == before ? nullptr : "extents: a slab has another end";
 }
 
-const char* extent_map::check_heap(stream_index heap_index) const noexcept {
+const char* extent_heap::check_heap(stream_index heap_index) const noexcept {
   const free_heap& heap = heaps_[heap_index];
   if (!heap.members.check(extents_)) {
     return "extents: a tree of free extents is out of order";

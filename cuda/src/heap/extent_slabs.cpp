@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// extent_map: slabs that come, grow longer, lie idle and go.
-#include "heap/extent_map.hpp"
+// extent_heap: slabs that come, grow longer, lie idle and go.
+#include "heap/extent_heap.hpp"
 #include <tidepool/assert.hpp>
 
 #include <algorithm>
@@ -10,11 +10,11 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-void extent_map::add_slab(const slab& what) noexcept {
+void extent_heap::add_slab(const slab& what) noexcept {
   const std::uint32_t s = slabs_.acquire();
   const std::uint32_t index = extents_.acquire();
   slab_record& home = slabs_[s];
-  home.what = what;
+  home.memory = what;
   home.first = index;
   home.last = index;
   extent& e = extents_[index];
@@ -27,7 +27,7 @@ void extent_map::add_slab(const slab& what) noexcept {
   address_space_bytes_ += what.address_space_bytes;
 }
 
-status extent_map::set_aside() noexcept {
+status extent_heap::set_aside() noexcept {
   TIDEPOOL_ASSERT(1, set_aside_ == 0);
   if (const status why = reserve(); !why.ok()) {
     return why;
@@ -36,48 +36,48 @@ status extent_map::set_aside() noexcept {
   return {};
 }
 
-void extent_map::give_up_set_aside() noexcept {
+void extent_heap::give_up_set_aside() noexcept {
   extents_.release(set_aside_);
   set_aside_ = 0;
 }
 
-void extent_map::lengthen(std::uint32_t slab_index, const slab& what) noexcept {
+void extent_heap::lengthen(std::uint32_t slab_index, const slab& what) noexcept {
   slab_record& home = slabs_[slab_index];
-  TIDEPOOL_ASSERT(1, what.data == home.what.data && what.bytes > home.what.bytes);
+  TIDEPOOL_ASSERT(1, what.data == home.memory.data && what.bytes > home.memory.bytes);
   const std::uint32_t index = set_aside_;
   set_aside_ = 0;
   extent& e = extents_[index];
-  e.page = reinterpret_cast<std::uintptr_t>(what.data + home.what.bytes) / page_bytes;
-  e.pages = static_cast<std::uint32_t>((what.bytes - home.what.bytes) / page_bytes);
+  e.page = reinterpret_cast<std::uintptr_t>(what.data + home.memory.bytes) / page_bytes;
+  e.pages = static_cast<std::uint32_t>((what.bytes - home.memory.bytes) / page_bytes);
   e.slab = slab_index;
   e.state = extent_state::free;
-  address_space_bytes_ += what.address_space_bytes - home.what.address_space_bytes;
+  address_space_bytes_ += what.address_space_bytes - home.memory.address_space_bytes;
   pages_ += e.pages;
-  home.what = what;
+  home.memory = what;
   link_after(home.last, index);
   absorb_neighbours(index);
   plant(index);
 }
 
-std::uint32_t extent_map::free_after(std::uint32_t index) const noexcept {
+std::uint32_t extent_heap::free_after(std::uint32_t index) const noexcept {
   const std::uint32_t after = extents_[index].after;
   const bool is_free = after != 0 && extents_[after].state == extent_state::free &&
                        extents_[after].heap == no_stream;
   return is_free ? extents_[after].pages : 0;
 }
 
-bool extent_map::is_last(std::uint32_t index) const noexcept {
+bool extent_heap::is_last(std::uint32_t index) const noexcept {
   const std::uint32_t last = slabs_[extents_[index].slab].last;
   return last == index || (last == extents_[index].after && free_after(index) != 0);
 }
 
-bool extent_map::is_idle(const slab_record& of) const noexcept {
-  return of.first != 0 && of.first == of.last && extents_[of.first].state == extent_state::free &&
-         extents_[of.first].heap == no_stream;
+bool extent_heap::is_idle(const slab_record& home) const noexcept {
+  return home.first != 0 && home.first == home.last &&
+         extents_[home.first].state == extent_state::free && extents_[home.first].heap == no_stream;
 }
 
 // The highest numbers first, so that the first slabs stay.
-std::uint32_t extent_map::take_idle(std::size_t pages, std::uint64_t last) noexcept {
+std::uint32_t extent_heap::take_idle(std::size_t pages, std::uint64_t last) noexcept {
   std::uint32_t list = 0;
   std::size_t taken = 0;
   for (std::uint32_t s = slabs_.bound() - 1; s != 0 && taken < pages; --s) {
@@ -96,20 +96,20 @@ std::uint32_t extent_map::take_idle(std::size_t pages, std::uint64_t last) noexc
   return list;
 }
 
-void extent_map::drop_idle(std::uint32_t slab_index) noexcept {
+void extent_heap::drop_idle(std::uint32_t slab_index) noexcept {
   const slab_record& home = slabs_[slab_index];
   pages_ -= extents_[home.first].pages;
-  address_space_bytes_ -= home.what.address_space_bytes;
+  address_space_bytes_ -= home.memory.address_space_bytes;
   extents_.release(home.first);
   slabs_.release(slab_index);
 }
 
-void extent_map::keep_idle(std::uint32_t slab_index) noexcept {
+void extent_heap::keep_idle(std::uint32_t slab_index) noexcept {
   slabs_[slab_index].newer = 0;
   release(slabs_[slab_index].first, no_stream, 0);
 }
 
-void extent_map::note_idle(std::uint64_t tick) noexcept {
+void extent_heap::note_idle(std::uint64_t tick) noexcept {
   for (std::uint32_t s = 1; s < slabs_.bound(); ++s) {
     slab_record& home = slabs_[s];
     if (home.first == 0) {
@@ -119,7 +119,7 @@ void extent_map::note_idle(std::uint64_t tick) noexcept {
   }
 }
 
-std::size_t extent_map::longest_free() const noexcept {
+std::size_t extent_heap::longest_free() const noexcept {
   std::size_t longest = 0;
   for (const free_heap& heap : heaps_) {
     const std::uint32_t last = heap.members.last(extents_);

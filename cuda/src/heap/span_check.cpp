@@ -10,8 +10,8 @@ namespace cuda {
 
 std::size_t span_heap::longest_free() const noexcept {
   for (unsigned c = span_class_count; c-- != 0;) {
-    for (const stream_bins& of : bins_) {
-      if (!of.bins[c].partial.empty() || !of.bins[c].owing.empty()) {
+    for (const stream_bins& stream : bins_) {
+      if (!stream.bins[c].partial.empty() || !stream.bins[c].owing.empty()) {
         return size_of_class(c + first_size_class);
       }
     }
@@ -22,9 +22,9 @@ std::size_t span_heap::longest_free() const noexcept {
 const char* span_heap::check() const noexcept {
   std::size_t members = 0;
   std::size_t counted = 0;
-  for (const stream_bins& of : bins_) {
-    counted += of.spans;
-    for (const size_bin& bin : of.bins) {
+  for (const stream_bins& stream : bins_) {
+    counted += stream.spans;
+    for (const size_bin& bin : stream.bins) {
       if (!bin.partial.check(spans_) || !bin.owing.check(spans_)) {
         return "spans: a tree of spans is out of order";
       }

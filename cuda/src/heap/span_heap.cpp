@@ -15,7 +15,7 @@ namespace cuda {
 namespace {
 
 // How many owing spans a request looks at: a bound on time, not a rule.
-constexpr unsigned patience = 8;
+constexpr unsigned most_looked_at = 8;
 
 }  // namespace
 
@@ -37,8 +37,8 @@ status span_heap::reserve() noexcept {
              : status{.code = errc::out_of_memory, .native = error, .text = "no host memory"};
 }
 
-span_heap::size_bin& span_heap::bin_of(const span_record& of) noexcept {
-  return bins_[of.owner].bins[span_class_of(of.blocks.block_bytes)];
+span_heap::size_bin& span_heap::bin_of(const span_record& span) noexcept {
+  return bins_[span.owner].bins[span_class_of(span.blocks.block_bytes)];
 }
 
 void span_heap::put_in(std::uint32_t index) noexcept {
@@ -74,20 +74,20 @@ std::size_t span_heap::take_from(std::uint32_t index, std::span<block> blocks) n
   return done;
 }
 
-bool span_heap::is_settled(stream_index s, const span_record& of, settlement how) noexcept {
-  if (!host_order_ && order_.has_waited(s, of.owes)) {
+bool span_heap::is_settled(stream_index s, const span_record& span, settlement how) noexcept {
+  if (!host_order_ && order_.has_waited(s, span.owes)) {
     return true;
   }
   if (how == settlement::by_wait) {
-    return !host_order_ && order_.wait(s, of.owes);
+    return !host_order_ && order_.wait(s, span.owes);
   }
-  return order_.catch_up(of.owes);
+  return order_.catch_up(span.owes);
 }
 
 bool span_heap::settle(stream_index s, std::size_t bytes, settlement how) noexcept {
   const auto& owing = bins_[s].bins[span_class_of(bytes)].owing;
   std::uint32_t index = owing.first(spans_);
-  for (unsigned seen = 0; index != 0 && seen != patience; ++seen) {
+  for (unsigned seen = 0; index != 0 && seen != most_looked_at; ++seen) {
     if (is_settled(s, spans_[index], how)) {
       const bool was_kept = bin_of(spans_[index]).kept == index;
       take_out(index);
@@ -114,7 +114,7 @@ bool span_heap::adopt(stream_index s, std::size_t bytes) noexcept {
     const std::uint32_t index =
         !bin.partial.empty() ? bin.partial.first(spans_) : bin.owing.first(spans_);
     stream_set before = spans_[index].owes;
-    before.add(other, order_.freed(other));
+    before.add(other, order_.latest_free(other));
     if (!order_.wait(s, before)) {
       continue;
     }
@@ -145,7 +145,7 @@ std::uint32_t span_heap::add(stream_index s, std::size_t bytes,
 void span_heap::take_back(span_position position, stream_index s) noexcept {
   stream_set owes;
   if (s != no_stream && (host_order_ || s != spans_[position.span].owner)) {
-    owes.add(s, order_.freed(s));
+    owes.add(s, order_.latest_free(s));
   }
   give_back(position, owes);
 }
@@ -184,11 +184,11 @@ void span_heap::release(std::uint32_t index) noexcept {
   const stream_index owner = span.owner;
   if (span.owes.empty()) {
     const stream_index heap = host_order_ ? no_stream : owner;
-    extents_.release(span.blocks.extent, heap, order_.freed(heap));
+    extents_.release(span.blocks.extent, heap, order_.latest_free(heap));
   } else {
     stream_set all = span.owes;
     if (!host_order_) {
-      all.add(owner, order_.freed(owner));
+      all.add(owner, order_.latest_free(owner));
     }
     extents_.release(span.blocks.extent, all);
   }

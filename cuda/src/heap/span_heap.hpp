@@ -7,7 +7,7 @@
 // only completion pays. Not thread-safe: device_memory's mutex. No function throws.
 #pragma once
 
-#include "heap/extent_map.hpp"
+#include "heap/extent_heap.hpp"
 #include "heap/stream_order.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/support/span_blocks.hpp>
@@ -49,7 +49,7 @@ enum class settlement : std::uint8_t {
 class span_heap {
  public:
   /// With host_order, memory serves only when the work on it is complete.
-  span_heap(extent_map& extents, stream_order& order, bool host_order) noexcept
+  span_heap(extent_heap& extents, stream_order& order, bool host_order) noexcept
       : extents_(extents), order_(order), host_order_(host_order) {}
 
   /// Errors: out_of_memory.
@@ -98,15 +98,15 @@ class span_heap {
     std::uint32_t spans = 0;
   };
 
-  [[nodiscard]] size_bin& bin_of(const span_record& of) noexcept;
+  [[nodiscard]] size_bin& bin_of(const span_record& span) noexcept;
   void put_in(std::uint32_t index) noexcept;
   void take_out(std::uint32_t index) noexcept;
   void give_back(span_position position, const stream_set& owes) noexcept;
   void release(std::uint32_t index) noexcept;
-  [[nodiscard]] bool is_settled(stream_index s, const span_record& of, settlement how) noexcept;
+  [[nodiscard]] bool is_settled(stream_index s, const span_record& span, settlement how) noexcept;
   [[nodiscard]] const char* check_span(std::uint32_t index) const noexcept;
 
-  extent_map& extents_;
+  extent_heap& extents_;
   stream_order& order_;
   const bool host_order_;
   span_pool spans_;

@@ -20,9 +20,9 @@ std::uint64_t this_thread() noexcept {
 }
 
 stream_order::~stream_order() {
-  for (const one& of : streams_) {
-    if (of.event != nullptr) {
-      static_cast<void>(driver_.destroy_event(of.event));
+  for (const stream_state& state : streams_) {
+    if (state.event != nullptr) {
+      static_cast<void>(driver_.destroy_event(state.event));
     }
   }
 }
@@ -33,7 +33,7 @@ status stream_order::prepare() noexcept {
   } catch (const std::exception&) {
     return {.code = errc::out_of_memory};
   }
-  one& legacy = streams_[legacy_stream];
+  stream_state& legacy = streams_[legacy_stream];
   legacy.handle = cudaStreamLegacy;
   legacy.kind = stream_kind::legacy;
   legacy.is_in_use = true;
@@ -99,7 +99,7 @@ result<stream_index> stream_order::add(const stream_ref& stream, std::uint64_t i
   } catch (const std::exception&) {
     return errc::out_of_memory;
   }
-  one& made = streams_[s];
+  stream_state& made = streams_[s];
   made.handle = handle_of(stream);
   made.kind = stream.kind;
   made.is_in_use = true;
@@ -115,25 +115,25 @@ result<stream_index> stream_order::add(const stream_ref& stream, std::uint64_t i
 }
 
 result<capture_state> stream_order::state_of(stream_index s) noexcept {
-  const one& of = streams_[s];
-  if (of.kind == stream_kind::per_thread && of.owner != this_thread()) {
+  const stream_state& state = streams_[s];
+  if (state.kind == stream_kind::per_thread && state.owner != this_thread()) {
     return capture_state::blocked;  // it cannot be named here
   }
-  return driver_.state_of(of.handle);
+  return driver_.state_of(state.handle);
 }
 
 void stream_order::retire(stream_index s) noexcept {
-  one& of = streams_[s];
-  if (s < first_user_stream || of.is_retired) {
+  stream_state& state = streams_[s];
+  if (s < first_user_stream || state.is_retired) {
     return;
   }
-  static_cast<void>(cover(s, of.freed));
-  by_id_.erase(of.id);
-  if (of.number != 0 && of.number < by_number_.size()) {
-    by_number_[of.number] = no_stream;
+  static_cast<void>(cover(s, state.freed));
+  by_id_.erase(state.id);
+  if (state.number != 0 && state.number < by_number_.size()) {
+    by_number_[state.number] = no_stream;
   }
-  of.number = 0;
-  of.is_retired = true;
+  state.number = 0;
+  state.is_retired = true;
 }
 
 bool stream_order::is_spent(stream_index s) const noexcept {
@@ -146,7 +146,7 @@ void stream_order::forget(stream_index s) noexcept {
   TIDEPOOL_ASSERT(1, s >= first_user_stream && !is_outstanding(s));
   by_id_.erase(streams_[s].id);
   const cudaEvent_t event = streams_[s].event;
-  streams_[s] = one{};
+  streams_[s] = stream_state{};
   streams_[s].event = event;
 }
 

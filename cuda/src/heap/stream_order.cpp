@@ -22,7 +22,7 @@ void stream_set::add(stream_index s, std::uint64_t up_to) noexcept {
   if (has(s)) {
     return;
   }
-  if (count == most) {
+  if (count == most_streams) {
     is_all = true;
     count = 0;
   } else {
@@ -43,7 +43,7 @@ std::uint64_t stream_order::needed(stream_index s, std::uint64_t stamp) const no
   return std::min(stamp, streams_[s].freed);
 }
 
-std::uint64_t stream_order::stamp(stream_index s) noexcept {
+std::uint64_t stream_order::next_stamp(stream_index s) noexcept {
   streams_[s].freed = ++clock_;
   return clock_;
 }
@@ -64,49 +64,49 @@ bool stream_order::has_waited(stream_index later, stream_index s,
 }
 
 void stream_order::remember(stream_index later, stream_index s) noexcept {
-  one& r = streams_[later];
+  stream_state& waiting = streams_[later];
   const std::uint64_t recorded = streams_[s].recorded;
-  for (known_wait& known : r.waits) {
+  for (known_wait& known : waiting.waits) {
     if (known.stream == s) {
       known.stamp = recorded;
       return;
     }
   }
-  r.waits[r.next_wait] = {s, recorded};
-  r.next_wait = static_cast<std::uint8_t>((r.next_wait + 1) % r.waits.size());
+  waiting.waits[waiting.next_wait] = {s, recorded};
+  waiting.next_wait = static_cast<std::uint8_t>((waiting.next_wait + 1) % waiting.waits.size());
 }
 
 // Its handle means it on this thread.
-bool stream_order::is_named_here(const one& of) const noexcept {
-  return of.kind != stream_kind::per_thread || of.owner == this_thread();
+bool stream_order::is_named_here(const stream_state& state) const noexcept {
+  return state.kind != stream_kind::per_thread || state.owner == this_thread();
 }
 
 // Where an event covers the stream now, null: nowhere. A thread's own default stream has no handle
 // on other threads: there the legacy stream, which waits for it, stands in.
 cudaStream_t stream_order::usable_handle(stream_index s) noexcept {
-  one& of = streams_[s];
-  if (s == unknown_stream || of.is_retired) {
+  stream_state& state = streams_[s];
+  if (s == unknown_stream || state.is_retired) {
     return nullptr;
   }
-  const cudaStream_t in = is_named_here(of) ? of.handle : cudaStreamLegacy;
-  const result<capture_state> now = driver_.state_of(in);
-  of.is_gone = !now && now.error().code == errc::driver_error;
-  return now && *now == capture_state::none ? in : nullptr;
+  const cudaStream_t handle = is_named_here(state) ? state.handle : cudaStreamLegacy;
+  const result<capture_state> now = driver_.state_of(handle);
+  state.is_gone = !now && now.error().code == errc::driver_error;
+  return now && *now == capture_state::none ? handle : nullptr;
 }
 
-bool stream_order::record(stream_index s, cudaStream_t in) noexcept {
-  one& of = streams_[s];
-  if (of.event == nullptr) {
+bool stream_order::record(stream_index s, cudaStream_t handle) noexcept {
+  stream_state& state = streams_[s];
+  if (state.event == nullptr) {
     const result<cudaEvent_t> made = driver_.make_event();
     if (!made) {
       return false;
     }
-    of.event = *made;
+    state.event = *made;
   }
-  if (!driver_.record(of.event, in).ok()) {
+  if (!driver_.record(state.event, handle).ok()) {
     return false;
   }
-  of.recorded = clock_;
+  state.recorded = clock_;
   return true;
 }
 
@@ -121,41 +121,41 @@ bool stream_order::cover(stream_index s, std::uint64_t stamp) noexcept {
   if (streams_[s].recorded >= needed(s, stamp)) {
     return true;
   }
-  const cudaStream_t in = usable_handle(s);
-  return in != nullptr && record(s, in);
+  const cudaStream_t handle = usable_handle(s);
+  return handle != nullptr && record(s, handle);
 }
 
 void stream_order::ask_event(stream_index s) noexcept {
-  one& of = streams_[s];
-  if (of.recorded > of.done) {
-    const result<bool> answer = driver_.is_done(of.event);
-    of.done = answer && *answer ? of.recorded : of.done;
+  stream_state& state = streams_[s];
+  if (state.recorded > state.done) {
+    const result<bool> answer = driver_.is_done(state.event);
+    state.done = answer && *answer ? state.recorded : state.done;
   }
 }
 
 // An idle stream needs no event, and a new event of one is not done at once. But the legacy stream
 // is idle while those that it waits for are not: there only an event tells.
 bool stream_order::catch_up(stream_index s, std::uint64_t stamp) noexcept {
-  one& of = streams_[s];
+  stream_state& state = streams_[s];
   if (is_done(s, stamp)) {
     return true;
   }
   ask_event(s);
-  if (is_done(s, stamp) || of.recorded >= needed(s, stamp)) {
+  if (is_done(s, stamp) || state.recorded >= needed(s, stamp)) {
     return is_done(s, stamp);
   }
-  const cudaStream_t in = usable_handle(s);
-  if (in == nullptr) {
+  const cudaStream_t handle = usable_handle(s);
+  if (handle == nullptr) {
     return false;
   }
-  if (in != cudaStreamLegacy) {
-    if (const result<bool> idle = driver_.is_idle(in); idle && *idle) {
-      of.recorded = clock_;
-      of.done = clock_;
+  if (handle != cudaStreamLegacy) {
+    if (const result<bool> idle = driver_.is_idle(handle); idle && *idle) {
+      state.recorded = clock_;
+      state.done = clock_;
       return true;
     }
   }
-  if (record(s, in) && in == cudaStreamLegacy) {
+  if (record(s, handle) && handle == cudaStreamLegacy) {
     ask_event(s);
   }
   return is_done(s, stamp);
@@ -165,9 +165,9 @@ bool stream_order::wait(stream_index later, stream_index s, std::uint64_t stamp)
   if (has_waited(later, s, stamp)) {
     return true;
   }
-  const one& r = streams_[later];
-  const bool has_handle = later != unknown_stream && !r.is_retired && is_named_here(r);
-  if (!has_handle || !cover(s, stamp) || !driver_.wait(r.handle, streams_[s].event).ok()) {
+  const stream_state& waiting = streams_[later];
+  const bool has_handle = later != unknown_stream && !waiting.is_retired && is_named_here(waiting);
+  if (!has_handle || !cover(s, stamp) || !driver_.wait(waiting.handle, streams_[s].event).ok()) {
     return false;
   }
   remember(later, s);
@@ -244,17 +244,17 @@ stream_order::host_wait stream_order::prepare_host_wait(stream_index s) noexcept
 }
 
 void stream_order::came_to(stream_index s, std::uint64_t recorded) noexcept {
-  one& of = streams_[s];
-  of.done = std::max(of.done, recorded);
-  of.recorded = std::max(of.recorded, of.done);
+  stream_state& state = streams_[s];
+  state.done = std::max(state.done, recorded);
+  state.recorded = std::max(state.recorded, state.done);
 }
 
 const char* stream_order::check() const noexcept {
-  for (const one& of : streams_) {
-    if (of.done > of.recorded || of.recorded > clock_ || of.freed > clock_) {
+  for (const stream_state& state : streams_) {
+    if (state.done > state.recorded || state.recorded > clock_ || state.freed > clock_) {
       return "streams: a stream is known to be further than it can be";
     }
-    if (of.recorded > of.done && of.event == nullptr) {
+    if (state.recorded > state.done && state.event == nullptr) {
       return "streams: an event is gone";
     }
   }

@@ -36,9 +36,9 @@ inline constexpr stream_index first_user_stream = 4;
 
 /// Streams that have to be waited for, all up to one stamp. More than it has room for means all.
 struct stream_set {
-  static constexpr unsigned most = 4;
+  static constexpr unsigned most_streams = 4;
 
-  std::array<stream_index, most> streams{};
+  std::array<stream_index, most_streams> streams{};
   std::uint64_t stamp = 0;
   std::uint8_t count = 0;
   bool is_all = false;
@@ -55,7 +55,7 @@ struct stream_set {
 
 class stream_order {
  public:
-  explicit stream_order(driver& of) noexcept : driver_(of) {}
+  explicit stream_order(driver& gpu) noexcept : driver_(gpu) {}
   stream_order(const stream_order&) = delete;
   stream_order& operator=(const stream_order&) = delete;
   /// Destroys its events.
@@ -74,7 +74,7 @@ class stream_order {
   }
 
   /// The stamp of what the stream frees now.
-  [[nodiscard]] std::uint64_t stamp(stream_index s) noexcept;
+  [[nodiscard]] std::uint64_t next_stamp(stream_index s) noexcept;
   /// After frees: records at once where nobody else can later, on a thread's own default stream.
   /// Elsewhere, and for no_stream, nothing.
   void record_early(stream_index s) noexcept;
@@ -85,9 +85,11 @@ class stream_order {
   [[nodiscard]] bool has_waited(stream_index later, stream_index s,
                                 std::uint64_t stamp) const noexcept;
   /// The stamp of its latest free.
-  [[nodiscard]] std::uint64_t freed(stream_index s) const noexcept { return streams_[s].freed; }
+  [[nodiscard]] std::uint64_t latest_free(stream_index s) const noexcept {
+    return streams_[s].freed;
+  }
   /// The latest stamp up to which all is done.
-  [[nodiscard]] std::uint64_t done(stream_index s) const noexcept { return streams_[s].done; }
+  [[nodiscard]] std::uint64_t done_up_to(stream_index s) const noexcept { return streams_[s].done; }
 
   /// Asks whether the stream has come to the stamp. If not, an event is left that says so later.
   /// True when it has. Post: done is what is known.
@@ -138,7 +140,7 @@ class stream_order {
     stream_index stream = no_stream;
     std::uint64_t stamp = 0;
   };
-  struct one {
+  struct stream_state {
     cudaStream_t handle = nullptr;
     stream_kind kind = stream_kind::none;
     bool is_in_use = false;
@@ -159,9 +161,9 @@ class stream_order {
   [[nodiscard]] result<stream_index> add(const stream_ref& stream, std::uint64_t id) noexcept;
   [[nodiscard]] bool note_number(const stream_ref& stream, stream_index s) noexcept;
   [[nodiscard]] cudaStream_t usable_handle(stream_index s) noexcept;
-  [[nodiscard]] bool record(stream_index s, cudaStream_t in) noexcept;
+  [[nodiscard]] bool record(stream_index s, cudaStream_t handle) noexcept;
   void ask_event(stream_index s) noexcept;
-  [[nodiscard]] bool is_named_here(const one& of) const noexcept;
+  [[nodiscard]] bool is_named_here(const stream_state& state) const noexcept;
   void remember(stream_index later, stream_index s) noexcept;
   [[nodiscard]] std::uint64_t needed(stream_index s, std::uint64_t stamp) const noexcept;
   template <class F>
@@ -169,7 +171,7 @@ class stream_order {
 
   driver& driver_;
   std::uint64_t clock_ = 0;
-  std::vector<one> streams_;
+  std::vector<stream_state> streams_;
   std::vector<stream_index> by_number_;
   std::unordered_map<std::uint64_t, stream_index> by_id_;  // ordinary and per-thread streams
 };

@@ -42,9 +42,9 @@ class ladder {
       : gpu_(gpu), system_(system), memory_(memory) {}
 
   /// A rung answers how memory was registered, staging where it was not. Errors: no use to go on.
-  [[nodiscard]] result<host_reach> lock(host_access access, host_reach as) noexcept;
+  [[nodiscard]] result<host_reach> lock(host_access access, host_reach reach) noexcept;
   /// The same for reading and writing where the host may only read.
-  [[nodiscard]] result<host_reach> lock_protected(host_reach as) noexcept;
+  [[nodiscard]] result<host_reach> lock_protected(host_reach reach) noexcept;
   [[nodiscard]] host_reach refuse(const char* text) noexcept {
     why_ = {.code = errc::unsupported, .requested = memory_.size(), .text = text};
     return host_reach::staging;
@@ -63,15 +63,15 @@ class ladder {
   status why_;
 };
 
-result<host_reach> ladder::lock(host_access access, host_reach as) noexcept {
+result<host_reach> ladder::lock(host_access access, host_reach reach) noexcept {
   status why = register_host(gpu_, memory_, access);
   if (why.ok()) {
-    const result<void*> at = device_address(gpu_, memory_.data());
-    if (at) {
-      device_data_ = *at;
-      return as;
+    const result<void*> address = device_address(gpu_, memory_.data());
+    if (address) {
+      device_data_ = *address;
+      return reach;
     }
-    why = at.error();
+    why = address.error();
     if (const status undone = unregister_host(gpu_, memory_.data()); !undone.ok()) {
       // Asked twice, as there is nobody left to ask later.
       static_cast<void>(unregister_host(gpu_, memory_.data()));
@@ -106,11 +106,11 @@ bool ladder::protect(bool writable) noexcept {
 
 // Locking for writing makes the system give each page a copy of its own, for which the mapping has
 // to be writable only as long as that takes.
-result<host_reach> ladder::lock_protected(host_reach as) noexcept {
+result<host_reach> ladder::lock_protected(host_reach reach) noexcept {
   if (!protect(true)) {
     return host_reach::staging;
   }
-  result<host_reach> found = lock(host_access::read_write, as);
+  result<host_reach> found = lock(host_access::read_write, reach);
   const status before = why_;
   if (protect(false) || protect(false)) {
     why_ = before;
@@ -130,24 +130,24 @@ struct route {
   host_system::protection mapped;
 };
 
-[[nodiscard]] result<host_reach> climb(ladder& rungs, const route& by) noexcept {
-  if (by.access == host_access::read_only && by.has_read_only_rung) {
+[[nodiscard]] result<host_reach> climb(ladder& rungs, const route& route) noexcept {
+  if (route.access == host_access::read_only && route.has_read_only_rung) {
     result<host_reach> found = rungs.lock(host_access::read_only, host_reach::read_only);
     if (!found || *found != host_reach::staging) {
       return found;
     }
   }
-  const host_system::protection& mapped = by.mapped;
+  const host_system::protection& mapped = route.mapped;
   const bool copies = mapped.is_known && mapped.is_private && mapped.has_file;
-  const host_reach as = copies ? host_reach::private_copy : host_reach::read_write;
-  if (copies && !by.may_copy_pages) {
+  const host_reach reach = copies ? host_reach::private_copy : host_reach::read_write;
+  if (copies && !route.may_copy_pages) {
     return rungs.refuse("only through copies of its pages, which the options forbid");
   }
   if (!mapped.is_known || mapped.is_writable) {
-    return rungs.lock(host_access::read_write, as);
+    return rungs.lock(host_access::read_write, reach);
   }
   if (mapped.is_private && !mapped.has_writable) {
-    return rungs.lock_protected(as);
+    return rungs.lock_protected(reach);
   }
   return rungs.refuse(
       "a shared mapping that may not be written, and a GPU that cannot register it");

@@ -25,13 +25,13 @@ constexpr std::size_t device_alignment = 256;
 
 class device_slabs : public slab_source {
  public:
-  device_slabs(driver& of, memory_kind how, const char* remark) noexcept : driver_(of) {
-    std::snprintf(name_.data(), name_.size(), "%.*s%s", static_cast<int>(of.name().size()),
-                  of.name().data(), remark);
-    description_.where = device::cuda(static_cast<std::uint16_t>(of.ordinal())).with(how);
+  device_slabs(driver& gpu, memory_kind kind, const char* remark) noexcept : driver_(gpu) {
+    std::snprintf(name_.data(), name_.size(), "%.*s%s", static_cast<int>(gpu.name().size()),
+                  gpu.name().data(), remark);
+    description_.where = device::cuda(static_cast<std::uint16_t>(gpu.ordinal())).with(kind);
     description_.name = name_.data();
     description_.alignment = device_alignment;
-    description_.total_bytes = of.total_bytes();
+    description_.total_bytes = gpu.total_bytes();
     description_.host_accessible = false;
     description_.stream_ordered = true;
   }
@@ -94,7 +94,7 @@ class plain_slabs final : public device_slabs {
 
 class pooled_slabs final : public device_slabs {
  public:
-  explicit pooled_slabs(driver& of) noexcept : device_slabs(of, memory_kind::pooled, "") {}
+  explicit pooled_slabs(driver& gpu) noexcept : device_slabs(gpu, memory_kind::pooled, "") {}
   ~pooled_slabs() override {
     if (pool_ != nullptr) {
       static_cast<void>(gpu().destroy_pool(pool_));
@@ -163,18 +163,18 @@ class pooled_slabs final : public device_slabs {
 
 }  // namespace
 
-made_source make_plain_source(driver& of) noexcept {
+made_source make_plain_source(driver& gpu) noexcept {
   return made_or_no_memory(new (std::nothrow)
-                               plain_slabs(of, memory_kind::plain, ", cudaMalloc memory"));
+                               plain_slabs(gpu, memory_kind::plain, ", cudaMalloc memory"));
 }
 
 // A virtual GPU may have no pools: its slabs come from cudaMalloc, and the name says so.
-made_source make_pooled_source(driver& of) noexcept {
-  if (of.attribute(cudaDevAttrMemoryPoolsSupported) == 0) {
+made_source make_pooled_source(driver& gpu) noexcept {
+  if (gpu.attribute(cudaDevAttrMemoryPoolsSupported) == 0) {
     return made_or_no_memory(new (std::nothrow) plain_slabs(
-        of, memory_kind::pooled, ", cudaMalloc memory as the device has no memory pools"));
+        gpu, memory_kind::pooled, ", cudaMalloc memory as the device has no memory pools"));
   }
-  std::unique_ptr<pooled_slabs> made(new (std::nothrow) pooled_slabs(of));
+  std::unique_ptr<pooled_slabs> made(new (std::nothrow) pooled_slabs(gpu));
   if (made == nullptr) {
     return errc::out_of_memory;
   }

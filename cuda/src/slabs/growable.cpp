@@ -25,15 +25,15 @@ constexpr std::size_t growth = 8;
 
 class growable_source final : public slab_source {
  public:
-  growable_source(driver& of, const virtual_memory& memory) noexcept : memory_(memory) {
+  growable_source(driver& gpu, const virtual_memory& memory) noexcept : memory_(memory) {
     const int length = std::snprintf(name_.data(), name_.size(), "growable memory of %.*s",
-                                     static_cast<int>(std::min<std::size_t>(of.name().size(), 96)),
-                                     of.name().data());
+                                     static_cast<int>(std::min<std::size_t>(gpu.name().size(), 96)),
+                                     gpu.name().data());
     description_.where =
-        device::cuda(static_cast<std::uint16_t>(of.ordinal())).with(memory_kind::growable);
+        device::cuda(static_cast<std::uint16_t>(gpu.ordinal())).with(memory_kind::growable);
     description_.name = {name_.data(), static_cast<std::size_t>(length)};
     description_.alignment = 256;
-    description_.total_bytes = of.total_bytes();
+    description_.total_bytes = gpu.total_bytes();
     description_.host_accessible = false;
     description_.stream_ordered = true;
     description_.can_extend = true;
@@ -54,7 +54,7 @@ class growable_source final : public slab_source {
 
  private:
   struct range {
-    CUdeviceptr at = 0;
+    CUdeviceptr address = 0;
     std::size_t bytes = 0;
   };
   [[nodiscard]] result<range> reserve(std::size_t bytes) noexcept;
@@ -96,8 +96,8 @@ result<growable_source::range> growable_source::reserve(std::size_t bytes) noexc
 }
 
 void growable_source::free(const range& addresses, leftovers::room& room) noexcept {
-  if (!memory_.free(addresses.at, addresses.bytes).ok()) {
-    room.keep({leftover::kind::addresses, addresses.at, addresses.bytes});
+  if (!memory_.free(addresses.address, addresses.bytes).ok()) {
+    room.keep({leftover_kind::addresses, addresses.address, addresses.bytes});
   }
 }
 
@@ -106,15 +106,15 @@ status growable_source::back(const range& addresses, leftovers::room& room) noex
   if (!made) {
     return made.error();
   }
-  status why = memory_.map(addresses.at, addresses.bytes, *made);
+  status why = memory_.map(addresses.address, addresses.bytes, *made);
   if (why.ok()) {
-    why = memory_.allow_access(addresses.at, addresses.bytes);
-    if (!why.ok() && !memory_.unmap(addresses.at, addresses.bytes).ok()) {
-      room.keep({leftover::kind::mapping, addresses.at, addresses.bytes});
+    why = memory_.allow_access(addresses.address, addresses.bytes);
+    if (!why.ok() && !memory_.unmap(addresses.address, addresses.bytes).ok()) {
+      room.keep({leftover_kind::mapping, addresses.address, addresses.bytes});
     }
   }
   if (!memory_.release(*made).ok()) {
-    room.keep({leftover::kind::memory, *made, 0});
+    room.keep({leftover_kind::memory, *made, 0});
   }
   return why;
 }
@@ -129,11 +129,11 @@ result<slab> growable_source::allocate(std::size_t bytes) noexcept {
   if (!addresses) {
     return here(addresses.error(), bytes);
   }
-  if (const status why = back({addresses->at, bytes}, room); !why.ok()) {
+  if (const status why = back({addresses->address, bytes}, room); !why.ok()) {
     free(*addresses, room);
     return here(why, bytes);
   }
-  return slab{.data = reinterpret_cast<std::byte*>(addresses->at),
+  return slab{.data = reinterpret_cast<std::byte*>(addresses->address),
               .bytes = bytes,
               .address_space_bytes = addresses->bytes};
 }
@@ -171,14 +171,14 @@ status growable_source::extend(slab& what, std::size_t bytes) noexcept {
 
 // What lies in other leftovers comes before them: mappings before their addresses.
 void growable_source::retry() noexcept {
-  leftovers_.retry([&](const leftover& one) {
-    switch (one.is) {
-    case leftover::kind::mapping:
-      return memory_.unmap(one.what, one.bytes).ok();
-    case leftover::kind::addresses:
-      return memory_.free(one.what, one.bytes).ok();
-    case leftover::kind::memory:
-      return memory_.release(one.what).ok();
+  leftovers_.retry([&](const leftover& left) {
+    switch (left.kind) {
+    case leftover_kind::mapping:
+      return memory_.unmap(left.handle, left.bytes).ok();
+    case leftover_kind::addresses:
+      return memory_.free(left.handle, left.bytes).ok();
+    case leftover_kind::memory:
+      return memory_.release(left.handle).ok();
     }
     return true;
   });
@@ -186,17 +186,17 @@ void growable_source::retry() noexcept {
 
 }  // namespace
 
-made_source make_growable_source(driver& of) noexcept {
-  const result<virtual_memory> memory = virtual_memory::open(of);
+made_source make_growable_source(driver& gpu) noexcept {
+  const result<virtual_memory> memory = virtual_memory::open(gpu);
   if (!memory) {
     return memory.error();
   }
-  std::unique_ptr<slab_source> made(new (std::nothrow) growable_source(of, *memory));
+  std::unique_ptr<slab_source> made(new (std::nothrow) growable_source(gpu, *memory));
   if (made == nullptr) {
     return status{
         .code = errc::out_of_memory,
         .where =
-            device::cuda(static_cast<std::uint16_t>(of.ordinal())).with(memory_kind::growable)};
+            device::cuda(static_cast<std::uint16_t>(gpu.ordinal())).with(memory_kind::growable)};
   }
   return made;
 }

@@ -14,10 +14,11 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
+enum class leftover_kind : std::uint8_t { mapping, addresses, memory };
+
 struct leftover {
-  enum class kind : std::uint8_t { mapping, addresses, memory };
-  kind is = kind::mapping;
-  std::uint64_t what = 0;  ///< an address, or the handle of memory
+  leftover_kind kind = leftover_kind::mapping;
+  std::uint64_t handle = 0;  ///< an address, or the handle of memory
   std::size_t bytes = 0;
 };
 
@@ -27,27 +28,28 @@ class leftovers {
   template <class F>
   void retry(F&& give_back) noexcept {
     const std::lock_guard lock(mutex_);
-    std::erase_if(kept_, [&](const leftover& one) { return give_back(one); });
+    std::erase_if(kept_, [&](const leftover& kept) { return give_back(kept); });
   }
 
   /// Room for what one operation may leave.
   class room {
    public:
-    room(leftovers& in, std::size_t n) noexcept : in_(in), n_(n), made_(in.make_room(n)) {}
+    room(leftovers& owner, std::size_t n) noexcept
+        : owner_(owner), n_(n), made_(owner.make_room(n)) {}
     room(const room&) = delete;
     room& operator=(const room&) = delete;
     ~room() {
       if (made_) {
-        in_.end_room(n_);
+        owner_.end_room(n_);
       }
     }
     /// False: there was no memory, nothing may be kept.
     [[nodiscard]] explicit operator bool() const noexcept { return made_; }
     /// At most n times.
-    void keep(const leftover& one) noexcept { in_.keep(one); }
+    void keep(const leftover& left) noexcept { owner_.keep(left); }
 
    private:
-    leftovers& in_;
+    leftovers& owner_;
     const std::size_t n_;
     const bool made_;
   };
@@ -67,9 +69,9 @@ class leftovers {
     const std::lock_guard lock(mutex_);
     room_ -= n;
   }
-  void keep(const leftover& one) noexcept {
+  void keep(const leftover& left) noexcept {
     const std::lock_guard lock(mutex_);
-    kept_.push_back(one);
+    kept_.push_back(left);
   }
 
   // Each operation keeps at most the room that it made: kept_.size() <= kept_.capacity().

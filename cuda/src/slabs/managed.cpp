@@ -21,12 +21,12 @@ namespace {
 
 class managed_source final : public slab_source {
  public:
-  managed_source(driver& of, bool concurrent) noexcept : driver_(of) {
+  managed_source(driver& gpu, bool concurrent) noexcept : driver_(gpu) {
     const int length = std::snprintf(name_.data(), name_.size(), "managed memory of %.*s%s",
-                                     static_cast<int>(std::min<std::size_t>(of.name().size(), 96)),
-                                     of.name().data(),
+                                     static_cast<int>(std::min<std::size_t>(gpu.name().size(), 96)),
+                                     gpu.name().data(),
                                      concurrent ? "" : ", for the host only while the GPU is idle");
-    description_.where = device::managed(device::cuda(static_cast<std::uint16_t>(of.ordinal())));
+    description_.where = device::managed(device::cuda(static_cast<std::uint16_t>(gpu.ordinal())));
     description_.name = {name_.data(), static_cast<std::size_t>(length)};
     description_.alignment = 256;
     description_.host_accessible = concurrent;
@@ -84,15 +84,15 @@ class managed_source final : public slab_source {
 
 }  // namespace
 
-made_source make_managed_source(driver& of) noexcept {
-  const device where = device::managed(device::cuda(static_cast<std::uint16_t>(of.ordinal())));
-  if (of.attribute(cudaDevAttrManagedMemory) == 0) {
+made_source make_managed_source(driver& gpu) noexcept {
+  const device where = device::managed(device::cuda(static_cast<std::uint16_t>(gpu.ordinal())));
+  if (gpu.attribute(cudaDevAttrManagedMemory) == 0) {
     return status{.code = errc::unsupported,
                   .where = where,
                   .text = "this GPU or its driver has no managed memory"};
   }
-  const bool concurrent = of.attribute(cudaDevAttrConcurrentManagedAccess) != 0;
-  std::unique_ptr<slab_source> made(new (std::nothrow) managed_source(of, concurrent));
+  const bool concurrent = gpu.attribute(cudaDevAttrConcurrentManagedAccess) != 0;
+  std::unique_ptr<slab_source> made(new (std::nothrow) managed_source(gpu, concurrent));
   if (made == nullptr) {
     return status{.code = errc::out_of_memory, .where = where};
   }

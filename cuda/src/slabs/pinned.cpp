@@ -34,9 +34,9 @@ struct locked_pages {
 class pinned_source final : public slab_source {
  public:
   /// `owned`: null, or what `system` is in.
-  pinned_source(driver& of, device where, host_system& system,
+  pinned_source(driver& gpu, device where, host_system& system,
                 std::unique_ptr<host_system> owned) noexcept
-      : driver_(of), owned_(std::move(owned)), system_(system) {
+      : driver_(gpu), owned_(std::move(owned)), system_(system) {
     description_.where = where;
     description_.alignment = 256;  // what tensor exchange formats want of every device
     description_.total_bytes = system.physical_bytes();
@@ -70,7 +70,7 @@ class pinned_source final : public slab_source {
   /// Where pages of ours end up whatever happens.
   static void give_up(host_pages& pages, leftovers::room& room) noexcept {
     if (pages.release() != 0) {
-      room.keep({leftover::kind::mapping, reinterpret_cast<std::uint64_t>(pages.mapped()),
+      room.keep({leftover_kind::mapping, reinterpret_cast<std::uint64_t>(pages.mapped()),
                  pages.mapped_bytes()});
       pages.forget();
     }
@@ -81,8 +81,8 @@ class pinned_source final : public slab_source {
     if (is_child()) {
       return;
     }
-    leftovers_.retry([&](const leftover& one) {
-      return system_.unmap(reinterpret_cast<void*>(one.what), one.bytes) == 0;
+    leftovers_.retry([&](const leftover& left) {
+      return system_.unmap(reinterpret_cast<void*>(left.handle), left.bytes) == 0;
     });
   }
 
@@ -205,10 +205,10 @@ status pinned_source::release(const slab& what) noexcept {
   return {};
 }
 
-made_source make(driver& of, device where, host_system& system,
+made_source make(driver& gpu, device where, host_system& system,
                  std::unique_ptr<host_system> owned) noexcept {
   std::unique_ptr<pinned_source> made(new (std::nothrow)
-                                          pinned_source(of, where, system, std::move(owned)));
+                                          pinned_source(gpu, where, system, std::move(owned)));
   if (made == nullptr) {
     return status{.code = errc::out_of_memory, .where = where};
   }
@@ -220,17 +220,17 @@ made_source make(driver& of, device where, host_system& system,
 
 }  // namespace
 
-made_source make_pinned_source(driver& of, device where, host_system& system) noexcept {
-  return make(of, where, system, nullptr);
+made_source make_pinned_source(driver& gpu, device where, host_system& system) noexcept {
+  return make(gpu, where, system, nullptr);
 }
 
-made_source make_pinned_source(driver& of, device where) noexcept {
+made_source make_pinned_source(driver& gpu, device where) noexcept {
   std::unique_ptr<host_system> system(new (std::nothrow) host_system);
   if (system == nullptr) {
     return status{.code = errc::out_of_memory, .where = where};
   }
   host_system& used = *system;
-  return make(of, where, used, std::move(system));
+  return make(gpu, where, used, std::move(system));
 }
 
 }  // namespace cuda

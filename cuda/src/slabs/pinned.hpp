@@ -12,7 +12,7 @@ inline namespace v0 {
 namespace cuda {
 
 /// As make_pinned_source(of, where); `system` outlives the source.
-[[nodiscard]] made_source make_pinned_source(driver& of, device where,
+[[nodiscard]] made_source make_pinned_source(driver& gpu, device where,
                                              host_system& system) noexcept;
 
 }  // namespace cuda

@@ -79,14 +79,14 @@ class slab_source {
                                       const advice_request& request) noexcept;
 };
 
-/// One maker per kind, each in a file of its own. `of` outlives the source.
+/// One maker per kind, each in a file of its own. `gpu` outlives the source.
 /// Errors: unsupported where the device or driver cannot, else what the driver says.
 using made_source = result<std::unique_ptr<slab_source>>;
-[[nodiscard]] made_source make_pooled_source(driver& of) noexcept;    // device::cuda(i)
-[[nodiscard]] made_source make_plain_source(driver& of) noexcept;     // ... with plain
-[[nodiscard]] made_source make_growable_source(driver& of) noexcept;  // ... with growable
-[[nodiscard]] made_source make_pinned_source(driver& of, device where) noexcept;
-[[nodiscard]] made_source make_managed_source(driver& of) noexcept;
+[[nodiscard]] made_source make_pooled_source(driver& gpu) noexcept;    // device::cuda(i)
+[[nodiscard]] made_source make_plain_source(driver& gpu) noexcept;     // ... with plain
+[[nodiscard]] made_source make_growable_source(driver& gpu) noexcept;  // ... with growable
+[[nodiscard]] made_source make_pinned_source(driver& gpu, device where) noexcept;
+[[nodiscard]] made_source make_managed_source(driver& gpu) noexcept;
 
 }  // namespace cuda
 }  // namespace v0

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// extent_map: the slabs of one device cut into extents, and the free ones in heaps: one heap per
+// extent_heap: the slabs of one device cut into extents, and the free ones in heaps: one heap per
 // stream with what was freed in its order, one (no_stream) with what everybody may use at once, one
 // (several_streams) with what waits for several streams. Within a heap neighbours are merged and
 // the best fit serves. Whether a stream has come somewhere is stream_order's; this file moves
@@ -24,7 +24,7 @@ struct extent_place {
   std::uint64_t page = 0;
 };
 
-class extent_map {
+class extent_heap {
  public:
   /// Heaps for the streams [0, count) exist. Errors: out_of_memory.
   [[nodiscard]] status make_heaps(stream_index count) noexcept;
@@ -70,7 +70,7 @@ class extent_map {
     return extents_[index];
   }
   [[nodiscard]] const slab& slab_of(std::uint32_t slab_index) const noexcept {
-    return slabs_[slab_index].what;
+    return slabs_[slab_index].memory;
   }
   [[nodiscard]] bool is_block(std::uint32_t index) const noexcept {
     return index != 0 && index < extents_.bound() && extents_[index].state == extent_state::block;
@@ -99,7 +99,7 @@ class extent_map {
   void for_each_slab(F f) noexcept {
     for (std::uint32_t i = 1; i < slabs_.bound(); ++i) {
       if (slabs_[i].first != 0) {
-        f(slabs_[i].what);
+        f(slabs_[i].memory);
       }
     }
   }
@@ -131,7 +131,7 @@ class extent_map {
   void absorb_neighbours(std::uint32_t index) noexcept;
   void absorb(std::uint32_t index, std::uint32_t other) noexcept;
   void link_after(std::uint32_t index, std::uint32_t fresh) noexcept;
-  [[nodiscard]] bool is_idle(const slab_record& of) const noexcept;
+  [[nodiscard]] bool is_idle(const slab_record& home) const noexcept;
   [[nodiscard]] const char* check_slab(std::uint32_t slab_index) const noexcept;
   [[nodiscard]] const char* check_heap(stream_index heap) const noexcept;
 

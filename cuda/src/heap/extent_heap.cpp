@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// extent_map: finding, cutting, giving back and moving extents. Slabs are in extent_slabs.cpp, the
+// extent_heap: finding, cutting, giving back and moving extents. Slabs are in extent_slabs.cpp, the
 // checks in extent_check.cpp.
-#include "heap/extent_map.hpp"
+#include "heap/extent_heap.hpp"
 
 #include <tidepool/assert.hpp>
 
@@ -13,7 +13,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-status extent_map::make_heaps(stream_index count) noexcept {
+status extent_heap::make_heaps(stream_index count) noexcept {
   try {
     if (heaps_.size() < count) {
       heaps_.resize(count);
@@ -24,7 +24,7 @@ status extent_map::make_heaps(stream_index count) noexcept {
   }
 }
 
-status extent_map::reserve() noexcept {
+status extent_heap::reserve() noexcept {
   // A cut makes two, a slab or its longer end one.
   for (const int error : {extents_.reserve(3), slabs_.reserve(1)}) {
     if (error != 0) {
@@ -34,7 +34,7 @@ status extent_map::reserve() noexcept {
   return {};
 }
 
-extent_place extent_map::fit(std::uint32_t index, const extent_shape& shape) const noexcept {
+extent_place extent_heap::fit(std::uint32_t index, const extent_shape& shape) const noexcept {
   for (; index != 0; index = heaps_[extents_[index].heap].members.next(extents_, index)) {
     const extent& e = extents_[index];
     const std::uint64_t page = align_up(e.page, shape.alignment);
@@ -45,15 +45,15 @@ extent_place extent_map::fit(std::uint32_t index, const extent_shape& shape) con
   return {};
 }
 
-extent_place extent_map::find(stream_index heap, const extent_shape& shape) const noexcept {
+extent_place extent_heap::find(stream_index heap, const extent_shape& shape) const noexcept {
   return fit(heaps_[heap].members.lower_bound(extents_, {shape.pages, 0}), shape);
 }
 
-extent_place extent_map::find_next(std::uint32_t after, const extent_shape& shape) const noexcept {
+extent_place extent_heap::find_next(std::uint32_t after, const extent_shape& shape) const noexcept {
   return fit(heaps_[extents_[after].heap].members.next(extents_, after), shape);
 }
 
-extent_place extent_map::find_run(const extent_shape& shape) const noexcept {
+extent_place extent_heap::find_run(const extent_shape& shape) const noexcept {
   for (std::uint32_t s = 1; s < slabs_.bound(); ++s) {
     std::uint32_t begin = 0;
     for (std::uint32_t i = slabs_[s].first; i != 0; i = extents_[i].after) {
@@ -72,8 +72,8 @@ extent_place extent_map::find_run(const extent_shape& shape) const noexcept {
   return {};
 }
 
-std::uint32_t extent_map::take(const extent_place& from, std::uint32_t pages,
-                               extent_state state) noexcept {
+std::uint32_t extent_heap::take(const extent_place& from, std::uint32_t pages,
+                                extent_state state) noexcept {
   extent& e = extents_[from.extent];
   const std::uint32_t older = e.older;  // what remains keeps its place by stamp
   uproot(from.extent);
@@ -111,13 +111,13 @@ std::uint32_t extent_map::take(const extent_place& from, std::uint32_t pages,
   return used;
 }
 
-void extent_map::append(std::uint32_t index, std::uint32_t pages) noexcept {
+void extent_heap::append(std::uint32_t index, std::uint32_t pages) noexcept {
   const std::uint32_t next = extents_[index].after;
   const std::uint32_t taken = take({next, extents_[next].page}, pages, extent_state::block);
   absorb(index, taken);
 }
 
-void extent_map::release(std::uint32_t index, stream_index heap, std::uint64_t stamp) noexcept {
+void extent_heap::release(std::uint32_t index, stream_index heap, std::uint64_t stamp) noexcept {
   extent& e = extents_[index];
   TIDEPOOL_ASSERT(1, e.state == extent_state::block || e.state == extent_state::span);
   e.state = extent_state::free;
@@ -129,7 +129,7 @@ void extent_map::release(std::uint32_t index, stream_index heap, std::uint64_t s
   plant(index);
 }
 
-void extent_map::release(std::uint32_t index, const stream_set& after_all_of) noexcept {
+void extent_heap::release(std::uint32_t index, const stream_set& after_all_of) noexcept {
   extent& e = extents_[index];
   TIDEPOOL_ASSERT(1, e.state == extent_state::block || e.state == extent_state::span);
   e.state = extent_state::free;
@@ -141,7 +141,7 @@ void extent_map::release(std::uint32_t index, const stream_set& after_all_of) no
   plant(index);
 }
 
-void extent_map::move(std::uint32_t index, stream_index heap, std::uint64_t stamp) noexcept {
+void extent_heap::move(std::uint32_t index, stream_index heap, std::uint64_t stamp) noexcept {
   uproot(index);
   extent& e = extents_[index];
   e.heap = heap;
@@ -151,14 +151,14 @@ void extent_map::move(std::uint32_t index, stream_index heap, std::uint64_t stam
   plant(index);
 }
 
-void extent_map::move_done(stream_index heap, std::uint64_t stamp) noexcept {
+void extent_heap::move_done(stream_index heap, std::uint64_t stamp) noexcept {
   while (heaps_[heap].oldest != 0 && extents_[heaps_[heap].oldest].stamp <= stamp) {
     move(heaps_[heap].oldest, no_stream, 0);
   }
 }
 
 // Pre: free, in no tree; `other` is a neighbour in no tree.
-void extent_map::absorb(std::uint32_t index, std::uint32_t other) noexcept {
+void extent_heap::absorb(std::uint32_t index, std::uint32_t other) noexcept {
   extent& e = extents_[index];
   const extent& o = extents_[other];
   slab_record& home = slabs_[e.slab];
@@ -175,7 +175,7 @@ void extent_map::absorb(std::uint32_t index, std::uint32_t other) noexcept {
   extents_.release(other);
 }
 
-void extent_map::absorb_neighbours(std::uint32_t index) noexcept {
+void extent_heap::absorb_neighbours(std::uint32_t index) noexcept {
   const extent& e = extents_[index];
   for (const std::uint32_t other : {e.before, e.after}) {
     if (other != 0 && extents_[other].state == extent_state::free &&
@@ -186,7 +186,7 @@ void extent_map::absorb_neighbours(std::uint32_t index) noexcept {
   }
 }
 
-void extent_map::link_after(std::uint32_t index, std::uint32_t fresh) noexcept {
+void extent_heap::link_after(std::uint32_t index, std::uint32_t fresh) noexcept {
   extent& e = extents_[index];
   extent& f = extents_[fresh];
   f.before = index;
@@ -196,7 +196,7 @@ void extent_map::link_after(std::uint32_t index, std::uint32_t fresh) noexcept {
 }
 
 // At its place by stamp: the new end, but for what moves here from another heap.
-void extent_map::plant(std::uint32_t index) noexcept {
+void extent_heap::plant(std::uint32_t index) noexcept {
   std::uint32_t older = heaps_[extents_[index].heap].newest;
   while (older != 0 && extents_[older].stamp > extents_[index].stamp) {
     older = extents_[older].older;
@@ -205,7 +205,7 @@ void extent_map::plant(std::uint32_t index) noexcept {
 }
 
 // Pre: its place in the queue is after `older`, 0: at the old end.
-void extent_map::plant(std::uint32_t index, std::uint32_t older) noexcept {
+void extent_heap::plant(std::uint32_t index, std::uint32_t older) noexcept {
   extent& e = extents_[index];
   free_heap& heap = heaps_[e.heap];
   heap.members.insert(extents_, index);
@@ -216,7 +216,7 @@ void extent_map::plant(std::uint32_t index, std::uint32_t older) noexcept {
   (e.newer == 0 ? heap.newest : extents_[e.newer].older) = index;
 }
 
-void extent_map::uproot(std::uint32_t index) noexcept {
+void extent_heap::uproot(std::uint32_t index) noexcept {
   extent& e = extents_[index];
   free_heap& heap = heaps_[e.heap];
   heap.members.erase(extents_, index);
