@@ -50,7 +50,7 @@ class annotated_source final : public slab_source {
     }
     return why;
   }
-  [[nodiscard]] status extend(slab& what, std::size_t bytes) noexcept override {
+  [[nodiscard]] result<slab> extend(const slab& what, std::size_t bytes) noexcept override {
     const annotated_range range(&slabs_.tool(), "extend");
     return wrapped_->extend(what, bytes);
   }

@@ -25,18 +25,34 @@ cudaError_t find(const char* name, void** function) noexcept {
 #endif
 }
 
-}  // namespace
+/// Looks functions of the driver up, and keeps the latest refusal.
+class entry_points {
+ public:
+  explicit entry_points(driver& gpu) noexcept : gpu_(gpu) {}
 
-template <class F>
-status virtual_memory::look_up(const char* name, F*& function) noexcept {
-  void* found = nullptr;
-  status why = driver_->answer(find(name, &found), name);
-  if (why.ok() && found == nullptr) {
-    why = driver_->answer(cudaErrorSymbolNotFound, name);
+  /// Null where the driver has no such function.
+  template <class F>
+  [[nodiscard]] F look_up(const char* name) noexcept {
+    void* found = nullptr;
+    status why = gpu_.answer(find(name, &found), name);
+    if (why.ok() && found == nullptr) {
+      why = gpu_.answer(cudaErrorSymbolNotFound, name);
+    }
+    if (!why.ok()) {
+      refusal_ = why;
+      return nullptr;
+    }
+    return reinterpret_cast<F>(found);
   }
-  function = reinterpret_cast<F*>(found);
-  return why;
-}
+  /// ok(): all were found.
+  [[nodiscard]] const status& refusal() const noexcept { return refusal_; }
+
+ private:
+  driver& gpu_;
+  status refusal_;
+};
+
+}  // namespace
 
 // The driver's numbers of errors are the runtime's.
 template <class F>
@@ -59,21 +75,21 @@ result<virtual_memory> virtual_memory::open(driver& gpu) noexcept {
   if (const result<physical_memory> now = gpu.memory(); !now) {
     return now.error();
   }
-  decltype(&cuDeviceGet) get_device = nullptr;
-  decltype(&cuDeviceGetAttribute) get_attribute = nullptr;
-  decltype(&cuMemGetAllocationGranularity) get_granularity = nullptr;
-  for (const status& why :
-       {made.look_up("cuDeviceGet", get_device),
-        made.look_up("cuDeviceGetAttribute", get_attribute),
-        made.look_up("cuMemGetAllocationGranularity", get_granularity),
-        made.look_up("cuMemAddressReserve", made.reserve_),
-        made.look_up("cuMemAddressFree", made.free_), made.look_up("cuMemCreate", made.create_),
-        made.look_up("cuMemRelease", made.release_), made.look_up("cuMemMap", made.map_),
-        made.look_up("cuMemSetAccess", made.set_access_),
-        made.look_up("cuMemUnmap", made.unmap_)}) {
-    if (!why.ok()) {
-      return unsupported(why);
-    }
+  entry_points points(gpu);
+  const auto get_device = points.look_up<decltype(&cuDeviceGet)>("cuDeviceGet");
+  const auto get_attribute =
+      points.look_up<decltype(&cuDeviceGetAttribute)>("cuDeviceGetAttribute");
+  const auto get_granularity =
+      points.look_up<decltype(&cuMemGetAllocationGranularity)>("cuMemGetAllocationGranularity");
+  made.reserve_ = points.look_up<decltype(reserve_)>("cuMemAddressReserve");
+  made.free_ = points.look_up<decltype(free_)>("cuMemAddressFree");
+  made.create_ = points.look_up<decltype(create_)>("cuMemCreate");
+  made.release_ = points.look_up<decltype(release_)>("cuMemRelease");
+  made.map_ = points.look_up<decltype(map_)>("cuMemMap");
+  made.set_access_ = points.look_up<decltype(set_access_)>("cuMemSetAccess");
+  made.unmap_ = points.look_up<decltype(unmap_)>("cuMemUnmap");
+  if (!points.refusal().ok()) {
+    return unsupported(points.refusal());
   }
   CUdevice device_number = 0;
   int supported = 0;

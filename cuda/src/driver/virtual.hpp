@@ -38,8 +38,6 @@ class virtual_memory {
  private:
   explicit virtual_memory(driver& gpu) noexcept : driver_(&gpu) {}
   template <class F>
-  [[nodiscard]] status look_up(const char* name, F*& function) noexcept;
-  template <class F>
   [[nodiscard]] status call(const char* text, F&& function) noexcept;
 
   driver* driver_;

@@ -16,6 +16,15 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
+namespace {
+
+[[nodiscard]] extent_shape shape_of(std::size_t pages, std::size_t alignment) noexcept {
+  return {.pages = static_cast<std::uint32_t>(pages),
+          .alignment = static_cast<std::uint32_t>(std::max(alignment, page_bytes) / page_bytes)};
+}
+
+}  // namespace
+
 device_memory::device_memory(driver& gpu, std::unique_ptr<slab_source> source,
                              const device_memory_options& options) noexcept
     : driver_(gpu),
@@ -77,15 +86,10 @@ result<device_memory::requester> device_memory::begin(const block_request& reque
                    .for_capture = request.for_capture};
 }
 
-result<block> device_memory::allocate_extent(const requester& requester, std::size_t pages,
-                                             std::size_t block_bytes, std::size_t alignment,
-                                             lock_type& lock) noexcept {
-  const extent_shape shape{
-      .pages = static_cast<std::uint32_t>(pages),
-      .alignment = static_cast<std::uint32_t>(std::max(alignment, page_bytes) / page_bytes)};
-  const result<std::uint32_t> made =
-      obtain(requester, shape, extent_state::block,
-             requester.may_grow ? effort::everything : effort::held, lock);
+result<block> device_memory::allocate_extent(const requester& requester, const extent_shape& shape,
+                                             std::size_t block_bytes, lock_type& lock) noexcept {
+  const effort limit = requester.may_grow ? effort::everything : effort::held;
+  const result<std::uint32_t> made = obtain({requester, shape, extent_state::block, limit}, lock);
   if (!made) {
     return made.error();
   }
@@ -116,7 +120,7 @@ backend::refill_result device_memory::refill(const block_request& request,
   } else {
     for (; made.count != blocks.size(); ++made.count) {
       const result<block> next =
-          allocate_extent(*requester, support::pages_of(bytes), bytes, alignment, lock);
+          allocate_extent(*requester, shape_of(support::pages_of(bytes), alignment), bytes, lock);
       if (!next) {
         made.why = next.error();
         break;
@@ -143,9 +147,10 @@ result<block> device_memory::allocate_large(const block_request& request) noexce
     return complete(requester.error(), request.bytes);
   }
   result<block> made =
-      allocate_extent(*requester, pages, pages * page_bytes, request.alignment, lock);
+      allocate_extent(*requester, shape_of(pages, request.alignment), pages * page_bytes, lock);
   if (!made && pages != exact) {
-    made = allocate_extent(*requester, exact, exact * page_bytes, request.alignment, lock);
+    made =
+        allocate_extent(*requester, shape_of(exact, request.alignment), exact * page_bytes, lock);
   }
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
   if (!made) {

@@ -73,13 +73,23 @@ class device_memory {
   using lock_type = std::unique_lock<std::mutex>;
   /// How far a search goes: steps 1 to 3; with 4; with 5 and 6 instead; all.
   enum class effort : std::uint8_t { held, grow, wait, everything };
-  /// Who asks, and what it may do.
+  /// The stream that asks, and what may be done for it.
   struct requester {
     stream_index stream = legacy_stream;
-    bool may_wait = true;  ///< its stream may be told to wait
+    bool may_wait = true;  ///< the stream may be told to wait
     bool own_heap = true;  ///< what is free in its order serves it
     bool may_grow = true;
     bool for_capture = false;
+  };
+  struct extent_request : requester {
+    extent_shape shape;
+    extent_state state = extent_state::block;
+    effort limit = effort::everything;
+  };
+  struct span_request : requester {
+    std::size_t block_bytes = 0;
+    std::size_t most_blocks = 0;  ///< that are wanted, 0: as many as a span has
+    effort limit = effort::everything;
   };
 
   [[nodiscard]] status complete(const status& why, std::size_t bytes) const noexcept;
@@ -87,25 +97,22 @@ class device_memory {
   [[nodiscard]] status make_room_for_streams() noexcept;
 
   // device_memory_obtain.cpp. Each answers an extent in use, or 0 / an error.
-  [[nodiscard]] result<std::uint32_t> obtain(const requester& requester, const extent_shape& shape,
-                                             extent_state state, effort most,
+  [[nodiscard]] result<std::uint32_t> obtain(const extent_request& request,
                                              lock_type& lock) noexcept;
-  [[nodiscard]] std::uint32_t take_held(const requester& requester, const extent_shape& shape,
-                                        extent_state state) noexcept;
-  [[nodiscard]] std::uint32_t take_free(const requester& requester, const extent_shape& shape,
-                                        extent_state state) noexcept;
-  [[nodiscard]] std::uint32_t take_waited(const requester& requester, const extent_shape& shape,
-                                          extent_state state) noexcept;
-  [[nodiscard]] bool find_done(const requester& requester, const extent_shape& shape) noexcept;
+  [[nodiscard]] result<std::uint32_t> obtain_by_growth(const extent_request& request,
+                                                       lock_type& lock) noexcept;
+  [[nodiscard]] result<std::uint32_t> obtain_by_waiting(const extent_request& request,
+                                                        const status& refusal,
+                                                        lock_type& lock) noexcept;
+  [[nodiscard]] std::uint32_t take_held(const extent_request& request) noexcept;
+  [[nodiscard]] std::uint32_t take_free(const extent_request& request) noexcept;
+  [[nodiscard]] std::uint32_t take_waited(const extent_request& request) noexcept;
+  [[nodiscard]] bool find_done(const extent_request& request) noexcept;
   [[nodiscard]] bool find_done_of_several(const extent_shape& shape) noexcept;
-  [[nodiscard]] std::uint32_t take_pending(const requester& requester, const extent_shape& shape,
-                                           extent_state state) noexcept;
-  [[nodiscard]] std::uint32_t take_run(const requester& requester, const extent_shape& shape,
-                                       extent_state state) noexcept;
-  [[nodiscard]] std::uint32_t take_by_wait(const requester& requester, const extent_shape& shape,
-                                           extent_state state) noexcept;
-  [[nodiscard]] result<std::uint32_t> take_new(const extent_shape& shape,
-                                               extent_state state) noexcept;
+  [[nodiscard]] std::uint32_t take_by_wait(const extent_request& request) noexcept;
+  [[nodiscard]] std::uint32_t take_pending(const extent_request& request) noexcept;
+  [[nodiscard]] std::uint32_t take_run(const extent_request& request) noexcept;
+  [[nodiscard]] result<std::uint32_t> take_new(const extent_request& request) noexcept;
   // device_memory_slabs.cpp
   [[nodiscard]] status grow(const extent_shape& shape, lock_type& lock) noexcept;
   [[nodiscard]] status add_slab(std::size_t bytes, lock_type& lock) noexcept;
@@ -116,15 +123,15 @@ class device_memory {
   [[nodiscard]] status lengthen_slab(std::uint32_t extent_index, std::uint32_t missing,
                                      lock_type& lock) noexcept;
 
+  // device_memory_spans.cpp
   [[nodiscard]] backend::refill_result refill_spans(const requester& requester, std::size_t bytes,
                                                     std::span<block> blocks,
                                                     lock_type& lock) noexcept;
-  [[nodiscard]] result<std::uint32_t> add_span(const requester& requester, std::size_t bytes,
-                                               std::size_t blocks, effort most,
+  [[nodiscard]] result<std::uint32_t> add_span(const span_request& request,
                                                lock_type& lock) noexcept;
-  [[nodiscard]] result<block> allocate_extent(const requester& requester, std::size_t pages,
-                                              std::size_t block_bytes, std::size_t alignment,
-                                              lock_type& lock) noexcept;
+
+  [[nodiscard]] result<block> allocate_extent(const requester& requester, const extent_shape& shape,
+                                              std::size_t block_bytes, lock_type& lock) noexcept;
   [[nodiscard]] std::size_t pending_pages() const noexcept;
   void forget_spent_streams() noexcept;
   [[nodiscard]] stream_index heap_to_free(const stream_ref& stream) noexcept;

@@ -224,7 +224,7 @@ status device_memory::lengthen_slab(std::uint32_t extent_index, std::uint32_t mi
     return {.code = errc::out_of_memory, .text = "the memory that follows is in use"};
   }
   const std::uint32_t home = extents_[extent_index].slab;
-  slab what = extents_.slab_of(home);
+  const slab what = extents_.slab_of(home);
   const std::size_t more =
       round_up(std::size_t{missing - have} * page_bytes, source_->granularity());
   if (more > what.address_space_bytes - what.bytes) {
@@ -237,15 +237,16 @@ status device_memory::lengthen_slab(std::uint32_t extent_index, std::uint32_t mi
   if (why.ok()) {
     claimed_bytes_ += more;
     lock.unlock();
-    why = source_->extend(what, what.bytes + more);
+    const result<slab> longer = source_->extend(what, what.bytes + more);
     lock.lock();
-    if (why.ok()) {
-      extents_.lengthen(home, what);
+    if (longer) {
+      extents_.lengthen(home, *longer);
       // What came free meanwhile may be somebody's already.
       return extents_.free_after(extent_index) >= missing
                  ? extents_.reserve()
                  : status{.code = errc::out_of_memory, .text = "the memory that follows is in use"};
     }
+    why = longer.error();
     extents_.give_up_set_aside();
     claimed_bytes_ -= more;
   }

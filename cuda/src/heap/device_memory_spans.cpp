@@ -16,10 +16,12 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
                                                    lock_type& lock) noexcept {
   std::size_t done = 0;
   const effort cheap = requester.may_grow ? effort::grow : effort::held;
+  const auto add = [&](std::size_t most_blocks, effort limit) noexcept {
+    return add_span({requester, bytes, most_blocks, limit}, lock);
+  };
   while (requester.for_capture && done != blocks.size()) {
     // Spans of their own: none of their memory was in any stream's order.
-    const result<std::uint32_t> fresh =
-        add_span(requester, bytes, blocks.size() - done, cheap, lock);
+    const result<std::uint32_t> fresh = add(blocks.size() - done, cheap);
     if (!fresh) {
       return {done, fresh.error()};
     }
@@ -33,18 +35,18 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
     if (spans_.settle(requester.stream, bytes, settlement::known)) {
       continue;
     }
-    result<std::uint32_t> fresh = add_span(requester, bytes, 0, cheap, lock);
+    result<std::uint32_t> fresh = add(0, cheap);
     if (!fresh && requester.may_grow && requester.may_wait) {
       if (spans_.settle(requester.stream, bytes, settlement::by_wait)) {
         continue;
       }
-      fresh = add_span(requester, bytes, 0, effort::wait, lock);
+      fresh = add(0, effort::wait);
       if (!fresh && spans_.adopt(requester.stream, bytes)) {
         continue;
       }
     }
     if (!fresh && requester.may_grow) {
-      fresh = add_span(requester, bytes, 0, effort::everything, lock);
+      fresh = add(0, effort::everything);
       // The host has waited.
       if (!fresh && spans_.settle(requester.stream, bytes, settlement::known)) {
         continue;
@@ -57,26 +59,26 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
   }
 }
 
-// A span of the usual length, or a shorter one where a limit leaves no more; for `blocks` blocks
-// exactly if that is not 0.
-result<std::uint32_t> device_memory::add_span(const requester& requester, std::size_t bytes,
-                                              std::size_t blocks, effort most,
+// A span of the usual length, of fewer blocks if no more are wanted, and shorter where a limit
+// leaves no more.
+result<std::uint32_t> device_memory::add_span(const span_request& request,
                                               lock_type& lock) noexcept {
-  const auto fewest = static_cast<std::uint32_t>(support::pages_of(bytes));
-  std::uint32_t pages = span_pages(bytes);
-  if (blocks != 0) {
-    pages = std::min(pages, static_cast<std::uint32_t>(support::pages_of(bytes * blocks)));
+  const auto fewest = static_cast<std::uint32_t>(support::pages_of(request.block_bytes));
+  std::uint32_t pages = span_pages(request.block_bytes);
+  if (request.most_blocks != 0) {
+    pages = std::min(pages, static_cast<std::uint32_t>(
+                                support::pages_of(request.block_bytes * request.most_blocks)));
   }
   for (;;) {
     const result<std::uint32_t> made =
-        obtain(requester, {.pages = pages}, extent_state::span, most, lock);
+        obtain({request, {.pages = pages}, extent_state::span, request.limit}, lock);
     if (made) {
       if (const status why = spans_.reserve(); !why.ok()) {
-        const stream_index heap = requester.own_heap ? requester.stream : no_stream;
-        extents_.release(*made, heap, requester.own_heap ? order_.next_stamp(heap) : 0);
+        const stream_index heap = request.own_heap ? request.stream : no_stream;
+        extents_.release(*made, heap, request.own_heap ? order_.next_stamp(heap) : 0);
         return why;
       }
-      return spans_.add(requester.stream, bytes, *made);
+      return spans_.add(request.stream, request.block_bytes, *made);
     }
     if (pages == fewest) {
       return made.error();

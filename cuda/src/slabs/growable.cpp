@@ -50,7 +50,7 @@ class growable_source final : public slab_source {
 
   [[nodiscard]] result<slab> allocate(std::size_t bytes) noexcept override;
   [[nodiscard]] status release(const slab& what) noexcept override;
-  [[nodiscard]] status extend(slab& what, std::size_t bytes) noexcept override;
+  [[nodiscard]] result<slab> extend(const slab& what, std::size_t bytes) noexcept override;
 
  private:
   struct range {
@@ -152,7 +152,7 @@ status growable_source::release(const slab& what) noexcept {
   return {};
 }
 
-status growable_source::extend(slab& what, std::size_t bytes) noexcept {
+result<slab> growable_source::extend(const slab& what, std::size_t bytes) noexcept {
   if (bytes > what.address_space_bytes) {
     return no_memory(bytes, "the addresses behind the slab are not reserved");
   }
@@ -165,8 +165,9 @@ status growable_source::extend(slab& what, std::size_t bytes) noexcept {
   if (const status why = back({end, bytes - what.bytes}, room); !why.ok()) {
     return here(why, bytes);
   }
-  what.bytes = bytes;
-  return {};
+  slab longer = what;
+  longer.bytes = bytes;
+  return longer;
 }
 
 // What lies in other leftovers comes before them: mappings before their addresses.

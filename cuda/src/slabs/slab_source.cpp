@@ -17,8 +17,8 @@ std::size_t slab_source::largest_slab() const noexcept {
   return std::size_t{32} << 20;
 }
 
-status slab_source::extend(slab& /*what*/, std::size_t bytes) noexcept {
-  return {.code = errc::unsupported, .requested = bytes, .where = description().where};
+result<slab> slab_source::extend(const slab& /*what*/, std::size_t bytes) noexcept {
+  return status{.code = errc::unsupported, .requested = bytes, .where = description().where};
 }
 
 std::size_t slab_source::held_bytes(std::size_t in_slabs) const noexcept {

@@ -61,11 +61,11 @@ class slab_source {
   /// stays as it was, and is released again later.
   [[nodiscard]] virtual status release(const slab& what) noexcept = 0;
 
-  /// Makes the slab `bytes` long in place; the new part is for every stream at once, as a new slab
-  /// is. Pre: a multiple of granularity(), above what.bytes, claimed.
+  /// Makes the slab `bytes` long in place and answers it as it is now; the new part is for every
+  /// stream at once, as a new slab is. Pre: a multiple of granularity(), above what.bytes, claimed.
   /// Errors: as allocate; out_of_memory too when the addresses behind it are not reserved. Default:
   /// unsupported.
-  [[nodiscard]] virtual status extend(slab& what, std::size_t bytes) noexcept;
+  [[nodiscard]] virtual result<slab> extend(const slab& what, std::size_t bytes) noexcept;
 
   /// Bytes of the GPU that the driver holds for this source, whose slabs are `in_slabs` long
   /// together. Default: in_slabs.
