@@ -33,7 +33,7 @@ inline std::size_t narrow_some(const Id* ids, std::size_t n, access_range range,
 
 std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range,
                       std::uint32_t* out, access_tally* left_out) {
-  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // ids of 32 bits are below
   const std::uint64_t extent = range.extent < above ? range.extent : above;
   if (extent == 0) {
     return narrow_some(ids, n, range, out, left_out);
@@ -80,8 +80,8 @@ std::size_t narrow_64(const std::int64_t* ids, std::size_t n, access_range range
   return kept + narrow_some(ids + i, n - i, range, out + kept, left_out);
 }
 
-// {count, tick, score, rest}: a sum, then a maximum that only the tick can win. AVX2 compares
-// signed numbers: both sides are shifted by 2^63.
+// {count, tick, score, rest}: adds the sum, then takes a maximum, which changes only the tick. AVX2
+// compares signed numbers, so both sides are shifted by 2^63.
 struct stepping {
   __m256i sum;
   __m256i latest;
@@ -162,7 +162,7 @@ inline std::size_t count_some(std::uint32_t* bins, const Id* ids, std::size_t n,
 
 std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n,
                      access_range range, access_tally* left_out) {
-  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // ids of 32 bits are below
   const std::uint64_t extent = range.extent < above ? range.extent : above;
   if (extent == 0) {
     return count_some(bins, ids, n, range, left_out);
@@ -174,7 +174,7 @@ std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n
   for (; i + 8 <= n; i += 8) {
     const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(ids + i));
     if (_mm256_movemask_epi8(_mm256_cmpeq_epi32(_mm256_min_epu32(v, last), v)) == -1) {
-      // Two ids with one load; the stores are what takes time.
+      // Two ids are read by one load, because the stores are what takes time.
       for (std::size_t j = 0; j < 8; j += 2) {
         std::uint64_t two = 0;
         __builtin_memcpy(&two, ids + i + j, sizeof two);

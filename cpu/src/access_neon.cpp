@@ -33,7 +33,7 @@ inline std::size_t narrow_some(const Id* ids, std::size_t n, access_range range,
 
 std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range,
                       std::uint32_t* out, access_tally* left_out) {
-  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // ids of 32 bits are below
   const auto extent =
       vdupq_n_u32(static_cast<std::uint32_t>(range.extent < above ? range.extent : above));
   const auto base = vdupq_n_u32(static_cast<std::uint32_t>(range.base));

@@ -49,12 +49,14 @@ static_assert(sizeof(extent) == 64);
   return {.code = errc::out_of_memory, .native = error};
 }
 
-/// What the backend has claimed from its host. Invariant: pages == set bits of all arenas.
+/// The pages that the backend has claimed from its host. Invariant: pages == set bits of all
+/// arenas.
 struct claims {
   backend_host* host = nullptr;  ///< null: no limit
   device where = {};
   std::size_t pages = 0;
-  std::size_t most_pages = SIZE_MAX;  ///< fault_options::exhaust_at: the machine's end, for tests
+  /// A test may order the machine to be full at so many pages: fault_options::exhaust_at.
+  std::size_t most_pages = SIZE_MAX;
 
   [[nodiscard]] status claim(std::size_t n) noexcept {
     if (n != 0 && (n > most_pages || pages > most_pages - n)) {

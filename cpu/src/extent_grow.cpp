@@ -24,7 +24,7 @@ result<std::uint32_t> extent_heap::grow(const extent_request& request) noexcept 
       return grown;
     }
   }
-  // Refuse before reserving addresses that the limit makes useless.
+  // Refuse now if the limit does, before addresses are reserved that could not be used.
   if (const status why = claims_.claim(request.pages); !why.ok()) {
     return why;
   }
@@ -37,7 +37,7 @@ result<std::uint32_t> extent_heap::grow(const extent_request& request) noexcept 
   return grow_in(*added, request);
 }
 
-// out_of_memory without errno: this arena is too short.
+// Answers out_of_memory without an errno if this arena is too short, so that another one is tried.
 result<std::uint32_t> extent_heap::grow_in(std::uint32_t arena_index,
                                            const extent_request& request) noexcept {
   const arena& home = arenas_[arena_index];
@@ -80,7 +80,7 @@ result<std::uint32_t> extent_heap::add_arena(std::size_t at_least) noexcept {
   return index;
 }
 
-// The free extent that ends at the frontier, or 0.
+// Answers the free extent that ends at the frontier, or 0.
 std::uint32_t extent_heap::tail_of(const arena& home) const noexcept {
   if (home.frontier() == 0) {
     return 0;

@@ -14,8 +14,8 @@ namespace cpu {
 
 namespace {
 
-// How far a request that may grow looks among half-backed extents before it claims new pages:
-// a bound on time, not a rule.
+// So many half-backed extents are looked at by a request that may grow, before it claims new pages:
+// this bounds its time.
 constexpr unsigned most_looked_at = 16;
 constexpr unsigned no_limit = ~0U;
 
@@ -32,7 +32,7 @@ extent_heap::~extent_heap() {
 
 result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexcept {
   TIDEPOOL_ASSERT(1, request.pages != 0);
-  // A split makes two, growth makes one; from here on no step can lack a descriptor.
+  // A split makes two extents and growth one, so from here on no step can lack a descriptor.
   if (const int error = extents_.reserve(3); error != 0) {
     return refused_by_system(error);
   }
@@ -58,7 +58,7 @@ result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexc
     made = grow(request);
   }
   if (!made) {
-    // There are no new pages to be had: now every backed place counts.
+    // No new pages can be had, so the search for a backed place goes through all extents.
     if (const place found = find_backed(request, no_limit); found.extent != 0) {
       return take(found, request.pages, request.state);
     }
@@ -160,7 +160,7 @@ extent_heap::place extent_heap::find_warm(const extent_request& request) const n
   return {};
 }
 
-// A fully backed place in an extent that is not, in at most `candidates` extents.
+// Finds a place that is fully backed in an extent that is not, in at most `candidates` extents.
 extent_heap::place extent_heap::find_backed(const extent_request& request,
                                             unsigned candidates) const noexcept {
   std::uint32_t index = cold_.lower_bound(extents_, {request.pages, 0});
@@ -199,8 +199,8 @@ extent_heap::place extent_heap::find_cold(const extent_request& request) const n
   return {};
 }
 
-// Cuts an extent in use out of a free one. Pre: the missing pages are claimed, two descriptors are
-// reserved. What remains keeps its age.
+// Cuts an extent in use out of a free one. The parts that remain free keep their age. Pre: the
+// pages that lack memory are claimed, and two descriptors are reserved.
 std::uint32_t extent_heap::take(const place& from, std::uint32_t pages,
                                 extent_state state) noexcept {
   extent& e = extents_[from.extent];
@@ -288,7 +288,8 @@ void extent_heap::uproot(std::uint32_t index) noexcept {
   (e.backed == e.pages ? warm_ : cold_).erase(extents_, index);
 }
 
-// At its place by age: at the new end, but for memory that a decaying span gives back.
+// Finds the place in the queue by age. That is the new end, except for memory that a decaying span
+// gives back.
 void extent_heap::enqueue(std::uint32_t index) noexcept {
   extent& e = extents_[index];
   std::uint32_t older = newest_;

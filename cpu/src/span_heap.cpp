@@ -38,7 +38,7 @@ backend::refill_result span_heap::refill(std::size_t bytes, bool may_grow,
   return {done, {}};
 }
 
-// A span of the usual length, or a shorter one where a limit leaves no more.
+// Carves a span of the usual length, or a shorter one where a limit leaves no more.
 status span_heap::add_span(size_bin& bin, std::uint32_t bytes, bool may_grow) noexcept {
   if (const int error = spans_.reserve(1); error != 0) {
     return {.code = errc::out_of_memory, .native = error};
@@ -79,7 +79,7 @@ void span_heap::take_back(span_position position, std::uint64_t epoch) noexcept 
     const std::uint32_t other = bin.kept;
     bin.kept = position.span;
     if (other != 0) {
-      // The lower one is kept.
+      // Of two empty spans the one at the lower address is kept.
       const bool keep_other = spans_[other].blocks.page < span.blocks.page;
       bin.kept = keep_other ? other : position.span;
       release_span(bin, keep_other ? position.span : other);

@@ -28,8 +28,8 @@ class annotator {
   virtual void begin_range(const char* what) noexcept = 0;
   virtual void end_range() noexcept = 0;
 
-  /// Memory that blocks will be carved from; nobody may touch what is not in a block. Answers what
-  /// remove_slab wants. `name` is read during the call.
+  /// Tells of memory that blocks will be carved from; what lies in no block may not be touched.
+  /// Answers the tool's number for it, for the functions below. `name` is read during the call.
   [[nodiscard]] virtual std::uintptr_t add_slab(std::span<const std::byte> memory,
                                                 const char* name) noexcept = 0;
   /// Pre: its blocks were removed.

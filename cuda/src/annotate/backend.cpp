@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What annotated_backend tells, and when: of blocks before they can be anybody else's.
+// annotated_backend: what the tool is told, and when. Of a block that comes back it is told before
+// the block can be handed out again.
 #include "annotate/backend.hpp"
 
 namespace tidepool {

@@ -40,7 +40,7 @@ class annotated_source final : public slab_source {
     }
     return made;
   }
-  // Told first: the addresses may be another's as soon as they are released.
+  // The tool is told before the release, because afterwards the addresses may be reused at once.
   [[nodiscard]] status release(const slab& what) noexcept override {
     const annotated_range range(&slabs_.tool(), "give back");
     slabs_.remove(what);

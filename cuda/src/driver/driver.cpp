@@ -23,7 +23,8 @@ constexpr std::array sticky_errors = {cudaErrorECCUncorrectable,    cudaErrorIll
                                       cudaErrorContextIsDestroyed,  cudaErrorCudartUnloading,
                                       cudaErrorNvlinkUncorrectable, cudaErrorMpsConnectionFailed};
 
-// An answer that is no failure leaves no last error behind.
+// `expected` is an answer and no failure: it becomes success, and the runtime's last error is
+// cleared.
 [[nodiscard]] cudaError_t forgiven(cudaError_t error, cudaError_t expected) noexcept {
   if (error != expected) {
     return error;
@@ -136,7 +137,7 @@ status driver::answer(cudaError_t error, const char* text) noexcept {
   if (error == cudaSuccess) {
     return {};
   }
-  // Ours to report: the caller's next cudaGetLastError is not to find it.
+  // We report the error, so the application's next cudaGetLastError must not find it.
   static_cast<void>(cudaGetLastError());
   if (std::find(sticky_errors.begin(), sticky_errors.end(), error) != sticky_errors.end()) {
     lost_.store(static_cast<int>(error), std::memory_order_relaxed);

@@ -44,7 +44,7 @@ class current_device {
   ~current_device();
   current_device(const current_device&) = delete;
   current_device& operator=(const current_device&) = delete;
-  /// Why it is not, if so.
+  /// The runtime's error if the device could not be made current, else cudaSuccess.
   [[nodiscard]] cudaError_t error() const noexcept { return error_; }
 
  private:
@@ -52,8 +52,9 @@ class current_device {
   int previous_ = -1;  // -1: it was that already
 };
 
-/// While it lives, the calling thread may make calls that a capture elsewhere in the process would
-/// forbid or be ended by (allocations, queries, waits). They enter no graph.
+/// While it lives, the calling thread may make calls (allocations, queries, waits) that would
+/// otherwise fail during a capture elsewhere in the process, or end that capture. They enter no
+/// graph.
 class outside_captures {
  public:
   outside_captures() noexcept;
@@ -86,7 +87,8 @@ class driver {
   // `text` is static and says what failed.
   /// Translates and counts one call that was made.
   [[nodiscard]] status answer(cudaError_t error, const char* text) noexcept;
-  /// A call that means the current device. Not made on another device if this one cannot be set.
+  /// For calls that concern the current device. If this GPU cannot be made current, the call is not
+  /// made at all.
   template <class F>
   [[nodiscard]] status on_device(const char* text, F call) noexcept {
     if (is_lost()) {
@@ -96,7 +98,7 @@ class driver {
     const outside_captures relaxed;
     return answer(here.error() == cudaSuccess ? call() : here.error(), text);
   }
-  /// A call that means no device, or that of its handle.
+  /// For calls that concern no device, or the device of a handle among their arguments.
   template <class F>
   [[nodiscard]] status anywhere(const char* text, F call) noexcept {
     if (is_lost()) {
@@ -105,7 +107,7 @@ class driver {
     const outside_captures relaxed;
     return answer(call(), text);
   }
-  /// A call that enqueues into a stream or asks about one: a capture may take it or refuse it.
+  /// For calls that enqueue into a stream or ask about one. A capture may record or refuse them.
   template <class F>
   [[nodiscard]] status in_stream(cudaStream_t stream, const char* text, F call) noexcept {
     if (is_lost()) {
@@ -114,7 +116,8 @@ class driver {
     return answer(where_stream_is(stream, call), text);
   }
 
-  /// A call about a stream, with this GPU as the current device where the handle means that one's.
+  /// Makes a call about a stream. This GPU is the current device meanwhile if the handle is one of
+  /// those that mean a stream of the current device.
   template <class F>
   [[nodiscard]] cudaError_t where_stream_is(cudaStream_t stream, F call) const noexcept {
     if (stream != nullptr && stream != cudaStreamLegacy && stream != cudaStreamPerThread) {
@@ -130,13 +133,13 @@ class driver {
   // thread's.
   [[nodiscard]] result<std::uint64_t> stream_id(cudaStream_t stream) noexcept;
   [[nodiscard]] result<capture_state> state_of(cudaStream_t stream) noexcept;
-  /// For checks: counted nowhere, and false where the question cannot be answered.
+  /// For checks: the call is not counted, and the answer is false if the driver gives none.
   [[nodiscard]] bool is_capturing(cudaStream_t stream) const noexcept;
   /// All that was enqueued is done. Pre: the stream's state is none.
   [[nodiscard]] result<bool> is_idle(cudaStream_t stream) noexcept;
   [[nodiscard]] status synchronise(cudaStream_t stream) noexcept;
   [[nodiscard]] status synchronise_device() noexcept;
-  /// One that waits for no other.
+  /// A stream that does not wait for the legacy default stream.
   [[nodiscard]] result<cudaStream_t> make_stream() noexcept;
   [[nodiscard]] status destroy_stream(cudaStream_t stream) noexcept;
 
@@ -159,7 +162,7 @@ class driver {
                                        cudaStream_t stream) noexcept;
   [[nodiscard]] status release(void* data, cudaStream_t stream) noexcept;
   [[nodiscard]] status trim(cudaMemPool_t pool) noexcept;
-  /// What the pool has of the GPU's memory, handed out or not.
+  /// Bytes of the GPU's memory that the pool holds, handed out or not.
   [[nodiscard]] result<std::size_t> reserved_by(cudaMemPool_t pool) noexcept;
 
   [[nodiscard]] status copy(void* dst, const void* src, std::size_t bytes,

@@ -16,14 +16,14 @@ namespace cuda {
 
 enum class host_access : std::uint8_t {
   read_write,
-  read_only,  ///< the GPU may not write; the only way for pages that the host may not write
+  read_only,  ///< the GPU may not write; pages that the host may not write allow nothing else
 };
 /// Locks the pages, for all GPUs of the process. Pre: data and bytes are of one mapping.
 [[nodiscard]] status register_host(driver& gpu, std::span<const std::byte> memory,
                                    host_access access) noexcept;
 /// Pre: the GPUs are done with it.
 [[nodiscard]] status unregister_host(driver& gpu, const void* data) noexcept;
-/// Where the GPU sees locked memory.
+/// The address under which the GPU sees locked memory.
 [[nodiscard]] result<void*> device_address(driver& gpu, const void* data) noexcept;
 
 /// Memory that the driver maps and locks itself, on no particular node.

@@ -129,7 +129,7 @@ host_system::protection host_system::protection_of(const void* data,
   protection found{true, false, true, true, false, true, false};
   std::array<char, 512> line{};
   while (at < end && std::fgets(line.data(), line.size(), maps.get()) != nullptr) {
-    // What is left of a line with a long path is no line of its own.
+    // A line with a long path does not fit: skip its remainder, which must not be read as a line.
     for (int c = std::strchr(line.data(), '\n') != nullptr ? '\n' : 0; c != '\n' && c != EOF;) {
       c = std::fgetc(maps.get());
     }

@@ -24,7 +24,7 @@ status driver::release(void* data) noexcept {
   return on_device("cudaFree", [=] { return cudaFree(data); });
 }
 
-// Its memory stays when it is freed, until `trim`.
+// The pool keeps what is freed until `trim`.
 result<cudaMemPool_t> driver::make_pool() noexcept {
   cudaMemPoolProps wanted = {};
   wanted.allocType = cudaMemAllocationTypePinned;

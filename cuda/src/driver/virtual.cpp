@@ -71,7 +71,8 @@ result<virtual_memory> virtual_memory::open(driver& gpu) noexcept {
     }
     return why;
   };
-  // Makes the GPU's context, which the runtime leaves until it is needed.
+  // The driver's functions need the GPU's context, which the runtime makes when a call of its own
+  // needs it: so one is made here.
   if (const result<physical_memory> now = gpu.memory(); !now) {
     return now.error();
   }

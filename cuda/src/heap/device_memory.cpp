@@ -51,7 +51,7 @@ status device_memory::prepare() noexcept {
   return why.ok() ? make_room_for_streams() : why;
 }
 
-// Every stream has a heap and bins before memory can be freed in its order.
+// Frees cannot fail, so every stream gets its heap and its bins before it can free memory.
 status device_memory::make_room_for_streams() noexcept {
   const status why = extents_.make_heaps(order_.size());
   return why.ok() ? spans_.make_bins(order_.size()) : why;
@@ -159,16 +159,18 @@ result<block> device_memory::allocate_large(const block_request& request) noexce
   return made;
 }
 
-// Whose memory is it that this stream frees? Memory for the host is nobody's without a stream.
+// The heap for memory that this stream frees. Host memory that is freed without a stream is used by
+// no stream, so it goes to the heap for everybody.
 stream_index device_memory::heap_to_free(const stream_ref& stream) noexcept {
   if (host_order_ && stream.is_none()) {
     return no_stream;
   }
   const stream_index s = order_.find_to_free(stream);
-  return make_room_for_streams().ok() ? s : unknown_stream;  // one that allocated has its heap
+  // Without memory for a new stream's heap the free counts as that of an unknown stream.
+  return make_room_for_streams().ok() ? s : unknown_stream;
 }
 
-// Pre: the stream's stamp is that of this free, or it is no stream.
+// Pre: the stream's latest stamp is that of this free, or s is no_stream.
 void device_memory::take_back_one(const block& what, stream_index s) noexcept {
   const support::cookie tag = support::cookie::from_bits(what.cookie);
   if (tag.kind == support::cookie_kind::span) {
@@ -238,7 +240,7 @@ void device_memory::retire(const stream_ref& stream) noexcept {
   forget_spent_streams();
 }
 
-// Their numbers are free for others.
+// Gives the numbers of retired streams, whose work is complete, free for other streams.
 void device_memory::forget_spent_streams() noexcept {
   for (stream_index s = first_user_stream; s != order_.size(); ++s) {
     if (order_.is_retired(s)) {

@@ -96,7 +96,7 @@ class device_memory {
   [[nodiscard]] result<requester> begin(const block_request& request) noexcept;
   [[nodiscard]] status make_room_for_streams() noexcept;
 
-  // device_memory_obtain.cpp. Each answers an extent in use, or 0 / an error.
+  // device_memory_obtain.cpp. Each answers an extent in use; if it finds none, 0 or an error.
   [[nodiscard]] result<std::uint32_t> obtain(const extent_request& request,
                                              lock_type& lock) noexcept;
   [[nodiscard]] result<std::uint32_t> obtain_by_growth(const extent_request& request,
@@ -141,7 +141,9 @@ class device_memory {
   driver& driver_;
   const std::unique_ptr<slab_source> source_;
   const device_memory_options options_;
-  const bool host_order_;  ///< memory serves only when the host knows that work on it is complete
+  /// The host uses the memory itself, so it serves again only when work on it is known to be
+  /// complete.
+  const bool host_order_;
   backend_host* host_ = nullptr;
 
   std::mutex growth_mutex_;  ///< taken before mutex_

@@ -10,7 +10,7 @@ namespace cuda {
 
 namespace {
 
-// How many blocks that wait for several streams a request looks at: a bound on time, not a rule.
+// So many blocks that wait for several streams are looked at by one request, to bound its time.
 constexpr unsigned most_looked_at = 8;
 
 [[nodiscard]] bool is_want_of_memory(const status& why) noexcept {
@@ -19,7 +19,7 @@ constexpr unsigned most_looked_at = 8;
 
 }  // namespace
 
-// Steps 1 and, after spans that are kept empty were given up, 1 again.
+// Step 1. If that finds nothing, empty spans are given up and step 1 is tried once more.
 std::uint32_t device_memory::take_free(const extent_request& request) noexcept {
   do {
     extent_place found;
@@ -58,7 +58,7 @@ std::uint32_t device_memory::take_waited(const extent_request& request) noexcept
   return 0;
 }
 
-// Step 3, for blocks that several streams used. True: one joined the memory for all.
+// Step 3, for blocks that several streams used. True: one of them is now memory for everybody.
 bool device_memory::find_done_of_several(const extent_shape& shape) noexcept {
   extent_place found = extents_.find(several_streams, shape);
   for (unsigned seen = 0; found.extent != 0 && seen != most_looked_at; ++seen) {
@@ -72,7 +72,7 @@ bool device_memory::find_done_of_several(const extent_shape& shape) noexcept {
   return false;
 }
 
-// Step 3. True: something that may fit joined the memory for all.
+// Step 3. True: memory that may fit is now memory for everybody.
 bool device_memory::find_done(const extent_request& request) noexcept {
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
     if (s == several_streams || (s == request.stream && request.own_heap) ||
@@ -114,7 +114,7 @@ std::uint32_t device_memory::take_pending(const extent_request& request) noexcep
   return 0;
 }
 
-// Step 6. What is waited for joins the requester's own heap, where it merges.
+// Step 6. The run moves into the requester's own heap, where its parts merge into one extent.
 std::uint32_t device_memory::take_run(const extent_request& request) noexcept {
   const extent_place run = extents_.find_run(request.shape);
   if (run.extent == 0) {
@@ -129,7 +129,7 @@ std::uint32_t device_memory::take_run(const extent_request& request) noexcept {
       return 0;
     }
   }
-  // In its own order the stream has it all from now on; for others it is a free of now.
+  // After the waits the stream may use all of it; towards other streams it counts as freed now.
   const std::uint64_t now = order_.next_stamp(request.stream);
   std::uint32_t at = run.extent;
   extents_.move(at, request.stream, now);
@@ -184,8 +184,10 @@ result<std::uint32_t> device_memory::obtain_by_growth(const extent_request& requ
   if (const status why = extents_.reserve(); !why.ok()) {
     return why;
   }
-  // Memory for the host is in one heap or pending: what is done merges there with its neighbours,
-  // which may do instead of growing. Elsewhere that would part streams from their own free memory.
+  // Host memory is either pending or in the heap for everybody. Asking all streams moves what is
+  // done into that heap, where it merges with its neighbours and may make growth unnecessary.
+  // Memory of a GPU is left alone: moving it would take from streams what they can use without
+  // waiting.
   if (host_order_) {
     poll_all_streams();
   }

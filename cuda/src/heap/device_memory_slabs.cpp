@@ -22,9 +22,9 @@ constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) noexcept {
 
 }  // namespace
 
-// Slabs grow with what is reserved: a sixteenth of it, within the source's bounds. Where that is
-// refused, no more than is needed. Pre: both mutexes are held. Post: the same; on success a free
-// extent of no_stream fits, and two descriptors are reserved.
+// A new slab is a sixteenth of what is reserved, within the source's bounds. If that is refused, a
+// slab as long as the request is tried. Pre: both mutexes are held. Post: they are held again; on
+// success a free extent of no_stream fits, and two descriptors are reserved.
 status device_memory::grow(const extent_shape& shape, lock_type& lock) noexcept {
   const std::size_t unit = source_->granularity();
   const std::size_t needed =
@@ -69,7 +69,7 @@ status device_memory::add_slab(std::size_t bytes, lock_type& lock) noexcept {
   return why;
 }
 
-// Asks each stream with something outstanding.
+// Asks every stream how far it has come, and moves what is done into the heap for everybody.
 void device_memory::poll_all_streams() noexcept {
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
     if (s != several_streams) {
@@ -94,7 +94,8 @@ void device_memory::move_done_of_several() noexcept {
   }
 }
 
-// Pre: growth_mutex_ is held too, so that one thread waits at a time.
+// Makes the host wait for all streams. Pre: growth_mutex_ is held, so that one thread waits at a
+// time.
 void device_memory::wait_for_all(lock_type& lock) noexcept {
   const stream_index count = order_.size();
   for (stream_index s = legacy_stream; s != count; ++s) {
@@ -115,8 +116,9 @@ void device_memory::wait_for_all(lock_type& lock) noexcept {
   poll_all_streams();
 }
 
-// Slabs that are free and known to be, up to `bytes` and as long as idle since tick `last`; a slab
-// that the driver keeps is tried again by the next call. Answers the bytes given back.
+// Gives idle slabs back until `bytes` bytes are gone, only those that have been idle since tick
+// `last`. A slab that the driver does not take stays, and the next call tries it again. Answers the
+// bytes given back.
 std::size_t device_memory::release_idle(std::size_t bytes, std::uint64_t last,
                                         lock_type& lock) noexcept {
   const std::uint32_t list =
@@ -143,7 +145,8 @@ std::size_t device_memory::release_idle(std::size_t bytes, std::uint64_t last,
   return done;
 }
 
-// Waits for what is pending if it has to: who asks for memory back wants it.
+// Waits for pending memory only if the goal cannot be reached without: a caller of trim wants the
+// memory more than the time.
 std::size_t device_memory::trim(std::size_t keep_bytes) noexcept {
   std::size_t done = 0;
   lock_type lock(mutex_);
@@ -168,7 +171,7 @@ std::size_t device_memory::trim(std::size_t keep_bytes) noexcept {
   return done;
 }
 
-// A slab is idle from the first tick that finds it free.
+// A slab counts as idle from the first tick that finds all of it free.
 std::size_t device_memory::decay() noexcept {
   lock_type lock(mutex_);
   ++tick_;
@@ -183,7 +186,7 @@ std::size_t device_memory::decay() noexcept {
   return done;
 }
 
-// No stream is named, so what follows the block serves only if nobody has to wait for it.
+// The request names no stream, so only memory for which nobody has to wait can lengthen the block.
 result<std::size_t> device_memory::extend(const block& what, std::size_t bytes) noexcept {
   const support::cookie tag = support::cookie::from_bits(what.cookie);
   if (!description().can_extend || tag.kind != support::cookie_kind::extent) {
@@ -241,7 +244,7 @@ status device_memory::lengthen_slab(std::uint32_t extent_index, std::uint32_t mi
     lock.lock();
     if (longer) {
       extents_.lengthen(home, *longer);
-      // What came free meanwhile may be somebody's already.
+      // Another thread may have taken the free memory behind the block meanwhile.
       return extents_.free_after(extent_index) >= missing
                  ? extents_.reserve()
                  : status{.code = errc::out_of_memory, .text = "the memory that follows is in use"};

@@ -10,7 +10,8 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-// What costs nothing first, then what is known to be paid, then new spans, and waiting last.
+// Looks for blocks in the order of their cost: spans that owe nothing, spans whose debts turn out
+// to be paid, new spans, and last spans for which the stream or the host has to wait.
 backend::refill_result device_memory::refill_spans(const requester& requester, std::size_t bytes,
                                                    std::span<block> blocks,
                                                    lock_type& lock) noexcept {
@@ -20,7 +21,7 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
     return add_span({requester, bytes, most_blocks, limit}, lock);
   };
   while (requester.for_capture && done != blocks.size()) {
-    // Spans of their own: none of their memory was in any stream's order.
+    // A captured graph gets new spans, because no stream may have used their memory.
     const result<std::uint32_t> fresh = add(blocks.size() - done, cheap);
     if (!fresh) {
       return {done, fresh.error()};
@@ -47,7 +48,7 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
     }
     if (!fresh && requester.may_grow) {
       fresh = add(0, effort::everything);
-      // The host has waited.
+      // The search has made the host wait, so debts may be paid now.
       if (!fresh && spans_.settle(requester.stream, bytes, settlement::known)) {
         continue;
       }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // extent and slab_record: a run of pages of one slab, free or in use, and the slab it is in. The
-// memory itself is never touched: everything known of it is here, in host memory.
+// device memory itself is never read or written: these descriptors in host memory say all about it.
 #pragma once
 
 #include "heap/stream_order.hpp"

@@ -25,7 +25,7 @@ status extent_heap::make_heaps(stream_index count) noexcept {
 }
 
 status extent_heap::reserve() noexcept {
-  // A cut makes two, a slab or its longer end one.
+  // A cut makes two extents, a new slab or a longer end of one makes one.
   for (const int error : {extents_.reserve(3), slabs_.reserve(1)}) {
     if (error != 0) {
       return {.code = errc::out_of_memory, .native = error, .text = "no host memory"};
@@ -75,7 +75,7 @@ extent_place extent_heap::find_run(const extent_shape& shape) const noexcept {
 std::uint32_t extent_heap::take(const extent_place& from, std::uint32_t pages,
                                 extent_state state) noexcept {
   extent& e = extents_[from.extent];
-  const std::uint32_t older = e.older;  // what remains keeps its place by stamp
+  const std::uint32_t older = e.older;  // parts that remain free keep this place in the queue
   uproot(from.extent);
   TIDEPOOL_ASSERT(1, from.page >= e.page && from.page + pages <= e.page + e.pages);
   const auto low = static_cast<std::uint32_t>(from.page - e.page);
@@ -195,7 +195,8 @@ void extent_heap::link_after(std::uint32_t index, std::uint32_t fresh) noexcept 
   e.after = fresh;
 }
 
-// At its place by stamp: the new end, but for what moves here from another heap.
+// Finds the place in the queue by stamp. That is the new end, except for extents that move here
+// from another heap.
 void extent_heap::plant(std::uint32_t index) noexcept {
   std::uint32_t older = heaps_[extents_[index].heap].newest;
   while (older != 0 && extents_[older].stamp > extents_[index].stamp) {
@@ -204,7 +205,7 @@ void extent_heap::plant(std::uint32_t index) noexcept {
   plant(index, older);
 }
 
-// Pre: its place in the queue is after `older`, 0: at the old end.
+// Pre: the place by stamp is right behind `older`; 0 means the old end.
 void extent_heap::plant(std::uint32_t index, std::uint32_t older) noexcept {
   extent& e = extents_[index];
   free_heap& heap = heaps_[e.heap];

@@ -3,9 +3,9 @@
 // extent_heap: the slabs of one device cut into extents, and the free ones in heaps: one heap per
 // stream with what was freed in its order, one (no_stream) with what everybody may use at once, one
 // (several_streams) with what waits for several streams. Within a heap neighbours are merged and
-// the best fit serves. Whether a stream has come somewhere is stream_order's; this file moves
-// memory where it is told. Not thread-safe: device_memory's mutex. No function throws; what takes
-// memory back or moves it cannot fail.
+// the best fit serves. stream_order knows how far streams have come; this class only moves memory
+// from heap to heap when it is called to. Not thread-safe: device_memory's mutex. No function
+// throws; functions that take memory back or move it cannot fail.
 #pragma once
 
 #include "heap/extent.hpp"
@@ -28,12 +28,13 @@ class extent_heap {
  public:
   /// Heaps for the streams [0, count) exist. Errors: out_of_memory.
   [[nodiscard]] status make_heaps(stream_index count) noexcept;
-  /// Room for what take, add_slab and lengthen make. Errors: out_of_memory.
+  /// Makes descriptors for one call of take, add_slab or append. Errors: out_of_memory.
   [[nodiscard]] status reserve() noexcept;
 
   /// Pre: reserve. Post: one free extent of no_stream.
   void add_slab(const slab& what) noexcept;
-  /// Keeps a descriptor for one call of lengthen. Errors: out_of_memory.
+  /// Sets a descriptor aside for one call of lengthen, which other requests cannot take meanwhile.
+  /// Errors: out_of_memory.
   [[nodiscard]] status set_aside() noexcept;
   void give_up_set_aside() noexcept;
   /// A slab is longer at its end. Pre: set_aside.
@@ -53,16 +54,16 @@ class extent_heap {
   /// Makes an extent in use longer by what follows it. Pre: reserve; the extent after it is free
   /// and has so many pages.
   void append(std::uint32_t index, std::uint32_t pages) noexcept;
-  /// Pages that follow an extent and that everybody may use.
+  /// How many free pages, for which nobody has to wait, follow the extent.
   [[nodiscard]] std::uint32_t free_after(std::uint32_t index) const noexcept;
-  /// Nothing but those pages follows in the slab.
+  /// Nothing but those free pages follows the extent in its slab.
   [[nodiscard]] bool is_last(std::uint32_t index) const noexcept;
   /// Pre: in use.
   void release(std::uint32_t index, stream_index heap, std::uint64_t stamp) noexcept;
   void release(std::uint32_t index, const stream_set& after_all_of) noexcept;
   /// Pre: free.
   void move(std::uint32_t index, stream_index heap, std::uint64_t stamp) noexcept;
-  /// What the heap has of stamps up to `stamp` becomes memory for all.
+  /// Extents of the heap with stamps up to `stamp` become memory for everybody.
   void move_done(stream_index heap, std::uint64_t stamp) noexcept;
 
   [[nodiscard]] extent& operator[](std::uint32_t index) noexcept { return extents_[index]; }
@@ -81,16 +82,16 @@ class extent_heap {
   }
 
   // Slabs of which all is free for everybody.
-  /// Takes such slabs out until `pages` are in them or there are no more; those that have been
-  /// idle since tick `last` at the latest. Post: a list of slab numbers, linked by `newer`.
+  /// Takes such slabs out of the heap until they have `pages` pages together; only slabs that have
+  /// been idle since tick `last` or longer. Answers the first of a list of slab numbers, 0: none.
   [[nodiscard]] std::uint32_t take_idle(std::size_t pages, std::uint64_t last) noexcept;
   /// The next of that list.
   [[nodiscard]] std::uint32_t next_idle(std::uint32_t slab_index) const noexcept {
     return slabs_[slab_index].newer;
   }
-  /// It was given back.
+  /// The slab was given back: forgets it.
   void drop_idle(std::uint32_t slab_index) noexcept;
-  /// It could not be given back.
+  /// The slab could not be given back: puts it into the heap for everybody again.
   void keep_idle(std::uint32_t slab_index) noexcept;
   /// Notes which slabs are idle at this tick.
   void note_idle(std::uint64_t tick) noexcept;

@@ -76,7 +76,7 @@ bool extent_heap::is_idle(const slab_record& home) const noexcept {
          extents_[home.first].state == extent_state::free && extents_[home.first].heap == no_stream;
 }
 
-// The highest numbers first, so that the first slabs stay.
+// Begins with the highest numbers, so that the slabs made first stay.
 std::uint32_t extent_heap::take_idle(std::size_t pages, std::uint64_t last) noexcept {
   std::uint32_t list = 0;
   std::size_t taken = 0;
@@ -88,7 +88,7 @@ std::uint32_t extent_heap::take_idle(std::size_t pages, std::uint64_t last) noex
     }
     extent& e = extents_[home.first];
     uproot(home.first);
-    e.state = extent_state::block;  // nobody else may have it
+    e.state = extent_state::block;  // until it is given back no request may take it
     taken += e.pages;
     home.newer = list;
     list = s;

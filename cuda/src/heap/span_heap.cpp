@@ -14,7 +14,7 @@ namespace cuda {
 
 namespace {
 
-// How many owing spans a request looks at: a bound on time, not a rule.
+// So many owing spans are looked at by one request, to bound its time.
 constexpr unsigned most_looked_at = 8;
 
 }  // namespace
@@ -46,7 +46,8 @@ void span_heap::put_in(std::uint32_t index) noexcept {
   (spans_[index].owes.empty() ? bin.partial : bin.owing).insert(spans_, index);
 }
 
-// Pre: it has a free block, and neither that nor what it owes has changed since put_in.
+// Pre: the span has a free block, and its count of free blocks and debts are as they were at
+// put_in.
 void span_heap::take_out(std::uint32_t index) noexcept {
   size_bin& bin = bin_of(spans_[index]);
   (spans_[index].owes.empty() ? bin.partial : bin.owing).erase(spans_, index);

@@ -40,10 +40,10 @@ struct span_record {
   [[nodiscard]] support::tree_key key() const noexcept { return {blocks.page, 0}; }
 };
 
-/// How a span may be freed of what it owes.
+/// How far span_heap::settle may go to free a span of what it owes.
 enum class settlement : std::uint8_t {
-  known,    ///< if it is known to be paid, or an event says so
-  by_wait,  ///< its stream waits
+  known,    ///< only if the work is known to be complete, or an event says so
+  by_wait,  ///< by making the span's stream wait
 };
 
 class span_heap {
@@ -57,14 +57,15 @@ class span_heap {
   /// Room for add. Errors: out_of_memory.
   [[nodiscard]] status reserve() noexcept;
 
-  /// Blocks of spans of the stream that owe nothing; how many.
+  /// Takes blocks from spans of the stream that owe nothing. Returns how many.
   [[nodiscard]] std::size_t take(stream_index s, std::size_t bytes,
                                  std::span<block> blocks) noexcept;
-  /// Blocks of one span. Pre: it owes nothing, or whoever asks may use what it has.
+  /// Takes blocks from one span. Pre: it owes nothing, or the requester may use its memory anyhow.
   [[nodiscard]] std::size_t take_from(std::uint32_t index, std::span<block> blocks) noexcept;
-  /// Frees one span of the stream and class of what it owes. False: none.
+  /// Frees one span of the stream and class of what it owes. False: none could be.
   [[nodiscard]] bool settle(stream_index s, std::size_t bytes, settlement how) noexcept;
-  /// Makes a span of another stream, with a free block, one of this stream. Pre: no host order.
+  /// Gives this stream a span of another one that has a free block; this stream waits for the
+  /// other. Pre: no host order.
   [[nodiscard]] bool adopt(stream_index s, std::size_t bytes) noexcept;
   /// Carves an extent in use. Pre: reserve.
   std::uint32_t add(stream_index s, std::size_t bytes, std::uint32_t extent_index) noexcept;
@@ -75,7 +76,8 @@ class span_heap {
   /// The position is a block handed out, of this address and length.
   [[nodiscard]] bool owns(span_position position, const block& what) const noexcept;
 
-  /// Gives spans that are kept empty back to the extents, of all streams or of one. True: any.
+  /// Gives the empty spans that are kept, of all streams or of one, back to the extents. True:
+  /// there were some.
   bool release_empty() noexcept;
   bool release_empty(stream_index s) noexcept;
   /// The stream has spans.

@@ -117,7 +117,7 @@ result<stream_index> stream_order::add(const stream_ref& stream, std::uint64_t i
 result<capture_state> stream_order::state_of(stream_index s) noexcept {
   const stream_state& state = streams_[s];
   if (state.kind == stream_kind::per_thread && state.owner != this_thread()) {
-    return capture_state::blocked;  // it cannot be named here
+    return capture_state::blocked;  // its handle means another stream on this thread
   }
   return driver_.state_of(state.handle);
 }
@@ -140,8 +140,8 @@ bool stream_order::is_spent(stream_index s) const noexcept {
   return streams_[s].is_in_use && streams_[s].is_retired && !is_outstanding(s);
 }
 
-// The event stays for the next. What others remember of the old stream is of an earlier stamp than
-// all that the next one frees.
+// The next stream with this number takes the event over. Waits for the old stream that others
+// remember do no harm: their stamps are earlier than any that the next stream frees at.
 void stream_order::forget(stream_index s) noexcept {
   TIDEPOOL_ASSERT(1, s >= first_user_stream && !is_outstanding(s));
   by_id_.erase(streams_[s].id);

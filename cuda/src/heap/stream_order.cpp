@@ -38,7 +38,8 @@ void stream_set::add(const stream_set& others) noexcept {
   }
 }
 
-// What of the stream there is to wait for: no more than it has freed.
+// A stream that has freed nothing since `stamp` need not be waited for further than its latest
+// free.
 std::uint64_t stream_order::needed(stream_index s, std::uint64_t stamp) const noexcept {
   return std::min(stamp, streams_[s].freed);
 }
@@ -76,13 +77,15 @@ void stream_order::remember(stream_index later, stream_index s) noexcept {
   waiting.next_wait = static_cast<std::uint8_t>((waiting.next_wait + 1) % waiting.waits.size());
 }
 
-// Its handle means it on this thread.
+// The handle of a per-thread default stream means another stream on every thread: it names this one
+// only on the thread that owns it.
 bool stream_order::is_named_here(const stream_state& state) const noexcept {
   return state.kind != stream_kind::per_thread || state.owner == this_thread();
 }
 
-// Where an event covers the stream now, null: nowhere. A thread's own default stream has no handle
-// on other threads: there the legacy stream, which waits for it, stands in.
+// Answers the stream on which an event covers this one, or null if there is none now. A thread's
+// own default stream has no handle on other threads; there the legacy stream stands in, because it
+// waits for that stream.
 cudaStream_t stream_order::usable_handle(stream_index s) noexcept {
   stream_state& state = streams_[s];
   if (s == unknown_stream || state.is_retired) {
@@ -112,7 +115,7 @@ bool stream_order::record(stream_index s, cudaStream_t handle) noexcept {
 
 void stream_order::record_early(stream_index s) noexcept {
   if (streams_[s].kind == stream_kind::per_thread && is_named_here(streams_[s])) {
-    // If that fails it is tried again when somebody asks.
+    // A failure is harmless: the event is recorded when another stream asks for the memory.
     static_cast<void>(cover(s, streams_[s].freed));
   }
 }
@@ -133,8 +136,9 @@ void stream_order::ask_event(stream_index s) noexcept {
   }
 }
 
-// An idle stream needs no event, and a new event of one is not done at once. But the legacy stream
-// is idle while those that it waits for are not: there only an event tells.
+// An idle stream is asked directly, because a new event takes microseconds to be done even on an
+// idle stream. The legacy stream answers that it is idle while streams that it waits for still
+// work, so there only an event tells.
 bool stream_order::catch_up(stream_index s, std::uint64_t stamp) noexcept {
   stream_state& state = streams_[s];
   if (is_done(s, stamp)) {
@@ -203,7 +207,8 @@ bool stream_order::wait(stream_index later, const stream_set& all) noexcept {
   return all_of(all, [&](stream_index s) { return wait(later, s, all.stamp); });
 }
 
-// A new event always: work after the latest free counts too.
+// Always records a new event, because work that `earlier` was given after its latest free counts
+// too, and no event covers that.
 status stream_order::order(stream_index earlier, stream_index later) noexcept {
   if (earlier == later) {
     return {};
@@ -236,7 +241,8 @@ stream_order::host_wait stream_order::prepare_host_wait(stream_index s) noexcept
     return {};
   }
   if (!cover(s, streams_[s].freed)) {
-    // One that captures will end that some day; waiting for the device would end it now.
+    // A stream that captures can be recorded when its capture ends. Waiting for the whole device
+    // would invalidate the capture, so that is left to streams that can never be recorded again.
     return {.recorded = clock_,
             .needs_device = s == unknown_stream || streams_[s].is_retired || streams_[s].is_gone};
   }

@@ -73,15 +73,15 @@ class stream_order {
     return static_cast<stream_index>(streams_.size());
   }
 
-  /// The stamp of what the stream frees now.
+  /// Advances the clock: the stamp of what the stream frees now.
   [[nodiscard]] std::uint64_t next_stamp(stream_index s) noexcept;
-  /// After frees: records at once where nobody else can later, on a thread's own default stream.
-  /// Elsewhere, and for no_stream, nothing.
+  /// Call after frees. A thread's own default stream is recorded at once, because no other thread
+  /// can record it later; for all other streams, and no_stream, nothing happens.
   void record_early(stream_index s) noexcept;
 
-  /// Nothing of the stream up to the stamp is outstanding, as far as is known. No driver call.
+  /// All work of the stream up to the stamp is known to be complete. Makes no driver call.
   [[nodiscard]] bool is_done(stream_index s, std::uint64_t stamp) const noexcept;
-  /// `later` has waited for that already. No driver call.
+  /// `later` has already waited for the stream up to the stamp. Makes no driver call.
   [[nodiscard]] bool has_waited(stream_index later, stream_index s,
                                 std::uint64_t stamp) const noexcept;
   /// The stamp of its latest free.
@@ -91,13 +91,15 @@ class stream_order {
   /// The latest stamp up to which all is done.
   [[nodiscard]] std::uint64_t done_up_to(stream_index s) const noexcept { return streams_[s].done; }
 
-  /// Asks whether the stream has come to the stamp. If not, an event is left that says so later.
-  /// True when it has. Post: done is what is known.
+  /// Asks the driver whether the stream has come to the stamp; true if it has. If not, an event is
+  /// left in the stream, which a later call asks. Post: done_up_to() is what is known.
   bool catch_up(stream_index s, std::uint64_t stamp) noexcept;
-  /// An event covers the stream up to the stamp; recorded now if none does and that is possible.
+  /// Makes sure that an event covers the stream up to the stamp: records one if none does. False:
+  /// an event cannot be recorded now.
   [[nodiscard]] bool cover(stream_index s, std::uint64_t stamp) noexcept;
-  /// What is enqueued on `later` from now on runs after all that the stream did up to the stamp.
-  /// Pre: `later` does not capture. False: it could not be said, nothing has changed.
+  /// Makes `later` wait: what is enqueued there from now on runs after all that the stream did up
+  /// to the stamp. Pre: `later` does not capture. False: the driver refused, and nothing has
+  /// changed.
   [[nodiscard]] bool wait(stream_index later, stream_index s, std::uint64_t stamp) noexcept;
 
   // The same for sets.
@@ -106,23 +108,23 @@ class stream_order {
   bool catch_up(const stream_set& all) noexcept;
   [[nodiscard]] bool wait(stream_index later, const stream_set& all) noexcept;
 
-  /// All that `earlier` was told so far comes before what `later` is told from now on.
+  /// All work enqueued on `earlier` so far runs before what is enqueued on `later` from now on.
   [[nodiscard]] status order(stream_index earlier, stream_index later) noexcept;
-  /// The stream is not named again. What it freed is recorded now.
+  /// Tells that the stream will not be named again. What it freed is recorded now, while it exists.
   void retire(stream_index s) noexcept;
-  /// A retired stream of which nothing is outstanding: its number may be given to another one when
-  /// no memory carries it. Pre: that.
+  /// The stream is retired and all its work is complete.
   [[nodiscard]] bool is_spent(stream_index s) const noexcept;
   [[nodiscard]] bool is_retired(stream_index s) const noexcept { return streams_[s].is_retired; }
   [[nodiscard]] bool is_outstanding(stream_index s) const noexcept {
     return streams_[s].done < streams_[s].freed;
   }
+  /// Frees the number of a spent stream for another one. Pre: no memory carries the number.
   void forget(stream_index s) noexcept;
 
-  /// May calls be made that make the stream wait? Asked once per request.
+  /// Whether the stream captures, and so whether it may be made to wait. Asked once per request.
   [[nodiscard]] result<capture_state> state_of(stream_index s) noexcept;
 
-  /// What the host may wait for without the mutex, to be told of by came_to.
+  /// What the host may wait for without the mutex. After the wait, came_to notes the progress.
   struct host_wait {
     cudaEvent_t event = nullptr;  ///< null: nothing outstanding, or no event can be recorded
     std::uint64_t recorded = 0;
@@ -145,7 +147,7 @@ class stream_order {
     stream_kind kind = stream_kind::none;
     bool is_in_use = false;
     bool is_retired = false;
-    bool is_gone = false;  // destroyed without retire, as far as we were told
+    bool is_gone = false;  // the driver's answers say that it was destroyed without retire
     std::uint8_t next_wait = 0;
     std::uint32_t number = 0;  // of stream_ref, 0: none
     std::uint64_t id = 0;
@@ -154,7 +156,7 @@ class stream_order {
     std::uint64_t recorded = 0;   // `event` covers it up to here
     std::uint64_t done = 0;       // known to be complete up to here
     cudaEvent_t event = nullptr;  // made with the first record, kept
-    // A memo: what is forgotten is waited for again.
+    // The latest waits, as a memo: a wait that fell out of it is made again.
     std::array<known_wait, 8> waits{};
   };
 

@@ -35,15 +35,16 @@ class locked final : public registered_memory {
   const std::byte* const data_;
 };
 
-/// One climb. What it registered is undone if it ends with an error.
+/// One attempt to register memory. On an error nothing stays registered.
 class ladder {
  public:
   ladder(driver& gpu, host_system& system, std::span<const std::byte> memory) noexcept
       : gpu_(gpu), system_(system), memory_(memory) {}
 
-  /// A rung answers how memory was registered, staging where it was not. Errors: no use to go on.
+  /// A rung answers how the memory was registered, or staging if it was not and the next rung may
+  /// be tried. An error means that no rung can help.
   [[nodiscard]] result<host_reach> lock(host_access access, host_reach reach) noexcept;
-  /// The same for reading and writing where the host may only read.
+  /// Registers for reading and writing where the host itself may only read.
   [[nodiscard]] result<host_reach> lock_protected(host_reach reach) noexcept;
   [[nodiscard]] host_reach refuse(const char* text) noexcept {
     why_ = {.code = errc::unsupported, .requested = memory_.size(), .text = text};
@@ -73,7 +74,7 @@ result<host_reach> ladder::lock(host_access access, host_reach reach) noexcept {
     }
     why = address.error();
     if (const status undone = unregister_host(gpu_, memory_.data()); !undone.ok()) {
-      // Asked twice, as there is nobody left to ask later.
+      // Tried a second time, because nothing remembers the registration afterwards.
       static_cast<void>(unregister_host(gpu_, memory_.data()));
     }
   }
@@ -104,8 +105,8 @@ bool ladder::protect(bool writable) noexcept {
   return error == 0;
 }
 
-// Locking for writing makes the system give each page a copy of its own, for which the mapping has
-// to be writable only as long as that takes.
+// Locking for writing makes the system copy each page of a private mapping. The mapping has to be
+// writable only while that happens.
 result<host_reach> ladder::lock_protected(host_reach reach) noexcept {
   if (!protect(true)) {
     return host_reach::staging;
@@ -122,7 +123,7 @@ result<host_reach> ladder::lock_protected(host_reach reach) noexcept {
   return {.code = errc::invalid_argument, .requested = bytes, .text = text};
 }
 
-/// How the climber may go.
+/// Which rungs may be tried.
 struct route {
   host_access access;
   bool has_read_only_rung;  ///< of the GPU

@@ -131,8 +131,8 @@ class pooled_slabs final : public device_slabs {
     return made;
   }
 
-  // The driver lets go only of what it knows to be free, hence the wait. It is short: nothing else
-  // is on this stream.
+  // The driver gives back only what it knows to be free, so the stream is waited for first. The
+  // wait is short, because no other work is on this stream.
   [[nodiscard]] status release(const slab& what) noexcept override {
     if (const status why = gpu().release(origin_of(what), stream_); !why.ok()) {
       return why;

@@ -59,7 +59,7 @@ class growable_source final : public slab_source {
   };
   [[nodiscard]] result<range> reserve(std::size_t bytes) noexcept;
   void free(const range& addresses, leftovers::room& room) noexcept;
-  /// Memory at the addresses that every kernel may use, or nothing changed there.
+  /// Maps memory that every kernel may use to the addresses. On an error nothing is mapped there.
   [[nodiscard]] status back(const range& addresses, leftovers::room& room) noexcept;
   void retry() noexcept;
 
@@ -78,7 +78,7 @@ class growable_source final : public slab_source {
   leftovers leftovers_;
 };
 
-// Nothing is gained by more addresses than the GPU has memory.
+// Reserves addresses for growth, but not more than the GPU has memory, which would be of no use.
 result<growable_source::range> growable_source::reserve(std::size_t bytes) noexcept {
   const std::size_t step = granularity();
   const std::size_t most = std::max(bytes, description_.total_bytes / step * step);
@@ -170,7 +170,7 @@ result<slab> growable_source::extend(const slab& what, std::size_t bytes) noexce
   return longer;
 }
 
-// What lies in other leftovers comes before them: mappings before their addresses.
+// Mappings were kept before the addresses that they lie in, so they are undone first.
 void growable_source::retry() noexcept {
   leftovers_.retry([&](const leftover& left) {
     switch (left.kind) {

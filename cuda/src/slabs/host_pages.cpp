@@ -22,7 +22,7 @@ constexpr std::size_t piece_bytes = std::size_t{16} << 20;
 /// by four, 1.52 s by sixteen (cudf PR 23457).
 constexpr unsigned usual_threads = 4;
 
-/// For kernels before 5.14: a write to each page, of the zero that is there.
+/// For kernels before 5.14: writes to each page the zero that it reads as.
 void touch(std::byte* data, std::size_t bytes) noexcept {
   for (std::size_t at = 0; at < bytes; at += host_page_bytes) {
     *static_cast<volatile std::byte*>(data + at) = std::byte{0};
@@ -115,7 +115,7 @@ result<host_pages> host_pages::make(host_system& system,
   // Whole pages of 2 MiB need a place that begins at one. The slack is address space only.
   const bool is_huge = request.bytes >= huge_page_bytes;
   const std::size_t slack = is_huge ? huge_page_bytes - host_page_bytes : 0;
-  // Where the system promises more than it has, populating would end some process.
+  // A system that overcommits would grant this, and then kill some process while we populate.
   if (request.bytes > SIZE_MAX - slack ||
       (system.physical_bytes() != 0 && request.bytes > system.physical_bytes())) {
     return refused(ENOMEM, "more than the machine has");
@@ -129,7 +129,8 @@ result<host_pages> host_pages::make(host_system& system,
   made.data_ = static_cast<std::byte*>(mapped.data) +
                (align_up(address, is_huge ? huge_page_bytes : host_page_bytes) - address);
   made.bytes_ = request.bytes;
-  // Refused advice costs speed, and in old kernels copies at a fork; never the memory.
+  // Advice may be refused: that costs speed, in old kernels also copies at a fork, and nothing
+  // else.
   if (is_huge) {
     static_cast<void>(system.advise_huge(made.data_, made.bytes_));
   }

@@ -38,7 +38,7 @@ class host_pages {
   /// 0, or errno of a refused munmap, after which all is as before. Idempotent.
   [[nodiscard]] int release() noexcept;
 
-  /// What is mapped, for who has to release it later, and the end of our part in it.
+  /// The whole mapping. A caller that takes over its release calls forget(), which ends our part.
   [[nodiscard]] void* mapped() const noexcept { return mapped_; }
   [[nodiscard]] std::size_t mapped_bytes() const noexcept { return mapped_bytes_; }
   void forget() noexcept { mapped_ = nullptr; }

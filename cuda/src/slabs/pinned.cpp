@@ -49,7 +49,7 @@ class pinned_source final : public slab_source {
     retry();
   }
 
-  /// Finds the node, and out whether pages of ours can be locked.
+  /// Finds the NUMA node, and finds out whether the driver can lock pages of ours.
   [[nodiscard]] status prepare() noexcept;
 
   [[nodiscard]] const device_description& description() const noexcept override {
@@ -67,7 +67,7 @@ class pinned_source final : public slab_source {
   [[nodiscard]] result<slab> lock_pages(std::size_t bytes) noexcept;
   [[nodiscard]] result<slab> take_from_driver(std::size_t bytes) noexcept;
   void describe(bool bound) noexcept;
-  /// Where pages of ours end up whatever happens.
+  /// Releases pages of ours, or keeps them as a leftover if the system refuses.
   static void give_up(host_pages& pages, leftovers::room& room) noexcept {
     if (pages.release() != 0) {
       room.keep({leftover_kind::mapping, reinterpret_cast<std::uint64_t>(pages.mapped()),
@@ -76,7 +76,7 @@ class pinned_source final : public slab_source {
     }
   }
   [[nodiscard]] bool is_child() const noexcept { return system_.process() != process_; }
-  // Not in a forked child, where other memory may lie at those addresses.
+  // Does nothing in a forked child, where other memory may lie at those addresses.
   void retry() noexcept {
     if (is_child()) {
       return;
@@ -194,7 +194,7 @@ status pinned_source::release(const slab& what) noexcept {
   auto* const kept = reinterpret_cast<locked_pages*>(what.cookie);
   const status why =
       kept == nullptr ? free_host(driver_, what.data) : unregister_host(driver_, what.data);
-  // With the device lost nobody reads the pages, and the driver's hold on them ends with its own.
+  // After a lost device no GPU reads the pages, and the driver's lock on them has ended with it.
   if (!why.ok() && why.code != errc::device_lost) {
     return why;
   }

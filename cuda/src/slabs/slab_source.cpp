@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a slab_source does that says nothing else: slabs of 2 to 32 MiB, and no more than that.
+// slab_source: the defaults. Slabs have 2 to 32 MiB; nothing optional is supported.
 #include "slabs/slab_source.hpp"
 
 namespace tidepool {

@@ -6,7 +6,7 @@
 //
 // Thread safety: every function may be called by several threads at once, without any lock of the
 // backend held. No function throws. All may be called while some stream of the process captures a
-// graph, and leave nothing in it: see driver_scope.
+// graph, and leave nothing in it: see outside_captures.
 #pragma once
 
 #include <tidepool/backend.hpp>
