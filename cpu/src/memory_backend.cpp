@@ -109,12 +109,12 @@ backend::refill_result memory_backend::refill(const block_request& request,
     used_bytes_ += made.count * bytes;
   } else {
     for (; made.count != blocks.size(); ++made.count) {
-      const result<block> one = allocate_extent(support::pages_of(bytes), bytes, request);
-      if (!one) {
-        made.why = one.error();
+      const result<block> next = allocate_extent(support::pages_of(bytes), bytes, request);
+      if (!next) {
+        made.why = next.error();
         break;
       }
-      blocks[made.count] = *one;
+      blocks[made.count] = *next;
     }
   }
   if (!made.why.ok()) {

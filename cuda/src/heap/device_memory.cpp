@@ -62,7 +62,7 @@ status device_memory::complete(const status& why, std::size_t bytes) const noexc
 }
 
 // Pre: the mutex is held.
-result<device_memory::requester> device_memory::begin(const block_request& request) noexcept {
+result<requester> device_memory::begin(const block_request& request) noexcept {
   const result<stream_index> s = order_.find(request.stream);
   if (!s) {
     return s.error();

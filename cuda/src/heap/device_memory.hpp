@@ -36,6 +36,15 @@ struct device_memory_options {
   std::uint32_t decay_ticks = 0;  ///< 0: never
 };
 
+/// The stream that asks, and what may be done for it.
+struct requester {
+  stream_index stream = legacy_stream;
+  bool may_wait = true;  ///< the stream may be told to wait
+  bool own_heap = true;  ///< what is free in its order serves it
+  bool may_grow = true;
+  bool for_capture = false;
+};
+
 class device_memory {
  public:
   device_memory(driver& gpu, std::unique_ptr<slab_source> source,
@@ -73,14 +82,6 @@ class device_memory {
   using lock_type = std::unique_lock<std::mutex>;
   /// How far a search goes: steps 1 to 3; with 4; with 5 and 6 instead; all.
   enum class effort : std::uint8_t { held, grow, wait, everything };
-  /// The stream that asks, and what may be done for it.
-  struct requester {
-    stream_index stream = legacy_stream;
-    bool may_wait = true;  ///< the stream may be told to wait
-    bool own_heap = true;  ///< what is free in its order serves it
-    bool may_grow = true;
-    bool for_capture = false;
-  };
   struct extent_request : requester {
     extent_shape shape;
     extent_state state = extent_state::block;

@@ -21,7 +21,7 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
     return add_span({requester, bytes, most_blocks, limit}, lock);
   };
   while (requester.for_capture && done != blocks.size()) {
-    // A captured graph gets new spans, because no stream may have used their memory.
+    // A graph gets new spans, because the memory of old ones is in the order of some stream.
     const result<std::uint32_t> fresh = add(blocks.size() - done, cheap);
     if (!fresh) {
       return {done, fresh.error()};
