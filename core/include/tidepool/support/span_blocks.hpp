@@ -87,12 +87,15 @@ struct span_blocks {
   /// Hands out free blocks, those at low addresses first. `span` is the number in their cookies.
   /// Returns how many: fewer than asked for where no more are free.
   [[nodiscard]] std::size_t take(std::uint32_t span, std::span<block> blocks) noexcept {
+    // Read once: the compiler cannot know that writing to `blocks` leaves `page` as it is.
+    const std::uintptr_t base = address_of(0);
     std::size_t done = 0;
     for (std::uint32_t w = 0; w * 64 < count && done != blocks.size(); ++w) {
       std::uint64_t word = words[w];
       for (; word != 0 && done != blocks.size(); word &= word - 1) {
         const std::uint32_t i = w * 64 + static_cast<std::uint32_t>(std::countr_zero(word));
-        blocks[done++] = {.data = reinterpret_cast<void*>(address_of(i)),  // NOLINT: of a page
+        const std::uintptr_t address = base + std::uintptr_t{i} * block_bytes;
+        blocks[done++] = {.data = reinterpret_cast<void*>(address),  // NOLINT: pages are numbers
                           .bytes = block_bytes,
                           .cookie = cookie{cookie_kind::span, span, i}.bits()};
       }
