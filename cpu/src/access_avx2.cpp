@@ -18,25 +18,25 @@ namespace {
 
 template <class Id>
 inline std::size_t narrow_some(const Id* ids, std::size_t n, access_range range, std::uint32_t* out,
-                               access_tally* rest) {
+                               access_tally* left_out) {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
     if (id < range.extent) {
       out[kept++] = static_cast<std::uint32_t>(range.base + id);
     } else {
-      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+      ++(ids[i] == -1 ? left_out->padding : left_out->out_of_range);
     }
   }
   return kept;
 }
 
 std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range,
-                      std::uint32_t* out, access_tally* rest) {
-  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+                      std::uint32_t* out, access_tally* left_out) {
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // ids of 32 bits are below
   const std::uint64_t extent = range.extent < above ? range.extent : above;
   if (extent == 0) {
-    return narrow_some(ids, n, range, out, rest);
+    return narrow_some(ids, n, range, out, left_out);
   }
   const __m256i last = _mm256_set1_epi32(static_cast<int>(extent - 1));
   const __m256i base = _mm256_set1_epi32(static_cast<int>(range.base));
@@ -49,16 +49,16 @@ std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + kept), _mm256_add_epi32(v, base));
       kept += 8;
     } else {
-      kept += narrow_some(ids + i, 8, range, out + kept, rest);
+      kept += narrow_some(ids + i, 8, range, out + kept, left_out);
     }
   }
-  return kept + narrow_some(ids + i, n - i, range, out + kept, rest);
+  return kept + narrow_some(ids + i, n - i, range, out + kept, left_out);
 }
 
 std::size_t narrow_64(const std::int64_t* ids, std::size_t n, access_range range,
-                      std::uint32_t* out, access_tally* rest) {
+                      std::uint32_t* out, access_tally* left_out) {
   if (range.extent == 0) {
-    return narrow_some(ids, n, range, out, rest);
+    return narrow_some(ids, n, range, out, left_out);
   }
   // Ids below 2^32 have no high half, and then their low half is compared as above.
   const __m256i last = _mm256_set1_epi64x(static_cast<long long>(range.extent - 1));
@@ -74,14 +74,14 @@ std::size_t narrow_64(const std::int64_t* ids, std::size_t n, access_range range
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out + kept), _mm256_castsi256_si128(index));
       kept += 4;
     } else {
-      kept += narrow_some(ids + i, 4, range, out + kept, rest);
+      kept += narrow_some(ids + i, 4, range, out + kept, left_out);
     }
   }
-  return kept + narrow_some(ids + i, n - i, range, out + kept, rest);
+  return kept + narrow_some(ids + i, n - i, range, out + kept, left_out);
 }
 
-// {count, tick, score, rest}: a sum, then a maximum that only the tick can win. AVX2 compares
-// signed numbers: both sides are shifted by 2^63.
+// {count, tick, score, rest}: adds the sum, then takes a maximum, which changes only the tick. AVX2
+// compares signed numbers, so both sides are shifted by 2^63.
 struct stepping {
   __m256i sum;
   __m256i latest;
@@ -146,7 +146,7 @@ std::size_t apply_known(access_record* records, const std::uint32_t* indices,
 
 template <class Id>
 inline std::size_t count_some(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
-                              access_tally* rest) {
+                              access_tally* left_out) {
   std::size_t counted = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
@@ -154,18 +154,18 @@ inline std::size_t count_some(std::uint32_t* bins, const Id* ids, std::size_t n,
       ++bins[range.base + id];
       ++counted;
     } else {
-      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+      ++(ids[i] == -1 ? left_out->padding : left_out->out_of_range);
     }
   }
   return counted;
 }
 
 std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n,
-                     access_range range, access_tally* rest) {
-  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+                     access_range range, access_tally* left_out) {
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // ids of 32 bits are below
   const std::uint64_t extent = range.extent < above ? range.extent : above;
   if (extent == 0) {
-    return count_some(bins, ids, n, range, rest);
+    return count_some(bins, ids, n, range, left_out);
   }
   const __m256i last = _mm256_set1_epi32(static_cast<int>(extent - 1));
   std::uint32_t* const layer = bins + range.base;
@@ -174,7 +174,7 @@ std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n
   for (; i + 8 <= n; i += 8) {
     const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(ids + i));
     if (_mm256_movemask_epi8(_mm256_cmpeq_epi32(_mm256_min_epu32(v, last), v)) == -1) {
-      // Two ids with one load; the stores are what takes time.
+      // Two ids are read by one load, because the stores are what takes time.
       for (std::size_t j = 0; j < 8; j += 2) {
         std::uint64_t two = 0;
         __builtin_memcpy(&two, ids + i + j, sizeof two);
@@ -183,15 +183,15 @@ std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n
       }
       counted += 8;
     } else {
-      counted += count_some(bins, ids + i, 8, range, rest);
+      counted += count_some(bins, ids + i, 8, range, left_out);
     }
   }
-  return counted + count_some(bins, ids + i, n - i, range, rest);
+  return counted + count_some(bins, ids + i, n - i, range, left_out);
 }
 
 std::size_t count_64(std::uint32_t* bins, const std::int64_t* ids, std::size_t n,
-                     access_range range, access_tally* rest) {
-  return count_some(bins, ids, n, range, rest);
+                     access_range range, access_tally* left_out) {
+  return count_some(bins, ids, n, range, left_out);
 }
 
 std::uint64_t merge(access_record* records, std::uint32_t* bins, std::size_t n, access_step step) {

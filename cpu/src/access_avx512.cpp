@@ -21,8 +21,8 @@ inline unsigned bits_in(std::uint32_t mask) {
 }
 
 std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range,
-                      std::uint32_t* out, access_tally* rest) {
-  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+                      std::uint32_t* out, access_tally* left_out) {
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // ids of 32 bits are below
   const __m512i extent =
       _mm512_set1_epi32(static_cast<int>(range.extent < above ? range.extent : above));
   const __m512i base = _mm512_set1_epi32(static_cast<int>(range.base));
@@ -32,7 +32,7 @@ std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range
     const __m512i v = _mm512_maskz_loadu_epi32(there, ids + i);
     const __mmask16 valid = _mm512_mask_cmplt_epu32_mask(there, v, extent);
     const __m512i index = _mm512_add_epi32(v, base);
-    // Room for 16 more is the caller's promise.
+    // The caller promises room for 16 more.
     if (valid == there) {
       _mm512_storeu_si512(out + kept, index);
       kept += bits_in(there);
@@ -42,14 +42,14 @@ std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range
     const unsigned good = bits_in(valid);
     const unsigned padding = bits_in(_mm512_mask_cmpeq_epi32_mask(there, v, _mm512_set1_epi32(-1)));
     kept += good;
-    rest->padding += padding;
-    rest->out_of_range += bits_in(there) - good - padding;
+    left_out->padding += padding;
+    left_out->out_of_range += bits_in(there) - good - padding;
   }
   return kept;
 }
 
 std::size_t narrow_64(const std::int64_t* ids, std::size_t n, access_range range,
-                      std::uint32_t* out, access_tally* rest) {
+                      std::uint32_t* out, access_tally* left_out) {
   const __m512i extent = _mm512_set1_epi64(static_cast<long long>(range.extent));
   const __m512i base = _mm512_set1_epi64(static_cast<long long>(range.base));
   std::size_t kept = 0;
@@ -65,14 +65,14 @@ std::size_t narrow_64(const std::int64_t* ids, std::size_t n, access_range range
     if (valid != there) {
       const unsigned padding =
           bits_in(_mm512_mask_cmpeq_epi64_mask(there, v, _mm512_set1_epi64(-1)));
-      rest->padding += padding;
-      rest->out_of_range += bits_in(there) - good - padding;
+      left_out->padding += padding;
+      left_out->out_of_range += bits_in(there) - good - padding;
     }
   }
   return kept;
 }
 
-// {count, tick, score, rest}: a sum, then a maximum that only the tick can win.
+// {count, tick, score, rest}: adds the sum, then takes a maximum, which changes only the tick.
 inline void take_step(access_record& r, __m256i sum, __m256i latest) {
   auto* const at = reinterpret_cast<__m256i*>(&r);
   _mm256_store_si256(at, _mm256_max_epu64(_mm256_add_epi64(_mm256_load_si256(at), sum), latest));
@@ -131,7 +131,7 @@ std::size_t apply_known(access_record* records, const std::uint32_t* indices,
 
 template <class Id>
 inline std::size_t count_some(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
-                              access_tally* rest) {
+                              access_tally* left_out) {
   std::size_t counted = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
@@ -139,15 +139,15 @@ inline std::size_t count_some(std::uint32_t* bins, const Id* ids, std::size_t n,
       ++bins[range.base + id];
       ++counted;
     } else {
-      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+      ++(ids[i] == -1 ? left_out->padding : left_out->out_of_range);
     }
   }
   return counted;
 }
 
 std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n,
-                     access_range range, access_tally* rest) {
-  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+                     access_range range, access_tally* left_out) {
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // ids of 32 bits are below
   const __m512i extent =
       _mm512_set1_epi32(static_cast<int>(range.extent < above ? range.extent : above));
   std::uint32_t* const layer = bins + range.base;
@@ -156,7 +156,7 @@ std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n
   for (; i + 16 <= n; i += 16) {
     const __m512i v = _mm512_loadu_si512(ids + i);
     if (_mm512_cmplt_epu32_mask(v, extent) == 0xffff) {
-      // Two ids with one load; the stores are what takes time.
+      // Two ids are read by one load, because the stores are what takes time.
       for (std::size_t j = 0; j < 16; j += 2) {
         std::uint64_t two = 0;
         __builtin_memcpy(&two, ids + i + j, sizeof two);
@@ -165,15 +165,15 @@ std::size_t count_32(std::uint32_t* bins, const std::int32_t* ids, std::size_t n
       }
       counted += 16;
     } else {
-      counted += count_some(bins, ids + i, 16, range, rest);
+      counted += count_some(bins, ids + i, 16, range, left_out);
     }
   }
-  return counted + count_some(bins, ids + i, n - i, range, rest);
+  return counted + count_some(bins, ids + i, n - i, range, left_out);
 }
 
 std::size_t count_64(std::uint32_t* bins, const std::int64_t* ids, std::size_t n,
-                     access_range range, access_tally* rest) {
-  return count_some(bins, ids, n, range, rest);
+                     access_range range, access_tally* left_out) {
+  return count_some(bins, ids, n, range, left_out);
 }
 
 std::uint64_t merge(access_record* records, std::uint32_t* bins, std::size_t n, access_step step) {

@@ -18,22 +18,22 @@ namespace {
 
 template <class Id>
 inline std::size_t narrow_some(const Id* ids, std::size_t n, access_range range, std::uint32_t* out,
-                               access_tally* rest) {
+                               access_tally* left_out) {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
     if (id < range.extent) {
       out[kept++] = static_cast<std::uint32_t>(range.base + id);
     } else {
-      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+      ++(ids[i] == -1 ? left_out->padding : left_out->out_of_range);
     }
   }
   return kept;
 }
 
 std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range,
-                      std::uint32_t* out, access_tally* rest) {
-  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // no id of 32 bits is
+                      std::uint32_t* out, access_tally* left_out) {
+  constexpr std::uint64_t above = std::uint64_t{1} << 31;  // ids of 32 bits are below
   const auto extent =
       vdupq_n_u32(static_cast<std::uint32_t>(range.extent < above ? range.extent : above));
   const auto base = vdupq_n_u32(static_cast<std::uint32_t>(range.base));
@@ -45,15 +45,15 @@ std::size_t narrow_32(const std::int32_t* ids, std::size_t n, access_range range
       vst1q_u32(out + kept, vaddq_u32(v, base));
       kept += 4;
     } else {
-      kept += narrow_some(ids + i, 4, range, out + kept, rest);
+      kept += narrow_some(ids + i, 4, range, out + kept, left_out);
     }
   }
-  return kept + narrow_some(ids + i, n - i, range, out + kept, rest);
+  return kept + narrow_some(ids + i, n - i, range, out + kept, left_out);
 }
 
 std::size_t narrow_64(const std::int64_t* ids, std::size_t n, access_range range,
-                      std::uint32_t* out, access_tally* rest) {
-  return narrow_some(ids, n, range, out, rest);
+                      std::uint32_t* out, access_tally* left_out) {
+  return narrow_some(ids, n, range, out, left_out);
 }
 
 inline void take_step(access_record& r, uint64x2_t sum, std::uint64_t gain, uint64x2_t latest) {
@@ -105,7 +105,7 @@ std::size_t apply_known(access_record* records, const std::uint32_t* indices,
 
 template <class Id>
 std::size_t count(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
-                  access_tally* rest) {
+                  access_tally* left_out) {
   std::size_t counted = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
@@ -113,7 +113,7 @@ std::size_t count(std::uint32_t* bins, const Id* ids, std::size_t n, access_rang
       ++bins[range.base + id];
       ++counted;
     } else {
-      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+      ++(ids[i] == -1 ? left_out->padding : left_out->out_of_range);
     }
   }
   return counted;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// growing_region and arena: reserving, committing in steps, giving up. Which pages hold memory and
-// who owns them is the caller's, extent_heap. Not thread-safe: the backend's mutex.
+// growing_region and arena: reserving, committing in steps, giving up. The caller, extent_heap,
+// knows which pages hold memory and which extent owns them. Not thread-safe: the backend's mutex.
 #include "arena.hpp"
 
 #include <tidepool/assert.hpp>
@@ -15,8 +15,8 @@ namespace cpu {
 
 namespace {
 
-constexpr std::size_t round_up(std::size_t bytes, std::size_t to) noexcept {
-  return (bytes + to - 1) / to * to;
+constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) noexcept {
+  return (bytes + unit - 1) / unit * unit;
 }
 constexpr std::size_t largest_step = std::size_t{64} << 20;
 constexpr std::size_t table_step = std::size_t{64} << 10;  // for 64 MiB of pages
@@ -83,7 +83,7 @@ int arena::open(os_memory& os, const arena_options& options) noexcept {
     abandon(os);
     return error;
   }
-  // Advice: a kernel without huge pages or NUMA says no, and the memory is as good.
+  // This is advice: a kernel without huge pages or NUMA refuses, and the memory can still be used.
   static_cast<void>(os.advise_huge(memory_.data, bytes, options.pages == page_policy::huge_pages));
   bound_ =
       options.node >= 0 && os.bind(memory_.data, bytes, static_cast<unsigned>(options.node)) == 0;
@@ -99,7 +99,7 @@ int arena::close(os_memory& os) noexcept {
   return 0;
 }
 
-// A release that is refused here costs address space; nobody would use it again.
+// A release that is refused here costs address space only, because the region is never used again.
 void arena::abandon(os_memory& os) noexcept {
   for (growing_region* const region : {&memory_, &table_, &bits_}) {
     static_cast<void>(region->close(os));
@@ -118,7 +118,8 @@ int arena::advance(os_memory& os, std::uint32_t frontier) noexcept {
   if (const int error = bits_.commit(os, round_up(frontier, 64) / 8, bits_step); error != 0) {
     return error;
   }
-  // Doubling, at most 64 MiB ahead: what is committed and unused counts against strict overcommit.
+  // The committed part doubles, but runs at most 64 MiB ahead, because under strict overcommit
+  // unused committed memory counts too.
   const std::size_t step = std::clamp(memory_.committed, huge_page_bytes, largest_step);
   if (const int error = memory_.commit(os, end, step); error != 0) {
     return error;

@@ -47,7 +47,7 @@ class arena {
   /// Gives everything back; on an error the arena stays as it is. Pre: no bit is set.
   [[nodiscard]] int close(os_memory& os) noexcept;
 
-  /// Gives all up, whatever is refused: that costs address space.
+  /// Gives all up. What the system refuses to take back costs address space only.
   void abandon(os_memory& os) noexcept;
   [[nodiscard]] bool is_open() const noexcept { return memory_.data != nullptr; }
   [[nodiscard]] bool is_bound() const noexcept { return bound_; }

@@ -19,18 +19,16 @@ class system_chunks {
  public:
   system_chunks(os_memory& os) noexcept : os_(os) {}  // NOLINT: implicit on purpose
 
-  [[nodiscard]] void* allocate(std::size_t bytes, int& error) noexcept {
+  [[nodiscard]] support::chunk allocate(std::size_t bytes) noexcept {
     const os_memory::mapping made = os_.reserve(whole_pages(bytes), page_bytes);
-    error = made.error;
     if (made.data == nullptr) {
-      return nullptr;
+      return {nullptr, made.error};
     }
-    error = os_.commit(made.data, whole_pages(bytes));
-    if (error != 0) {
+    if (const int error = os_.commit(made.data, whole_pages(bytes)); error != 0) {
       static_cast<void>(os_.release(made.data, whole_pages(bytes)));
-      return nullptr;
+      return {nullptr, error};
     }
-    return made.data;
+    return {made.data, 0};
   }
   void release(void* chunk, std::size_t bytes) noexcept {
     static_cast<void>(os_.release(chunk, whole_pages(bytes)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// extent: a run of pages of one arena, free or in use, and the budget that counts backed pages.
+// extent: a run of pages of one arena, free or in use, and the count of claims.
 // Extents tile an arena from page 0 to its frontier; two free ones are never neighbours.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include "os_memory.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/result.hpp>
+#include <tidepool/support/extent_basics.hpp>
 
 #include <cerrno>
 #include <cstddef>
@@ -17,12 +18,8 @@ namespace tidepool {
 inline namespace v0 {
 namespace cpu {
 
-enum class extent_state : std::uint8_t {
-  unused,  ///< the descriptor is
-  free,
-  block,  ///< one block handed out
-  span,   ///< carved into small blocks
-};
+using support::align_up;
+using support::extent_state;
 
 /// Invariants: backed <= pages; in use: backed == pages. The queue links hold only while free and
 /// backed > 0.
@@ -48,22 +45,18 @@ struct extent {
 };
 static_assert(sizeof(extent) == 64);
 
-/// The first page at or after `page` that is a multiple of `alignment`, a power of two.
-[[nodiscard]] constexpr std::uint64_t align_up(std::uint64_t page,
-                                               std::uint32_t alignment) noexcept {
-  return (page + alignment - 1) & ~(std::uint64_t{alignment} - 1);
-}
-
 [[nodiscard]] constexpr status refused_by_system(int error) noexcept {
   return {.code = errc::out_of_memory, .native = error};
 }
 
-/// What the backend has claimed from its host. Invariant: pages == set bits of all arenas.
-struct budget {
+/// The pages that the backend has claimed from its host. Invariant: pages == set bits of all
+/// arenas.
+struct claims {
   backend_host* host = nullptr;  ///< null: no limit
   device where = {};
   std::size_t pages = 0;
-  std::size_t most_pages = SIZE_MAX;  ///< fault_options::exhaust_at: the machine's end, for tests
+  /// A test may order the machine to be full at so many pages: fault_options::exhaust_at.
+  std::size_t most_pages = SIZE_MAX;
 
   [[nodiscard]] status claim(std::size_t n) noexcept {
     if (n != 0 && (n > most_pages || pages > most_pages - n)) {

@@ -24,11 +24,11 @@ result<std::uint32_t> extent_heap::grow(const extent_request& request) noexcept 
       return grown;
     }
   }
-  // Refuse before reserving addresses that the limit makes useless.
-  if (const status why = budget_.claim(request.pages); !why.ok()) {
+  // Refuse now if the limit does, before addresses are reserved that could not be used.
+  if (const status why = claims_.claim(request.pages); !why.ok()) {
     return why;
   }
-  budget_.unclaim(request.pages);
+  claims_.unclaim(request.pages);
   const std::size_t at_least = (std::size_t{request.pages} + (request.alignment - 1)) * page_bytes;
   const result<std::uint32_t> added = add_arena(at_least);
   if (!added) {
@@ -37,7 +37,7 @@ result<std::uint32_t> extent_heap::grow(const extent_request& request) noexcept 
   return grow_in(*added, request);
 }
 
-// out_of_memory without errno: this arena is too short.
+// Answers out_of_memory without an errno if this arena is too short, so that another one is tried.
 result<std::uint32_t> extent_heap::grow_in(std::uint32_t arena_index,
                                            const extent_request& request) noexcept {
   const arena& home = arenas_[arena_index];
@@ -54,12 +54,12 @@ result<std::uint32_t> extent_heap::grow_in(std::uint32_t arena_index,
                                    : 0;  // pages of the request that the tail has
   const std::uint32_t missing =
       request.pages - (inside == 0 ? 0 : count_backed(extents_[tail], page, inside));
-  if (const status why = budget_.claim(missing); !why.ok()) {
+  if (const status why = claims_.claim(missing); !why.ok()) {
     return why;
   }
   const result<std::uint32_t> stretched = stretch(arena_index, tail, frontier);
   if (!stretched) {
-    budget_.unclaim(missing);
+    claims_.unclaim(missing);
     return stretched.error();
   }
   return take({*stretched, page}, request.pages, request.state);
@@ -80,7 +80,7 @@ result<std::uint32_t> extent_heap::add_arena(std::size_t at_least) noexcept {
   return index;
 }
 
-// The free extent that ends at the frontier, or 0.
+// Answers the free extent that ends at the frontier, or 0.
 std::uint32_t extent_heap::tail_of(const arena& home) const noexcept {
   if (home.frontier() == 0) {
     return 0;

@@ -14,15 +14,15 @@ namespace cpu {
 
 namespace {
 
-// How far a request that may grow looks among half-backed extents before it claims new pages:
-// a bound on time, not a rule.
-constexpr unsigned patience = 16;
+// So many half-backed extents are looked at by a request that may grow, before it claims new pages:
+// this bounds its time.
+constexpr unsigned most_looked_at = 16;
 constexpr unsigned no_limit = ~0U;
 
 }  // namespace
 
-extent_heap::extent_heap(os_memory& os, budget& budget, const arena_options& options) noexcept
-    : os_(os), budget_(budget), options_(options), extents_(os), arenas_(os) {}
+extent_heap::extent_heap(os_memory& os, claims& claims, const arena_options& options) noexcept
+    : os_(os), claims_(claims), options_(options), extents_(os), arenas_(os) {}
 
 extent_heap::~extent_heap() {
   for (std::uint32_t i = 1; i < arenas_.bound(); ++i) {
@@ -32,14 +32,14 @@ extent_heap::~extent_heap() {
 
 result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexcept {
   TIDEPOOL_ASSERT(1, request.pages != 0);
-  // A split makes two, growth makes one; from here on no step can lack a descriptor.
+  // A split makes two extents and growth one, so from here on no step can lack a descriptor.
   if (const int error = extents_.reserve(3); error != 0) {
     return refused_by_system(error);
   }
   if (const place found = find_warm(request); found.extent != 0) {
     return take(found, request.pages, request.state);
   }
-  if (const place found = find_backed(request, request.may_grow ? patience : no_limit);
+  if (const place found = find_backed(request, request.may_grow ? most_looked_at : no_limit);
       found.extent != 0) {
     return take(found, request.pages, request.state);
   }
@@ -49,7 +49,7 @@ result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexc
   result<std::uint32_t> made = errc::over_budget;
   if (const place found = find_cold(request); found.extent != 0) {
     const extent& e = extents_[found.extent];
-    const status why = budget_.claim(request.pages - count_backed(e, found.page, request.pages));
+    const status why = claims_.claim(request.pages - count_backed(e, found.page, request.pages));
     if (why.ok()) {
       return take(found, request.pages, request.state);
     }
@@ -58,7 +58,7 @@ result<std::uint32_t> extent_heap::allocate(const extent_request& request) noexc
     made = grow(request);
   }
   if (!made) {
-    // There are no new pages to be had: now every backed place counts.
+    // No new pages can be had, so the search for a backed place goes through all extents.
     if (const place found = find_backed(request, no_limit); found.extent != 0) {
       return take(found, request.pages, request.state);
     }
@@ -129,13 +129,13 @@ status extent_heap::extend(std::uint32_t index, std::uint32_t pages) noexcept {
   }
   const std::uint32_t backed =
       after == 0 ? 0 : count_backed(extents_[after], page, std::min(have, need));
-  if (const status why = budget_.claim(need - backed); !why.ok()) {
+  if (const status why = claims_.claim(need - backed); !why.ok()) {
     return why;
   }
   if (have < need) {
     const result<std::uint32_t> stretched = stretch(arena_index, after, end + need);
     if (!stretched) {
-      budget_.unclaim(need - backed);
+      claims_.unclaim(need - backed);
       return stretched.error();
     }
     after = *stretched;
@@ -160,7 +160,7 @@ extent_heap::place extent_heap::find_warm(const extent_request& request) const n
   return {};
 }
 
-// A fully backed place in an extent that is not, in at most `candidates` extents.
+// Finds a place that is fully backed in an extent that is not, in at most `candidates` extents.
 extent_heap::place extent_heap::find_backed(const extent_request& request,
                                             unsigned candidates) const noexcept {
   std::uint32_t index = cold_.lower_bound(extents_, {request.pages, 0});
@@ -170,10 +170,10 @@ extent_heap::place extent_heap::find_backed(const extent_request& request,
       continue;
     }
     const arena& home = arenas_[e.arena];
-    page_range rest = range_in(home, e.page, e.pages);
-    const std::uint32_t end = rest.first + rest.count;
+    page_range unsearched = range_in(home, e.page, e.pages);
+    const std::uint32_t end = unsearched.first + unsearched.count;
     for (;;) {
-      const page_range run = home.backed().first_run(rest);
+      const page_range run = home.backed().first_run(unsearched);
       if (run.count == 0) {
         break;
       }
@@ -181,7 +181,7 @@ extent_heap::place extent_heap::find_backed(const extent_request& request,
       if (page + request.pages <= home.first_page() + run.first + run.count) {
         return {index, page};
       }
-      rest = {run.first + run.count, end - run.first - run.count};
+      unsearched = {run.first + run.count, end - run.first - run.count};
     }
   }
   return {};
@@ -199,8 +199,8 @@ extent_heap::place extent_heap::find_cold(const extent_request& request) const n
   return {};
 }
 
-// Cuts an extent in use out of a free one. Pre: the missing pages are claimed, two descriptors are
-// reserved. What remains keeps its age.
+// Cuts an extent in use out of a free one. The parts that remain free keep their age. Pre: the
+// pages that lack memory are claimed, and two descriptors are reserved.
 std::uint32_t extent_heap::take(const place& from, std::uint32_t pages,
                                 extent_state state) noexcept {
   extent& e = extents_[from.extent];
@@ -288,7 +288,8 @@ void extent_heap::uproot(std::uint32_t index) noexcept {
   (e.backed == e.pages ? warm_ : cold_).erase(extents_, index);
 }
 
-// At its place by age: at the new end, but for memory that a decaying span gives back.
+// Finds the place in the queue by age. That is the new end, except for memory that a decaying span
+// gives back.
 void extent_heap::enqueue(std::uint32_t index) noexcept {
   extent& e = extents_[index];
   std::uint32_t older = newest_;

@@ -29,10 +29,10 @@ struct extent_request {
 
 class extent_heap {
  public:
-  extent_heap(os_memory& os, budget& budget, const arena_options& options) noexcept;
+  extent_heap(os_memory& os, claims& claims, const arena_options& options) noexcept;
   extent_heap(const extent_heap&) = delete;
   extent_heap& operator=(const extent_heap&) = delete;
-  /// Gives everything back, whatever is in use, without telling the budget.
+  /// Gives everything back, whatever is in use, without unclaiming it.
   ~extent_heap();
 
   /// Reserves the first arena, so that it is known early whether there is address space.
@@ -108,7 +108,7 @@ class extent_heap {
   [[nodiscard]] const char* check_queue() const noexcept;
 
   os_memory& os_;
-  budget& budget_;
+  claims& claims_;
   arena_options options_;
   descriptor_pool<extent> extents_;
   descriptor_pool<arena> arenas_;

@@ -10,8 +10,8 @@ namespace tidepool {
 inline namespace v0 {
 namespace cpu {
 
-// From the high end, so that what stays is where the next allocation looks first. A refusal leaves
-// the pages backed and claimed; a later call tries again.
+// Gives back pages from the high end, because the next allocation looks at the low end first. If
+// the system refuses, the pages stay backed and claimed, and a later call tries again.
 std::uint32_t extent_heap::purge_extent(std::uint32_t index, std::size_t pages) noexcept {
   extent& e = extents_[index];
   TIDEPOOL_ASSERT(1, e.state == extent_state::free && e.backed != 0);
@@ -30,7 +30,7 @@ std::uint32_t extent_heap::purge_extent(std::uint32_t index, std::size_t pages) 
   }
   plant(index);
   backed_pages_ -= n;
-  budget_.unclaim(n);
+  claims_.unclaim(n);
   return n;
 }
 

@@ -21,13 +21,13 @@ namespace {
 
 constexpr std::size_t largest_arena_bytes = std::size_t{1} << 42;
 
-/// The system, but for the calls that fault_options orders to fail.
+/// The system, except that calls fail where fault_options orders it.
 class ordered_faults final : public os_memory {
  public:
   explicit ordered_faults(const fault_options& faults) noexcept : faults_(faults) {}
 
  protected:
-  int refuse(system_call /*what*/) noexcept override {
+  int refuse(system_call /*call*/) noexcept override {
     const std::uint64_t number = asked_.fetch_add(1, std::memory_order_relaxed) + 1;
     const bool nth = number == faults_.fail_call;
     const bool every = faults_.fail_every != 0 && number % faults_.fail_every == 0;
@@ -50,7 +50,7 @@ class host_backend final : private system_owner, public memory_backend {
       : system_owner{ordered_faults(options.faults)}, memory_backend(options, os) {}
 };
 
-// What the program left open may come from outside.
+// Options that the program left at their defaults may come from the environment.
 backend_options with_environment(backend_options options) noexcept {
   if (options.arena_bytes == backend_options{}.arena_bytes) {
     options.arena_bytes = environment_bytes("arena_bytes").value_or(options.arena_bytes);

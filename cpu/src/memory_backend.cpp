@@ -34,9 +34,9 @@ arena_options arena_options_of(const backend_options& options, bool large) noexc
 memory_backend::memory_backend(const backend_options& options, os_memory& os) noexcept
     : os_(os),
       options_(options),
-      budget_{.where = options.device, .most_pages = options.faults.exhaust_at / page_bytes},
-      small_extents_(os, budget_, arena_options_of(options, false)),
-      large_extents_(os, budget_, arena_options_of(options, true)),
+      claims_{.where = options.device, .most_pages = options.faults.exhaust_at / page_bytes},
+      small_extents_(os, claims_, arena_options_of(options, false)),
+      large_extents_(os, claims_, arena_options_of(options, true)),
       spans_(os, small_extents_) {
   description_.where = options.device;
   description_.alignment = default_alignment;
@@ -46,7 +46,7 @@ memory_backend::memory_backend(const backend_options& options, os_memory& os) no
 }
 
 memory_backend::~memory_backend() {
-  budget_.unclaim(budget_.pages);
+  claims_.unclaim(claims_.pages);
 }
 
 status memory_backend::prepare() noexcept {
@@ -73,8 +73,8 @@ status memory_backend::prepare() noexcept {
 
 void memory_backend::attach(backend_host& host) noexcept {
   const std::lock_guard lock(mutex_);
-  TIDEPOOL_ASSERT(1, budget_.pages == 0);
-  budget_.host = &host;
+  TIDEPOOL_ASSERT(1, claims_.pages == 0);
+  claims_.host = &host;
 }
 
 result<block> memory_backend::allocate_extent(std::size_t pages, std::size_t block_bytes,
@@ -109,12 +109,12 @@ backend::refill_result memory_backend::refill(const block_request& request,
     used_bytes_ += made.count * bytes;
   } else {
     for (; made.count != blocks.size(); ++made.count) {
-      const result<block> one = allocate_extent(support::pages_of(bytes), bytes, request);
-      if (!one) {
-        made.why = one.error();
+      const result<block> next = allocate_extent(support::pages_of(bytes), bytes, request);
+      if (!next) {
+        made.why = next.error();
         break;
       }
-      blocks[made.count] = *one;
+      blocks[made.count] = *next;
     }
   }
   if (!made.why.ok()) {
@@ -176,12 +176,12 @@ std::size_t memory_backend::trim(device where, std::size_t keep_bytes) noexcept 
   const std::lock_guard lock(mutex_);
   const std::size_t keep = keep_bytes / page_bytes;
   std::size_t done = 0;
-  if (budget_.pages > keep) {
-    done += large_extents_.purge(budget_.pages - keep);
+  if (claims_.pages > keep) {
+    done += large_extents_.purge(claims_.pages - keep);
   }
-  if (budget_.pages > keep) {
+  if (claims_.pages > keep) {
     spans_.release_empty(tick_);
-    done += small_extents_.purge(budget_.pages - keep);
+    done += small_extents_.purge(claims_.pages - keep);
   }
   large_extents_.release_empty_arenas();
   small_extents_.release_empty_arenas();
@@ -211,8 +211,8 @@ memory_info memory_backend::memory(device where) const noexcept {
   }
   const std::lock_guard lock(mutex_);
   const std::size_t spare = std::size_t{small_extents_.longest_backed()} * page_bytes;
-  return {.reserved_bytes = budget_.pages * page_bytes,
-          .free_bytes = budget_.pages * page_bytes - used_bytes_,
+  return {.reserved_bytes = claims_.pages * page_bytes,
+          .free_bytes = claims_.pages * page_bytes - used_bytes_,
           .largest_free_bytes =
               std::max({std::size_t{large_extents_.longest_backed()} * page_bytes,
                         std::min(spare, largest_span_block), spans_.longest_free()}),
@@ -276,10 +276,10 @@ const char* memory_backend::check_locked() const noexcept {
       return broken;
     }
   }
-  if (large_extents_.backed_pages() + small_extents_.backed_pages() != budget_.pages) {
+  if (large_extents_.backed_pages() + small_extents_.backed_pages() != claims_.pages) {
     return "backend: what is backed is not what was claimed";
   }
-  return used_bytes_ <= budget_.pages * page_bytes ? nullptr
+  return used_bytes_ <= claims_.pages * page_bytes ? nullptr
                                                    : "backend: blocks hold more than is reserved";
 }
 

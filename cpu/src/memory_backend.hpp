@@ -60,7 +60,7 @@ class memory_backend : public backend {
   device_description description_;
 
   mutable std::mutex mutex_;
-  budget budget_;               // guarded by mutex_
+  claims claims_;               // guarded by mutex_
   extent_heap small_extents_;   // guarded by mutex_
   extent_heap large_extents_;   // guarded by mutex_
   span_heap spans_;             // guarded by mutex_

@@ -24,13 +24,14 @@ namespace {
 
 constexpr int mpol_preferred = 1;  // of <linux/mempolicy.h>
 
-// How a filter of system calls (seccomp) says no, as against the kernel's own refusals.
+// A filter of system calls (seccomp) refuses with these errors, which the kernel itself does not
+// use here.
 bool is_filtered(int error) noexcept {
   return error == EPERM || error == ENOSYS;
 }
 
-// New pages in the same place: zero, usable, and costing nothing until touched. Advice about huge
-// pages and NUMA nodes is lost, which is why it is the second choice.
+// Maps new pages in the same place: they are zero, usable, and cost nothing until touched. This
+// loses advice about huge pages and NUMA nodes, so it is the second choice.
 int replace(void* data, std::size_t bytes) noexcept {
   void* const made = ::mmap(data, bytes, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -39,13 +40,13 @@ int replace(void* data, std::size_t bytes) noexcept {
 
 }  // namespace
 
-int os_memory::refuse(system_call /*what*/) noexcept {
+int os_memory::refuse(system_call /*call*/) noexcept {
   return 0;
 }
 
-int os_memory::begin(system_call what) noexcept {
+int os_memory::begin(system_call call) noexcept {
   calls_.fetch_add(1, std::memory_order_relaxed);
-  return refuse(what);
+  return refuse(call);
 }
 
 os_memory::mapping os_memory::map(std::size_t bytes) noexcept {
@@ -65,7 +66,8 @@ os_memory::mapping os_memory::reserve(std::size_t bytes, std::size_t alignment) 
   if (found.data == nullptr || reinterpret_cast<std::uintptr_t>(found.data) % alignment == 0) {
     return found;
   }
-  // Badly placed: take more and give the ends back. A refused release costs address space only.
+  // The place is not aligned: take more and give both ends back. If giving back is refused, that
+  // costs address space only.
   static_cast<void>(release(found.data, bytes));
   if (bytes > SIZE_MAX - alignment) {
     return {nullptr, ENOMEM};

@@ -70,10 +70,10 @@ class os_memory {
 
  protected:
   /// Asked before every call: 0, or the errno to answer instead of calling.
-  [[nodiscard]] virtual int refuse(system_call what) noexcept;
+  [[nodiscard]] virtual int refuse(system_call call) noexcept;
 
  private:
-  [[nodiscard]] int begin(system_call what) noexcept;
+  [[nodiscard]] int begin(system_call call) noexcept;
   [[nodiscard]] mapping map(std::size_t bytes) noexcept;
   [[nodiscard]] static int advise(void* data, std::size_t bytes, int advice) noexcept;
 

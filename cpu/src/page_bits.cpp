@@ -28,7 +28,8 @@ void for_each_word(page_range range, const F& f) noexcept {
   }
 }
 
-/// Mostly all or nothing, and a generic x86-64 has no instruction for the rest.
+/// Words are mostly all ones or all zeros, and a generic x86-64 has no instruction that counts
+/// bits.
 std::uint32_t count_bits(std::uint64_t word) noexcept {
   if (word == 0) {
     return 0;

@@ -61,8 +61,8 @@ class dealer {
   std::uintptr_t end_ = 0;  // guarded by mutex_
 };
 
-/// For kernels before 5.14: writes one byte per page, as it is, inside the piece only, because the
-/// rest of its first and last page may belong to somebody else.
+/// For kernels before 5.14: writes one byte per page without changing it. Only bytes of the piece
+/// are written, because the rest of its first and last page may belong to other blocks.
 void touch(const piece& p) noexcept {
   for (std::uintptr_t at = p.begin; at < p.end; at = (at / page_bytes + 1) * page_bytes) {
     std::atomic_ref<unsigned char> byte(*reinterpret_cast<unsigned char*>(at));
@@ -96,7 +96,7 @@ std::size_t populate_blocks(os_memory& os, std::span<const block> blocks,
   for (const block& b : blocks) {
     total += b.bytes;
   }
-  const std::size_t useful = total / piece_bytes + 1;  // more threads than pieces only cost
+  const std::size_t useful = total / piece_bytes + 1;  // more threads than pieces would only cost
   auto deal = [&]() noexcept { done.fetch_add(work(os, pieces), std::memory_order_relaxed); };
   support::with_helpers(std::min<std::size_t>(threads, useful), deal);
   return done.load(std::memory_order_relaxed);

@@ -6,28 +6,17 @@
 #include "span_heap.hpp"
 
 #include <tidepool/assert.hpp>
-#include <tidepool/support/cookie.hpp>
+#include <tidepool/size_class.hpp>
 
 #include <algorithm>
-#include <bit>
 
 namespace tidepool {
 inline namespace v0 {
 namespace cpu {
 
-std::uint32_t span_pages(std::size_t block_bytes) noexcept {
-  const std::size_t wanted =
-      std::clamp(32 * block_bytes, std::size_t{64} << 10, std::size_t{512} << 10);
-  std::size_t pages = (wanted + page_bytes - 1) / page_bytes;
-  while (pages * page_bytes % block_bytes > pages * page_bytes / 32) {
-    ++pages;
-  }
-  return static_cast<std::uint32_t>(pages);
-}
-
 backend::refill_result span_heap::refill(std::size_t bytes, bool may_grow,
                                          std::span<block> blocks) noexcept {
-  size_bin& bin = bins_[bin_of(bytes)];
+  size_bin& bin = bins_[span_class_of(bytes)];
   std::size_t done = 0;
   while (done != blocks.size()) {
     std::uint32_t index = bin.partial.first(spans_);
@@ -38,8 +27,8 @@ backend::refill_result span_heap::refill(std::size_t bytes, bool may_grow,
       }
       index = bin.partial.first(spans_);
     }
-    done += take_blocks(index, blocks.subspan(done));
-    if (spans_[index].free == 0) {
+    done += spans_[index].blocks.take(index, blocks.subspan(done));
+    if (spans_[index].blocks.free == 0) {
       bin.partial.erase(spans_, index);
     }
     if (bin.kept == index) {
@@ -49,7 +38,7 @@ backend::refill_result span_heap::refill(std::size_t bytes, bool may_grow,
   return {done, {}};
 }
 
-// A span of the usual length, or a shorter one where a limit leaves no more.
+// Carves a span of the usual length, or a shorter one where a limit leaves no more.
 status span_heap::add_span(size_bin& bin, std::uint32_t bytes, bool may_grow) noexcept {
   if (const int error = spans_.reserve(1); error != 0) {
     return {.code = errc::out_of_memory, .native = error};
@@ -64,16 +53,7 @@ status span_heap::add_span(size_bin& bin, std::uint32_t bytes, bool may_grow) no
       span_record& span = spans_[index];
       extent& home = extents_[*made];
       home.span = index;
-      span.extent = *made;
-      span.page = home.page;
-      span.block_bytes = bytes;
-      span.count = static_cast<std::uint32_t>(
-          std::min<std::size_t>(pages * page_bytes / bytes, span_record::most_blocks));
-      span.free = span.count;
-      for (std::uint32_t i = 0; i < span.count; i += 64) {
-        const std::uint32_t n = std::min(span.count - i, 64U);
-        span.words[i / 64] = ~std::uint64_t{0} >> (64 - n);
-      }
+      span.blocks.carve({.extent = *made, .page = home.page, .pages = pages}, bytes);
       bin.partial.insert(spans_, index);
       return {};
     }
@@ -84,42 +64,23 @@ status span_heap::add_span(size_bin& bin, std::uint32_t bytes, bool may_grow) no
   }
 }
 
-std::size_t span_heap::take_blocks(std::uint32_t index, std::span<block> blocks) noexcept {
-  span_record& span = spans_[index];
-  char* const base = reinterpret_cast<char*>(span.page * page_bytes);
-  std::size_t done = 0;
-  for (std::uint32_t w = 0; w * 64 < span.count && done != blocks.size(); ++w) {
-    std::uint64_t word = span.words[w];
-    for (; word != 0 && done != blocks.size(); word &= word - 1) {
-      const std::uint32_t i = w * 64 + static_cast<std::uint32_t>(std::countr_zero(word));
-      blocks[done++] = {.data = base + std::size_t{i} * span.block_bytes,
-                        .bytes = span.block_bytes,
-                        .cookie = support::cookie{support::cookie_kind::span, index, i}.bits()};
-    }
-    span.words[w] = word;
-  }
-  span.free -= static_cast<std::uint32_t>(done);
-  return done;
-}
-
 void span_heap::take_back(span_position position, std::uint64_t epoch) noexcept {
   span_record& span = spans_[position.span];
-  span.words[position.block / 64] |= std::uint64_t{1} << (position.block % 64);
-  ++span.free;
-  if (span.free != 1 && span.free != span.count) {
+  span.blocks.put(position.block);
+  if (span.blocks.free != 1 && !span.blocks.is_empty()) {
     return;
   }
-  size_bin& bin = bins_[bin_of(span.block_bytes)];
-  if (span.free == 1) {
+  size_bin& bin = bins_[span_class_of(span.blocks.block_bytes)];
+  if (span.blocks.free == 1) {
     bin.partial.insert(spans_, position.span);
   }
-  if (span.free == span.count) {
+  if (span.blocks.is_empty()) {
     span.emptied = epoch;
     const std::uint32_t other = bin.kept;
     bin.kept = position.span;
     if (other != 0) {
-      // The lower one is kept.
-      const bool keep_other = spans_[other].page < span.page;
+      // Of two empty spans the one at the lower address is kept.
+      const bool keep_other = spans_[other].blocks.page < span.blocks.page;
       bin.kept = keep_other ? other : position.span;
       release_span(bin, keep_other ? position.span : other);
     }
@@ -127,7 +88,7 @@ void span_heap::take_back(span_position position, std::uint64_t epoch) noexcept 
 }
 
 void span_heap::release_span(size_bin& bin, std::uint32_t index) noexcept {
-  const std::uint32_t home = spans_[index].extent;
+  const std::uint32_t home = spans_[index].blocks.extent;
   const std::uint64_t emptied = spans_[index].emptied;
   bin.partial.erase(spans_, index);
   spans_.release(index);
@@ -135,15 +96,8 @@ void span_heap::release_span(size_bin& bin, std::uint32_t index) noexcept {
 }
 
 bool span_heap::owns(span_position position, const block& what) const noexcept {
-  if (position.span == 0 || position.span >= spans_.bound()) {
-    return false;
-  }
-  const span_record& span = spans_[position.span];
-  const std::uint64_t address =
-      span.page * page_bytes + std::uint64_t{position.block} * span.block_bytes;
-  return span.extent != 0 && position.block < span.count && what.bytes == span.block_bytes &&
-         reinterpret_cast<std::uintptr_t>(what.data) == address &&
-         (span.words[position.block / 64] >> (position.block % 64) & 1U) == 0;
+  return position.span != 0 && position.span < spans_.bound() &&
+         spans_[position.span].blocks.owns(position.block, what);
 }
 
 void span_heap::release_empty(std::uint64_t last) noexcept {
@@ -171,44 +125,33 @@ const char* span_heap::check() const noexcept {
       return "spans: a tree of spans is out of order";
     }
     members += bin.partial.size();
-    if (bin.kept != 0 && spans_[bin.kept].free != spans_[bin.kept].count) {
+    if (bin.kept != 0 && !spans_[bin.kept].blocks.is_empty()) {
       return "spans: the span kept empty is not";
     }
   }
   std::size_t partial = 0;
   std::size_t used = 0;
   for (std::uint32_t index = 1; index < spans_.bound(); ++index) {
-    const span_record& span = spans_[index];
-    if (span.extent == 0) {
+    const support::span_blocks& blocks = spans_[index].blocks;
+    if (blocks.extent == 0) {
       continue;
     }
     ++used;
-    const extent& home = extents_[span.extent];
-    if (home.state != extent_state::span || home.span != index || home.page != span.page) {
+    const extent& home = extents_[blocks.extent];
+    if (home.state != extent_state::span || home.span != index || home.page != blocks.page) {
       return "spans: a span has lost its extent";
     }
-    if (span.count == 0 || std::size_t{span.count} * span.block_bytes > home.pages * page_bytes) {
-      return "spans: the blocks of a span are longer than its extent";
+    if (const char* const broken = blocks.check(home.pages); broken != nullptr) {
+      return broken;
     }
-    std::uint32_t free = 0;
-    for (std::uint32_t i = 0; i != span_record::most_blocks; ++i) {
-      const bool is_free = (span.words[i / 64] >> (i % 64) & 1U) != 0;
-      if (is_free && i >= span.count) {
-        return "spans: a block beyond the span is free";
-      }
-      free += is_free ? 1U : 0U;
-    }
-    if (free != span.free) {
-      return "spans: the free blocks of a span are not what was counted";
-    }
-    const size_bin& bin = bins_[bin_of(span.block_bytes)];
-    if (free != 0 && bin.partial.lower_bound(spans_, span.key()) != index) {
+    const size_bin& bin = bins_[span_class_of(blocks.block_bytes)];
+    if (blocks.free != 0 && bin.partial.lower_bound(spans_, spans_[index].key()) != index) {
       return "spans: a span with free blocks is in no tree";
     }
-    if (free == span.count && bin.kept != index) {
+    if (blocks.is_empty() && bin.kept != index) {
       return "spans: an empty span was not given back";
     }
-    partial += free != 0 ? 1U : 0U;
+    partial += blocks.free != 0 ? 1U : 0U;
   }
   if (partial != members || used != spans_.used()) {
     return "spans: a tree has a span that is full or unused";

@@ -10,7 +10,7 @@
 #include "extent_heap.hpp"
 #include "os_memory.hpp"
 #include <tidepool/backend.hpp>
-#include <tidepool/size_class.hpp>
+#include <tidepool/support/span_blocks.hpp>
 
 #include <array>
 #include <cstddef>
@@ -21,32 +21,20 @@ namespace tidepool {
 inline namespace v0 {
 namespace cpu {
 
-inline constexpr std::size_t largest_span_block = std::size_t{64} << 10;
-inline constexpr unsigned span_class_count =
-    size_class_of(largest_span_block) - first_size_class + 1;
+using support::largest_span_block;
+using support::span_class_count;
+using support::span_class_of;
+using support::span_pages;
+using support::span_position;
 
-/// A block of a span. Cookies of extents have another form: see support/cookie.hpp.
-struct span_position {
-  std::uint32_t span = 0;
-  std::uint32_t block = 0;
-};
-
-/// Invariant: free == set bits of `words`, all below `count`; in the tree of its class exactly when
-/// free > 0.
+/// Invariant: in the tree of its class exactly when blocks.free > 0.
 struct span_record {
-  static constexpr unsigned most_blocks = 1024;
-
   std::uint32_t left = 0;
   std::uint32_t right = 0;
-  std::uint32_t extent = 0;  ///< 0: the descriptor is unused
-  std::uint32_t block_bytes = 0;
-  std::uint32_t count = 0;  ///< blocks
-  std::uint32_t free = 0;
-  std::uint64_t page = 0;                               ///< address / page_bytes
-  std::uint64_t emptied = 0;                            ///< tick when the last block came back
-  std::array<std::uint64_t, most_blocks / 64> words{};  ///< set: the block is free
+  std::uint64_t emptied = 0;  ///< tick when the last block came back
+  support::span_blocks blocks;
 
-  [[nodiscard]] tree_key key() const noexcept { return {page, 0}; }
+  [[nodiscard]] tree_key key() const noexcept { return {blocks.page, 0}; }
 };
 static_assert(sizeof(span_record) == 168);
 
@@ -78,20 +66,12 @@ class span_heap {
   };
 
   [[nodiscard]] status add_span(size_bin& bin, std::uint32_t bytes, bool may_grow) noexcept;
-  [[nodiscard]] std::size_t take_blocks(std::uint32_t index, std::span<block> blocks) noexcept;
   void release_span(size_bin& bin, std::uint32_t index) noexcept;
-  [[nodiscard]] static unsigned bin_of(std::size_t bytes) noexcept {
-    return size_class_of(bytes) - first_size_class;
-  }
 
   extent_heap& extents_;
   descriptor_pool<span_record> spans_;
   std::array<size_bin, span_class_count> bins_{};
 };
-
-/// Pages of a span of such blocks when memory is plentiful: 32 blocks, but 64 to 512 KiB, and at
-/// most 1/32 of it unused. Pre: a size class <= largest_span_block.
-[[nodiscard]] std::uint32_t span_pages(std::size_t block_bytes) noexcept;
 
 }  // namespace cpu
 }  // namespace v0

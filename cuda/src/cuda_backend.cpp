@@ -4,6 +4,7 @@
 #include "cuda_backend.hpp"
 
 #include <tidepool/assert.hpp>
+#include <tidepool/support/block_requests.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -14,23 +15,16 @@ namespace cuda {
 
 namespace {
 
-[[nodiscard]] status unknown(device where, std::size_t bytes) noexcept {
+[[nodiscard]] status unknown_device(device where, std::size_t bytes) noexcept {
   return {.code = errc::unknown_device, .requested = bytes, .where = where};
-}
-
-// What a call about a device says when it fails.
-[[nodiscard]] status about(status why, device where, std::size_t bytes) noexcept {
-  why.where = where;
-  why.requested = bytes;
-  return why;
 }
 
 }  // namespace
 
-cuda_backend::cuda_backend(std::unique_ptr<driver> of,
+cuda_backend::cuda_backend(std::unique_ptr<driver> gpu,
                            std::vector<std::unique_ptr<device_memory>> memories,
                            std::vector<device_description> descriptions) noexcept
-    : driver_(std::move(of)),
+    : driver_(std::move(gpu)),
       memories_(std::move(memories)),
       descriptions_(std::move(descriptions)) {}
 
@@ -54,13 +48,13 @@ void cuda_backend::attach(backend_host& host) noexcept {
 backend::refill_result cuda_backend::refill(const block_request& request,
                                             std::span<block> blocks) noexcept {
   device_memory* const memory = find(request.where);
-  return memory == nullptr ? refill_result{0, unknown(request.where, request.bytes)}
+  return memory == nullptr ? refill_result{0, unknown_device(request.where, request.bytes)}
                            : memory->refill(request, blocks);
 }
 
 result<block> cuda_backend::allocate_large(const block_request& request) noexcept {
   device_memory* const memory = find(request.where);
-  return memory == nullptr ? unknown(request.where, request.bytes)
+  return memory == nullptr ? unknown_device(request.where, request.bytes)
                            : memory->allocate_large(request);
 }
 
@@ -80,10 +74,10 @@ void cuda_backend::take_back_after(device where, const block& what,
 
 result<std::uint64_t> cuda_backend::stream_id(device where, const stream_ref& stream) noexcept {
   if (find(where) == nullptr) {
-    return unknown(where, 0);
+    return unknown_device(where, 0);
   }
   const result<std::uint64_t> id = driver_->stream_id(handle_of(stream));
-  return id ? id : about(id.error(), where, 0);
+  return id ? id : support::complete(id.error(), 0, where);
 }
 
 void cuda_backend::retire(device where, const stream_ref& stream) noexcept {
@@ -95,7 +89,7 @@ void cuda_backend::retire(device where, const stream_ref& stream) noexcept {
 status cuda_backend::order(device where, const stream_ref& earlier,
                            const stream_ref& later) noexcept {
   device_memory* const memory = find(where);
-  return memory == nullptr ? unknown(where, 0) : memory->order(earlier, later);
+  return memory == nullptr ? unknown_device(where, 0) : memory->order(earlier, later);
 }
 
 bool cuda_backend::is_capturing(device where, const stream_ref& stream) const noexcept {
@@ -138,7 +132,7 @@ memory_info cuda_backend::memory(device where) const noexcept {
 result<std::size_t> cuda_backend::extend(device where, const block& what,
                                          std::size_t bytes) noexcept {
   device_memory* const memory = find(where);
-  return memory == nullptr ? unknown(where, bytes) : memory->extend(what, bytes);
+  return memory == nullptr ? unknown_device(where, bytes) : memory->extend(what, bytes);
 }
 
 std::size_t cuda_backend::populate(device where, std::span<const block> blocks,
@@ -151,46 +145,47 @@ std::size_t cuda_backend::populate(device where, std::span<const block> blocks,
 status cuda_backend::copy(device where, void* dst, const void* src, std::size_t bytes,
                           stream_ref stream) noexcept {
   if (find(where) == nullptr) {
-    return unknown(where, bytes);
+    return unknown_device(where, bytes);
   }
   if (bytes == 0) {
     return {};
   }
   const status why = driver_->copy(dst, src, bytes, handle_of(stream));
-  return why.ok() ? why : about(why, where, bytes);
+  return why.ok() ? why : support::complete(why, bytes, where);
 }
 
 status cuda_backend::fill(device where, void* dst, std::uint8_t value, std::size_t bytes,
                           stream_ref stream) noexcept {
   if (find(where) == nullptr) {
-    return unknown(where, bytes);
+    return unknown_device(where, bytes);
   }
   if (bytes == 0) {
     return {};
   }
   const status why = driver_->fill(dst, value, bytes, handle_of(stream));
-  return why.ok() ? why : about(why, where, bytes);
+  return why.ok() ? why : support::complete(why, bytes, where);
 }
 
 status cuda_backend::prefetch(device where, std::span<const std::byte> range, device to,
                               stream_ref stream) noexcept {
   device_memory* const memory = find(where);
-  return memory == nullptr ? unknown(where, range.size())
+  return memory == nullptr ? unknown_device(where, range.size())
                            : memory->source().prefetch(range, to, handle_of(stream));
 }
 
 status cuda_backend::advise(device where, std::span<const std::byte> range,
                             const advice_request& request) noexcept {
   device_memory* const memory = find(where);
-  return memory == nullptr ? unknown(where, range.size()) : memory->source().advise(range, request);
+  return memory == nullptr ? unknown_device(where, range.size())
+                           : memory->source().advise(range, request);
 }
 
 status cuda_backend::synchronise(device where, stream_ref stream) noexcept {
   if (find(where) == nullptr) {
-    return unknown(where, 0);
+    return unknown_device(where, 0);
   }
   const status why = driver_->synchronise(handle_of(stream));
-  return why.ok() ? why : about(why, where, 0);
+  return why.ok() ? why : support::complete(why, 0, where);
 }
 
 const char* cuda_backend::verify() const noexcept {

@@ -5,8 +5,8 @@
 // construction, but for the parts that are thread-safe themselves.
 #pragma once
 
-#include "device_memory.hpp"
-#include "driver.hpp"
+#include "driver/driver.hpp"
+#include "heap/device_memory.hpp"
 #include <tidepool/backend.hpp>
 
 #include <cstddef>
@@ -22,7 +22,7 @@ namespace cuda {
 class cuda_backend final : public backend {
  public:
   /// Pre: memories is not empty.
-  cuda_backend(std::unique_ptr<driver> of, std::vector<std::unique_ptr<device_memory>> memories,
+  cuda_backend(std::unique_ptr<driver> gpu, std::vector<std::unique_ptr<device_memory>> memories,
                std::vector<device_description> descriptions) noexcept;
   ~cuda_backend() override;
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The public factories: a GPU opened, a device_memory for each kind of memory that it has.
-#include "annotated_backend.hpp"
-#include "annotated_source.hpp"
+#include "annotate/backend.hpp"
+#include "annotate/nvtx.hpp"
+#include "annotate/source.hpp"
 #include "cuda_backend.hpp"
-#include "device_memory.hpp"
-#include "driver.hpp"
-#include "nvtx_annotator.hpp"
-#include "slab_source.hpp"
+#include "driver/driver.hpp"
+#include "heap/device_memory.hpp"
+#include "slabs/slab_source.hpp"
 #include <tidepool/cuda/backend.hpp>
 #include <tidepool/environment.hpp>
 #include <tidepool/error.hpp>
@@ -36,26 +36,26 @@ namespace {
   return {.code = errc::invalid_argument, .where = where, .text = text};
 }
 
-[[nodiscard]] made_source make_source(driver& of, device where) noexcept {
+[[nodiscard]] made_source make_source(driver& gpu, device where) noexcept {
   const bool is_node = where.kind() == device_kind::pinned && where.node() != device::any_node;
-  if (!is_node && (where.ordinal() != of.ordinal() || where.node() != device::any_node)) {
+  if (!is_node && (where.ordinal() != gpu.ordinal() || where.node() != device::any_node)) {
     return invalid(where, "a backend serves one GPU");
   }
   const bool is_usual = where.memory() == memory_kind::pooled;
   if (where.kind() == device_kind::pinned && is_usual) {
-    return make_pinned_source(of, where);
+    return make_pinned_source(gpu, where);
   }
   if (where.kind() == device_kind::managed && is_usual) {
-    return make_managed_source(of);
+    return make_managed_source(gpu);
   }
   if (where.kind() == device_kind::cuda) {
     switch (where.memory()) {
     case memory_kind::pooled:
-      return make_pooled_source(of);
+      return make_pooled_source(gpu);
     case memory_kind::plain:
-      return make_plain_source(of);
+      return make_plain_source(gpu);
     case memory_kind::growable:
-      return make_growable_source(of);
+      return make_growable_source(gpu);
     }
   }
   return invalid(where, "CUDA serves device::cuda, pinned and managed");
@@ -63,14 +63,14 @@ namespace {
 
 /// What a backend is made of. Frees itself in reverse.
 struct assembly {
-  std::unique_ptr<annotations> told;  // null: nobody is told
+  std::unique_ptr<annotations> shared;  // null: no tool is told
   std::unique_ptr<driver> gpu;
   std::vector<std::unique_ptr<device_memory>> memories;
   std::vector<device_description> descriptions;
 
   [[nodiscard]] status add(std::unique_ptr<slab_source> source, std::uint32_t decay_ticks) {
-    if (told != nullptr) {
-      source = std::make_unique<annotated_source>(std::move(source), told->slabs);
+    if (shared != nullptr) {
+      source = std::make_unique<annotated_source>(std::move(source), shared->slabs);
     }
     auto made = std::make_unique<device_memory>(*gpu, std::move(source),
                                                 device_memory_options{.decay_ticks = decay_ticks});
@@ -91,11 +91,11 @@ struct assembly {
   assembly parts;
   parts.gpu = std::move(*gpu);
   if (options.nvtx || environment_flag("nvtx")) {
-    std::unique_ptr<annotator> told = make_nvtx_annotator();
-    if (told == nullptr) {
+    std::unique_ptr<annotator> tool = make_nvtx_annotator();
+    if (tool == nullptr) {
       return errc::out_of_memory;
     }
-    parts.told = std::make_unique<annotations>(std::move(told));
+    parts.shared = std::make_unique<annotations>(std::move(tool));
   }
   const bool is_named = !options.devices.empty();
   std::vector<device> wanted = is_named ? options.devices : all_devices(options.ordinal);
@@ -116,8 +116,8 @@ struct assembly {
   }
   std::unique_ptr<backend> made = std::make_unique<cuda_backend>(
       std::move(parts.gpu), std::move(parts.memories), std::move(parts.descriptions));
-  if (parts.told != nullptr) {
-    made = std::make_unique<annotated_backend>(std::move(made), std::move(parts.told));
+  if (parts.shared != nullptr) {
+    made = std::make_unique<annotated_backend>(std::move(made), std::move(parts.shared));
   }
   return made;
 }

@@ -52,22 +52,22 @@ class Directory : public ::testing::Test {
 TEST_F(Directory, ReadsWhatIsAlive) {
   record& slot = take_slot();
   const tensor_id id = begin(slot);
-  tensor_info info;
-  ASSERT_TRUE(known.read(id, info));
-  EXPECT_EQ(info.id, id);
-  EXPECT_EQ(info.data, storage);
-  EXPECT_EQ(info.bytes, 100U);
-  EXPECT_EQ(info.capacity, 128U);
-  EXPECT_EQ(info.category, category::weight);
-  EXPECT_EQ(info.name.value(), 3U);
-  EXPECT_EQ(info.where, device::cuda(0));
-  EXPECT_EQ(info.references, 1U);
+  const std::optional<tensor_info> info = known.read(id);
+  ASSERT_TRUE(info.has_value());
+  EXPECT_EQ(info->id, id);
+  EXPECT_EQ(info->data, storage);
+  EXPECT_EQ(info->bytes, 100U);
+  EXPECT_EQ(info->capacity, 128U);
+  EXPECT_EQ(info->category, category::weight);
+  EXPECT_EQ(info->name.value(), 3U);
+  EXPECT_EQ(info->where, device::cuda(0));
+  EXPECT_EQ(info->references, 1U);
   int seen = 0;
   known.for_each_tensor([&](const tensor_info& one) { seen += one.id == id ? 1 : 100; });
   EXPECT_EQ(seen, 1);
   end(slot, id);
-  EXPECT_FALSE(known.read(id, info));
-  EXPECT_FALSE(known.read({}, info));
+  EXPECT_FALSE(known.read(id).has_value());
+  EXPECT_FALSE(known.read({}).has_value());
   known.for_each_tensor([&](const tensor_info&) { ++seen; });
   EXPECT_EQ(seen, 1);
 }

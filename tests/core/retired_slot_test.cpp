@@ -21,8 +21,7 @@ class RetiredSlot : public ::testing::Test {
   }
   void TearDown() override {
     for (const tensor_id id : made) {
-      tensor_info info;
-      if (core->directory.read(id, info)) {
+      if (core->directory.read(id)) {
         EXPECT_EQ(detail::deallocate_id(core, id), errc::ok);
       }
     }
@@ -47,8 +46,7 @@ class RetiredSlot : public ::testing::Test {
     EXPECT_EQ(detail::deallocate_id(core, last), errc::stale_id);
     EXPECT_EQ(core->retain(last), errc::stale_id);
     EXPECT_EQ(log.take().size(), 2U);
-    tensor_info info;
-    EXPECT_FALSE(core->directory.read(last, info));
+    EXPECT_FALSE(core->directory.read(last).has_value());
   }
 
   misuse_log log;

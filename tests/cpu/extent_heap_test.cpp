@@ -38,7 +38,7 @@ class ExtentHeap : public ::testing::Test {
 
   counting_host host_;
   faulty_memory os_;
-  budget ledger_;
+  claims ledger_;
   extent_heap heap_{os_, ledger_, {.bytes = 256 * mib}};
 };
 

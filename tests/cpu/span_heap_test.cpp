@@ -39,7 +39,7 @@ class SpanHeap : public ::testing::Test {
 
   counting_host host_;
   faulty_memory os_;
-  budget ledger_{.host = &host_};
+  claims ledger_{.host = &host_};
   extent_heap extents_{os_, ledger_, {.bytes = 256 * mib}};
   span_heap spans_{os_, extents_};
 };
@@ -54,7 +54,7 @@ TEST(SpanLength, WastesAThirtySecondAtMost) {
     EXPECT_GE(span, 64 * kib);
     EXPECT_LE(span, 1 * mib);
     EXPECT_LE(span % bytes, span / 32) << bytes;
-    EXPECT_LE(span / bytes, std::size_t{span_record::most_blocks});
+    EXPECT_LE(span / bytes, std::size_t{support::span_blocks::most_blocks});
     EXPECT_GE(span / bytes, 8U);
   }
 }

@@ -24,18 +24,17 @@ MAX_COLUMNS = 100
 CXX = {".hpp", ".h", ".cpp", ".cu", ".cuh", ".c"}
 
 PUBLIC = "core/include cpu/include cuda/include"
-# The folders of core/src, from the lowest up, and which others each may include.
-CORE_FOLDERS = {
-    "system": "",
-    "record": "system",
-    "cache": "record system",
-    "access": "record system",
-    "debug": "cache record system",
-    "text": "system",
-    "backend": "system",
-    "pool": "system record cache access debug text backend",
-    "api": "pool access system",
-}
+# These have folders that are layers of their own.
+PARTED = ("core/src", "cuda/src")
+
+
+def folders(src, common, order):
+    """Rules for the folders of src: what each may include beside itself and what all may."""
+    for name, below in order.items():
+        layers = [f"{src}/{other}" for other in (name + " " + below).split()]
+        yield rf"{src}/{name}/", " ".join([common, *layers])
+
+
 # The parts of pool_core, from the lowest up, and which headers of core/src/pool the files of each
 # may include: calls between parts go one way. Other files there are steps of the root.
 POOL_PARTS = {
@@ -58,9 +57,17 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     # Read by kernels and by C++17: plain data, nothing inline from elsewhere.
     (r".*(/kernel_table|/launch|include/.*_record)\.hpp$", "fixed"),
     (r"core/include/", "std core/include"),
-    *[(f"core/src/{folder}/", f"std os core/include core/src/{folder} " +
-       " ".join(f"core/src/{lower}" for lower in below.split()))
-      for folder, below in CORE_FOLDERS.items()],
+    *folders("core/src", "std os core/include", {
+        "system": "",
+        "record": "system",
+        "cache": "record system",
+        "access": "record system",
+        "debug": "cache record system",
+        "text": "system",
+        "backend": "system",
+        "pool": "system record cache access debug text backend",
+        "api": "pool access system",
+    }),
     (r"cpu/include/", "std core/include cpu/include"),
     # One inline function compiled with -mavx512 may be the copy that the linker keeps.
     (r"cpu/src/.*(avx2|avx512|neon)[^/]*\.cpp$", "fixed simd plain"),
@@ -68,9 +75,15 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     (r"cuda/include/.*/(interop|stream)\.hpp$", "std core/include cuda/include cuda"),
     (r"cuda/include/", "std core/include cuda/include"),
     (r"cuda/src/.*\.(cu|cuh)$", "std cuda cub plain"),
-    (r"cuda/src/", "std os core/include cuda/include cuda/src cuda"),
-    (r"tests/(core|property)/", f"std os third {PUBLIC} tests/support "
-                                + " ".join(f"core/src/{folder}" for folder in CORE_FOLDERS)),
+    *folders("cuda/src", "std os core/include cuda/include cuda", {
+        "driver": "",
+        "slabs": "driver",
+        "heap": "driver slabs",
+        "annotate": "slabs",
+        "registration": "driver",
+    }),
+    (r"cuda/src/[^/]+$", "std os core/include cuda/include cuda/src cuda"),
+    (r"tests/(core|property)/", f"std os third {PUBLIC} core/src tests/support"),
     (r"tests/fuzz/", f"std os third {PUBLIC} tests/support tests/property bench"),
     (r"tests/cpu/", f"std os third {PUBLIC} cpu/src tests/support"),
     (r"tests/cuda/", f"std os third {PUBLIC} cuda/src cuda tests/cudasim tests/conformance "
@@ -95,12 +108,15 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 
 def layer_of(path):
-    """bench, tests/property, core/src/pool: as many folders as matter."""
-    parts = path.split("/")[:-1]
-    if path.startswith("core/src/"):
-        return "/".join(parts[:3])
-    return "/".join(parts[:2]) if parts[:1] and parts[0] in (
-        "core", "cpu", "cuda", "tests") else path.split("/")[0]
+    """bench, tests/property, cuda/src/heap: as many folders as a rule can name."""
+    parts = path.split("/")
+    depth = 2 if parts[0] in ("core", "cpu", "cuda", "tests") else 1
+    return "/".join(parts[:-1][:3 if source_root(path) in PARTED else depth])
+
+
+def source_root(path):
+    """The first two folders: where the includes of a component's sources begin."""
+    return "/".join(path.split("/")[:2])
 
 
 def rule_of(path):
@@ -109,15 +125,16 @@ def rule_of(path):
 
 def kinds_of(path, quote, name, files):
     """What an include is: the names under which a rule may allow it."""
-    layer = "core/src" if path.startswith("core/src/") else layer_of(path)
     roots = PUBLIC.split()
     if quote == '"':
         tested = path.split("/")[1] + "/src" if path.startswith("tests/") else "core/src"
-        roots = [os.path.dirname(path), layer, tested, "core/src", "bench"] + roots
+        roots = [os.path.dirname(path), source_root(path), tested, "core/src", "bench"] + roots
     for root in roots:
         target = os.path.normpath(os.path.join(root, name))
         if target in files:
             found = {layer_of(target)}
+            if source_root(target) in PARTED:
+                found.add(source_root(target))
             if rule_of(target) == {"fixed"}:
                 found.add("plain")
             return found

@@ -166,7 +166,8 @@ class TIDEPOOL_EXPORT backend {
   [[nodiscard]] virtual result<std::size_t> extend(device where, const block& what,
                                                    std::size_t bytes) noexcept;
 
-  /// Makes the pages of the blocks present. Returns the bytes populated. Default: 0.
+  /// Makes the pages of the blocks present. Returns how many bytes of the blocks are present now,
+  /// whatever the size of a page: fewer than the blocks have where the system refused. Default: 0.
   virtual std::size_t populate(device where, std::span<const block> blocks,
                                unsigned threads) noexcept;
 

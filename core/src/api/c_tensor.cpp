@@ -215,11 +215,11 @@ tidepool_status tidepool_info(const tidepool_pool* pool, tidepool_tensor_id id,
   if (const tidepool_status why = check_answer(pool, out); why != TIDEPOOL_OK) {
     return why;
   }
-  tensor_info info;
-  if (!pool->core->directory.read(tensor_id::from_value(id), info)) {
+  const std::optional<tensor_info> info = pool->core->directory.read(tensor_id::from_value(id));
+  if (!info) {
     return fail(errc::stale_id);
   }
-  write_c_struct(to_c(info), out);
+  write_c_struct(to_c(*info), out);
   return TIDEPOOL_OK;
 }
 

@@ -154,11 +154,8 @@ errc pool::resize(tensor& what, std::size_t bytes) noexcept {
 }
 
 result<tensor_info> pool::info(tensor_id id) const noexcept {
-  tensor_info answer;
-  if (!core_->directory.read(id, answer)) {
-    return status{.code = errc::stale_id};
-  }
-  return answer;
+  const std::optional<tensor_info> info = core_->directory.read(id);
+  return info ? result<tensor_info>(*info) : status{.code = errc::stale_id};
 }
 
 result<tensor_id> pool::find(const void* data) const noexcept {

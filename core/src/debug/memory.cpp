@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 
 namespace tidepool {
 inline namespace v0 {
@@ -22,12 +23,13 @@ namespace {
                     std::memcmp(bytes, bytes + 1, n - 1) == 0);
 }
 
-void add_differences(comparison& to, const unsigned char* bytes, std::byte value, std::size_t n,
+// offset: of the first of these bytes among all that are compared.
+void add_differences(comparison& to, std::span<const unsigned char> bytes, std::byte value,
                      std::size_t offset) noexcept {
-  if (all_equal(bytes, value, n)) {
+  if (all_equal(bytes.data(), value, bytes.size())) {
     return;
   }
-  for (std::size_t i = 0; i < n; ++i) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
     if (bytes[i] != static_cast<unsigned char>(value)) {
       if (!to.differs) {
         to.differs = true;
@@ -61,7 +63,7 @@ comparison compare_bytes(const lane& where, const void* src, std::byte value,
   const auto* const begin = static_cast<const unsigned char*>(src);
   const device_entry& device = *where.device;
   if (device.description.host_accessible) {
-    add_differences(answer, begin, value, bytes, 0);
+    add_differences(answer, {begin, bytes}, value, 0);
     return answer;
   }
   std::array<unsigned char, 4096> part;
@@ -72,7 +74,7 @@ comparison compare_bytes(const lane& where, const void* src, std::byte value,
       answer.readable = false;
       return answer;
     }
-    add_differences(answer, part.data(), value, n, done);
+    add_differences(answer, std::span(part).first(n), value, done);
   }
   return answer;
 }

@@ -63,7 +63,7 @@ namespace {
   slot.tag.store(make_tag(request.name, request.category, core.lanes.of(slot).tag_number()),
                  std::memory_order_release);
   const tensor_flags flags =
-      begin_entry(core, slot, tensor_id::from_value(id), request.lifecycle, request.flags);
+      begin_entry(core, tensor_id::from_value(id), request.lifecycle, request.flags);
   const bool plain = request.lifecycle == lifecycle::temporary && flags == tensor_flags::none;
   slot.header.store(plain ? id : full_header(id, 1, request.lifecycle, flags),
                     std::memory_order_release);

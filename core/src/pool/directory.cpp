@@ -12,12 +12,13 @@ namespace detail {
 // The seqlock's reader: header, fields, header. Fields of a live record change one at a time and by
 // atomic stores (name, category, size in place), so a copy between two equal generations is
 // consistent.
-bool directory::read(tensor_id id, tensor_info& info) const noexcept {
+std::optional<tensor_info> directory::read(tensor_id id) const noexcept {
   record& r = slots.at(id.value());
   const std::uint64_t header = r.header.load(std::memory_order_acquire);
   if (!id || !slots.is_live(r, header, id.value())) {
-    return false;
+    return std::nullopt;
   }
+  tensor_info info;
   const std::uint64_t tag = r.tag.load(std::memory_order_acquire);
   info.id = id;
   info.data = r.data.load(std::memory_order_acquire);
@@ -38,8 +39,9 @@ bool directory::read(tensor_id id, tensor_info& info) const noexcept {
   info.parent = any(info.flags & tensor_flags::slice)
                     ? tensor_id::from_value(cold.parent.load(std::memory_order_relaxed))
                     : tensor_id{};
-  return generation_of(r.header.load(std::memory_order_acquire)) == generation_of(id.value()) &&
-         !is_free(r.header.load(std::memory_order_acquire));
+  const std::uint64_t after = r.header.load(std::memory_order_acquire);
+  const bool is_same = generation_of(after) == generation_of(id.value()) && !is_free(after);
+  return is_same ? std::optional(info) : std::nullopt;
 }
 
 bool directory::is_ours(tensor_id id) const noexcept {

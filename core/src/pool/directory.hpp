@@ -18,7 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <optional>
 
 namespace tidepool {
 inline namespace v0 {
@@ -41,15 +41,14 @@ class directory {
     return static_cast<std::uint32_t>(slots.index_of(slot));
   }
 
-  /// A consistent copy of the record; false: no such tensor is alive, and info is anything.
-  [[nodiscard]] bool read(tensor_id id, tensor_info& info) const noexcept;
+  /// A consistent copy of the record; nothing: no such tensor is alive.
+  [[nodiscard]] std::optional<tensor_info> read(tensor_id id) const noexcept;
   /// Calls f(info) for every live tensor; those that end or begin meanwhile may be left out.
   template <class F>
   void for_each_tensor(F&& f) const {
-    tensor_info info;
     slots.for_each_taken([&](const record& r, std::uint64_t header) {
-      if (read(slots.id_of(r, header), info)) {
-        f(std::as_const(info));
+      if (const std::optional<tensor_info> info = read(slots.id_of(r, header))) {
+        f(*info);
       }
     });
   }

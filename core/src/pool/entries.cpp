@@ -34,11 +34,12 @@ std::unique_ptr<access_store> make_access_store(const pool_core& core) {
   return std::make_unique<access_store>(std::move(how));
 }
 
-tensor_flags begin_entry(pool_core& core, const record& slot, tensor_id id, lifecycle state,
+tensor_flags begin_entry(pool_core& core, tensor_id id, lifecycle state,
                          tensor_flags flags) noexcept {
   if (!any(flags & tensor_flags::tracked)) {
     return flags;
   }
+  const record& slot = core.directory.slots.at(id.value());
   const std::uint32_t attributes =
       make_attributes(core.lanes.of(slot).device->number,
                       category_of(slot.tag.load(std::memory_order_relaxed)), state);
@@ -70,14 +71,14 @@ void refresh_entry(pool_core& core, tensor_id id) noexcept {
 
 errc track(pool_core& core, tensor_id id, std::uint32_t parts) noexcept {
   const operation guard(core);
-  tensor_info info;
-  if (!core.directory.read(id, info)) {
+  const std::optional<tensor_info> info = core.directory.read(id);
+  if (!info) {
     return core.report_misuse(misuse_kind::stale_use, id);
   }
-  if (!any(info.flags & tensor_flags::tracked)) {
+  if (!any(info->flags & tensor_flags::tracked)) {
     const std::uint32_t attributes =
         make_attributes(core.lanes.of(core.directory.slots.at(id.value())).device->number,
-                        info.category, info.lifecycle);
+                        info->category, info->lifecycle);
     if (!core.accesses->begin(id, attributes)) {
       return errc::out_of_memory;
     }
@@ -103,12 +104,12 @@ void prefetch(const pool_core& core, std::span<const tensor_id> ids, std::size_t
       __builtin_prefetch(&core.directory.slots.at(id.value()));
     }
     for (const tensor_id id : some) {
-      tensor_info info;
-      if (!core.directory.read(id, info) || !info.where.is_host()) {
+      const std::optional<tensor_info> info = core.directory.read(id);
+      if (!info || !info->where.is_host()) {
         continue;
       }
-      const auto* const data = static_cast<const std::byte*>(info.data);
-      for (std::size_t i = 0; i < std::min(bytes, info.bytes); i += cache_line) {
+      const auto* const data = static_cast<const std::byte*>(info->data);
+      for (std::size_t i = 0; i < std::min(bytes, info->bytes); i += cache_line) {
         __builtin_prefetch(data + i);
       }
     }
@@ -118,10 +119,10 @@ void prefetch(const pool_core& core, std::span<const tensor_id> ids, std::size_t
 const char* verify_entries(pool_core& core) noexcept {
   const auto is_tracked = [](const void* context, tensor_id id, std::uint32_t attributes) {
     const auto& pool = *static_cast<const pool_core*>(context);
-    tensor_info info;
-    return pool.directory.read(id, info) && any(info.flags & tensor_flags::tracked) &&
-           attributes ==
-               make_attributes(pool.lanes.find(info.where)->number, info.category, info.lifecycle);
+    const std::optional<tensor_info> info = pool.directory.read(id);
+    return info && any(info->flags & tensor_flags::tracked) &&
+           attributes == make_attributes(pool.lanes.find(info->where)->number, info->category,
+                                         info->lifecycle);
   };
   if (const char* const broken = core.accesses->verify(is_tracked, &core)) {
     return broken;

@@ -24,8 +24,8 @@ class pool_core;
 [[nodiscard]] std::unique_ptr<access_store> make_access_store(const pool_core& core);
 
 /// For a tensor that is about to be published: its flags, tracked only if it has an entry.
-[[nodiscard]] tensor_flags begin_entry(pool_core& core, const record& slot, tensor_id id,
-                                       lifecycle state, tensor_flags flags) noexcept;
+[[nodiscard]] tensor_flags begin_entry(pool_core& core, tensor_id id, lifecycle state,
+                                       tensor_flags flags) noexcept;
 /// After a change of category or lifecycle.
 void refresh_entry(pool_core& core, tensor_id id) noexcept;
 /// pool::track.

@@ -60,16 +60,18 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
 }
 
 void pool_core::notify_made(tensor_id id) noexcept {
-  tensor_info info;
-  if (incidents.is_observed() && directory.read(id, info)) {
-    incidents.made(info);
+  if (incidents.is_observed()) {
+    if (const std::optional<tensor_info> info = directory.read(id)) {
+      incidents.made(*info);
+    }
   }
 }
 
 void pool_core::notify_ended(tensor_id id) noexcept {
-  tensor_info info;
-  if (incidents.is_observed() && directory.read(id, info)) {
-    incidents.ended(info);
+  if (incidents.is_observed()) {
+    if (const std::optional<tensor_info> info = directory.read(id)) {
+      incidents.ended(*info);
+    }
   }
 }
 
@@ -80,13 +82,13 @@ void pool_core::set_observer(allocation_observer* observer) noexcept {
 }
 
 void* current_data(pool_core* core, tensor_id id) noexcept {
-  tensor_info info;
-  return core->directory.read(id, info) ? info.data : nullptr;
+  const std::optional<tensor_info> info = core->directory.read(id);
+  return info ? info->data : nullptr;
 }
 
 device current_device(pool_core* core, tensor_id id) noexcept {
-  tensor_info info;
-  return core->directory.read(id, info) ? info.where : device{};
+  const std::optional<tensor_info> info = core->directory.read(id);
+  return info ? info->where : device{};
 }
 
 }  // namespace detail

@@ -44,8 +44,7 @@ namespace {
   slot.capacity.store(what.bytes, std::memory_order_release);
   slot.bytes.store(what.bytes, std::memory_order_release);
   slot.tag.store(what.tag, std::memory_order_release);
-  const tensor_flags flags =
-      begin_entry(core, slot, tensor_id::from_value(id), what.state, what.flags);
+  const tensor_flags flags = begin_entry(core, tensor_id::from_value(id), what.state, what.flags);
   slot.header.store(full_header(id, 1, what.state, flags), std::memory_order_release);
   core.directory.count_loose(1);
   return {what.data, tensor_id::from_value(id)};

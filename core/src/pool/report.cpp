@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace tidepool {
 inline namespace v0 {
@@ -92,7 +93,7 @@ void count_kept_by_threads(pool_core& core, std::span<device_report> devices) {
 }
 
 // Figures that add up: reserved == live + in threads + ready + free. Pre: in_threads_bytes is set.
-void fill_in_memory(device_report& d, const device_entry& entry) {
+[[nodiscard]] device_report with_memory(device_report d, const device_entry& entry) {
   const memory_info memory = entry.source->memory(entry.where);
   d.where = entry.where;
   d.name = entry.description.name;
@@ -111,10 +112,12 @@ void fill_in_memory(device_report& d, const device_entry& entry) {
   d.fragmentation = d.free_bytes == 0 ? 0.0
                                       : 1.0 - static_cast<double>(d.largest_free_bytes) /
                                                   static_cast<double>(d.free_bytes);
+  return d;
 }
 
 // Who holds the device's memory: all categories, and the names that hold the most.
-void fill_in_holders(device_report& d, const pool_core& core, const census& live) {
+[[nodiscard]] device_report with_holders(device_report d, const pool_core& core,
+                                         const census& live) {
   d.requested_bytes = live.requested;
   d.inactive_bytes = live.inactive;
   for (unsigned c = 0; c < live.by_category.size(); ++c) {
@@ -143,6 +146,8 @@ void fill_in_holders(device_report& d, const pool_core& core, const census& live
                          .tensors = one.tensors,
                          .bytes = one.bytes});
   }
+  sort_by_bytes(d.threads);
+  return d;
 }
 
 }  // namespace
@@ -159,9 +164,7 @@ pool_report pool_core::make_report(const status& failure) {
   count_kept_by_threads(*this, answer.devices);
   for (const std::unique_ptr<device_entry>& entry : lanes.devices()) {
     device_report& d = answer.devices[entry->number];
-    fill_in_memory(d, *entry);
-    fill_in_holders(d, *this, live[entry->number]);
-    sort_by_bytes(d.threads);
+    d = with_holders(with_memory(std::move(d), *entry), *this, live[entry->number]);
   }
   answer.reserved_bytes = lanes.reserved.claimed();
   answer.peak_reserved_bytes = lanes.reserved.peak();

@@ -15,10 +15,11 @@ namespace {
 }
 
 // The record of a live tensor; a dead one is a misuse.
-[[nodiscard]] status read_live(pool_core& core, tensor_id id, tensor_info& info) noexcept {
-  return core.directory.read(id, info)
-             ? status{}
-             : status{.code = core.report_misuse(misuse_kind::stale_use, id)};
+[[nodiscard]] result<tensor_info> read_live(pool_core& core, tensor_id id) noexcept {
+  if (const std::optional<tensor_info> info = core.directory.read(id)) {
+    return *info;
+  }
+  return core.report_misuse(misuse_kind::stale_use, id);
 }
 
 // Work on the stream uses the tensor now. Memory for the host would be written again at once after
@@ -34,14 +35,16 @@ void note_use(pool_core& core, const tensor_info& used, const stream_ref& stream
 
 status pool_core::copy(const copy_request& request) noexcept {
   const operation guard(*this);
-  tensor_info dst;
-  tensor_info src;
-  if (const status why = read_live(*this, request.dst, dst); !why.ok()) {
-    return why;
+  const result<tensor_info> found_dst = read_live(*this, request.dst);
+  if (!found_dst) {
+    return found_dst.error();
   }
-  if (const status why = read_live(*this, request.src, src); !why.ok()) {
-    return why;
+  const result<tensor_info> found_src = read_live(*this, request.src);
+  if (!found_src) {
+    return found_src.error();
   }
+  const tensor_info& dst = *found_dst;
+  const tensor_info& src = *found_src;
   if (request.src_offset > src.bytes || request.dst_offset > dst.bytes) {
     return invalid(request.bytes, src.where, "a copy begins beyond the end of its tensor");
   }
@@ -68,41 +71,41 @@ status pool_core::copy(const copy_request& request) noexcept {
 
 status pool_core::fill(tensor_id id, std::uint8_t value, const stream_ref& stream) noexcept {
   const operation guard(*this);
-  tensor_info info;
-  if (const status why = read_live(*this, id, info); !why.ok()) {
-    return why;
+  const result<tensor_info> info = read_live(*this, id);
+  if (!info) {
+    return info.error();
   }
-  if (info.bytes == 0) {
+  if (info->bytes == 0) {
     return {};
   }
   const status done =
-      lanes.find(info.where)->source->fill(info.where, info.data, value, info.bytes, stream);
+      lanes.find(info->where)->source->fill(info->where, info->data, value, info->bytes, stream);
   if (done.ok()) {
-    note_use(*this, info, stream);
+    note_use(*this, *info, stream);
   }
   return done;
 }
 
 status pool_core::prefetch(tensor_id id, device to, const stream_ref& stream) noexcept {
   const operation guard(*this);
-  tensor_info info;
-  if (const status why = read_live(*this, id, info); !why.ok()) {
-    return why;
+  const result<tensor_info> info = read_live(*this, id);
+  if (!info) {
+    return info.error();
   }
-  const std::span<const std::byte> range(static_cast<const std::byte*>(info.data), info.bytes);
+  const std::span<const std::byte> range(static_cast<const std::byte*>(info->data), info->bytes);
   return range.empty() ? status{}
-                       : lanes.find(info.where)->source->prefetch(info.where, range, to, stream);
+                       : lanes.find(info->where)->source->prefetch(info->where, range, to, stream);
 }
 
 status pool_core::advise(tensor_id id, const advice_request& request) noexcept {
   const operation guard(*this);
-  tensor_info info;
-  if (const status why = read_live(*this, id, info); !why.ok()) {
-    return why;
+  const result<tensor_info> info = read_live(*this, id);
+  if (!info) {
+    return info.error();
   }
-  const std::span<const std::byte> range(static_cast<const std::byte*>(info.data), info.bytes);
+  const std::span<const std::byte> range(static_cast<const std::byte*>(info->data), info->bytes);
   return range.empty() ? status{}
-                       : lanes.find(info.where)->source->advise(info.where, range, request);
+                       : lanes.find(info->where)->source->advise(info->where, range, request);
 }
 
 status pool_core::synchronise(device where, const stream_ref& stream) noexcept {

@@ -3,8 +3,8 @@
 // What an annotated backend tells: ranges around slow calls, slabs by name, every block that is out
 // and none that is not. By a recorder, and through NVTX where a tool is loaded.
 #include "../support.hpp"
-#include "annotated_backend.hpp"
-#include "annotated_source.hpp"
+#include "annotate/backend.hpp"
+#include "annotate/source.hpp"
 #include "cuda_backend.hpp"
 #include "nvtx_tool.hpp"
 

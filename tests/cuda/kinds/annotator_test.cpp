@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a tool behind NVTX sees. Run with NVTX_INJECTION64_PATH naming nvtx_tool's library, and
-// without; needs no GPU.
-#include "annotator.hpp"
+// without; all but the last test need no GPU.
+#include "annotate/annotator.hpp"
 
-#include "nvtx_annotator.hpp"
+#include "annotate/nvtx.hpp"
 #include "nvtx_tool.hpp"
+#include <tidepool/cuda/backend.hpp>
 
 #include <gtest/gtest.h>
 
@@ -34,11 +35,6 @@ const nvtx_counts& counts() {
 
 bool has_tool() {
   return std::getenv("NVTX_INJECTION64_PATH") != nullptr;
-}
-
-TEST(Annotator, WithoutOneRangesDoNothing) {
-  const annotated_range off(nullptr, "nothing");
-  EXPECT_EQ(counts().ranges_begun, 0);
 }
 
 TEST(NvtxAnnotator, AToolSeesRangesSlabsAndBlocks) {
@@ -79,6 +75,33 @@ TEST(NvtxAnnotator, AToolSeesRangesSlabsAndBlocks) {
 TEST(NvtxAnnotator, ItsDomainEndsWithIt) {
   make_nvtx_annotator().reset();
   EXPECT_EQ(counts().domains, 0);
+}
+
+// Off, there is no annotator: ranges hold a null pointer, and no slab is told of.
+TEST(NvtxAnnotator, ABackendTellsAToolOnlyWhereTheOptionIsOn) {
+  if (!has_tool()) {
+    GTEST_SKIP() << "no tool counts";
+  }
+  for (const bool is_on : {false, true}) {
+    const nvtx_counts before = counts();
+    result<std::unique_ptr<backend>> made =
+        try_make_backend({.devices = {device::cuda(0)}, .nvtx = is_on});
+    if (!made) {
+      GTEST_SKIP() << to_string(made.error());
+    }
+    const block_request request{.where = device::cuda(0), .bytes = 4096, .alignment = 256};
+    block held;
+    ASSERT_EQ((*made)->refill(request, {&held, 1}).count, 1U);
+    (*made)->take_back(request.where, {&held, 1}, {});
+    EXPECT_NE((*made)->trim(request.where, 0), 0U);
+    made->reset();
+    const nvtx_counts after = counts();
+    // refill, grow, trim, give back
+    EXPECT_EQ(after.ranges_begun - before.ranges_begun, is_on ? 4 : 0);
+    EXPECT_EQ(after.ranges_ended - before.ranges_ended, is_on ? 4 : 0);
+    EXPECT_EQ(after.heaps_added - before.heaps_added, is_on ? 1 : 0);
+    EXPECT_EQ(after.regions_added - before.regions_added, is_on ? 1 : 0);
+  }
 }
 
 }  // namespace

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Page-locked memory as slabs, and every call of the system and the driver that may fail.
-#include "pinned_source.hpp"
-
-#include "driver_host.hpp"
+#include "driver/host.hpp"
+#include "slabs/pinned.hpp"
 #include "source_support.hpp"
 
 #include <sys/mman.h>

@@ -2,8 +2,7 @@
 //
 // Memory of the application made known to the GPU: which rung is taken for which mapping, and what
 // every refusal on the way leads to.
-#include "registration_ladder.hpp"
-
+#include "registration/ladder.hpp"
 #include "source_support.hpp"
 
 #include <fcntl.h>

@@ -5,9 +5,9 @@
 #pragma once
 
 #include "../../support/sizes.hpp"
-#include "driver.hpp"
-#include "host_system.hpp"
-#include "slab_source.hpp"
+#include "driver/driver.hpp"
+#include "driver/host_system.hpp"
+#include "slabs/slab_source.hpp"
 
 #include <cudasim.h>
 #include <gtest/gtest.h>

@@ -2,8 +2,9 @@
 //
 // binned_tree: an ordered_tree cut into one small tree per size bin, eight bins per doubling, with
 // a bitmap of those that have members. Same order and same answers; the walks are shorter, which
-// matters because each step is a cache line of another descriptor. For writers of backends. Not
-// thread-safe.
+// matters because each step is a cache line of another descriptor. Not thread-safe.
+//
+// For writers of backends; not stable API: it may change with every version.
 #pragma once
 
 #include <tidepool/support/ordered_tree.hpp>

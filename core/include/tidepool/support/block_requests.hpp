@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What backends that cut memory into pages of 4 KiB do with a request: refuse, in the same words,
-// what none of them can serve, and round lengths. For writers of backends. Thread-safe: pure.
+// what none of them can serve, and round lengths. Thread-safe: pure.
+//
+// For writers of backends; not stable API: it may change with every version.
 #pragma once
 
 #include <tidepool/backend.hpp>

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // cookie: what the backend writes into a block to know it again: kind, descriptor and, for a block
-// of a span, its number there. Never 0. For writers of backends.
+// of a span, its number there. Never 0.
+//
+// For writers of backends; not stable API: it may change with every version.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +18,13 @@ enum class cookie_kind : std::uint8_t {
   extent = 0x52,  ///< an extent of the heap of large blocks
 };
 
-/// Bits 0-31: descriptor, 32-47: block in the span, 56-63: kind.
+// clang-format off
+/// What the bits hold:
+///    0-31  number of the descriptor
+///   32-55  number of the block in its span, 0 for an extent
+///   56-63  kind
+/// Invariant: block < 2^24, so that it cannot reach into the kind.
+// clang-format on
 struct cookie {
   cookie_kind kind = cookie_kind::none;
   std::uint32_t index = 0;
@@ -31,7 +39,9 @@ struct cookie {
             static_cast<std::uint32_t>(bits >> 32) & 0xffffffU};
   }
 };
-static_assert(cookie::from_bits(cookie{cookie_kind::span, 7, 1023}.bits()).block == 1023);
+static_assert(cookie::from_bits(cookie{cookie_kind::span, 7, 0xffffff}.bits()).block == 0xffffff);
+static_assert(cookie::from_bits(cookie{cookie_kind::span, 7, 0xffffff}.bits()).kind ==
+              cookie_kind::span);
 
 }  // namespace support
 }  // namespace v0

@@ -2,7 +2,9 @@
 //
 // descriptor_pool: records with stable 32-bit numbers, in chunks of doubling size. Number 0 means
 // none. Releasing never fails and never calls the system, so a free never can; acquiring is split
-// in two: reserve may be refused, acquire may not. For writers of backends. Not thread-safe.
+// in two: reserve may be refused, acquire may not. Not thread-safe.
+//
+// For writers of backends; not stable API: it may change with every version.
 #pragma once
 
 #include <tidepool/assert.hpp>
@@ -19,14 +21,19 @@ namespace tidepool {
 inline namespace v0 {
 namespace support {
 
+/// Memory for descriptors, or the reason why there is none.
+struct chunk {
+  void* data = nullptr;  ///< null: refused
+  int error = 0;         ///< errno
+};
+
 /// Where a descriptor_pool's chunks come from: the host's heap.
 class heap_chunks {
  public:
-  /// Null and an errno, or `bytes` bytes, aligned as operator new aligns.
-  [[nodiscard]] void* allocate(std::size_t bytes, int& error) noexcept {
+  /// `bytes` bytes, aligned as operator new aligns.
+  [[nodiscard]] chunk allocate(std::size_t bytes) noexcept {
     void* const made = ::operator new(bytes, std::nothrow);
-    error = made == nullptr ? ENOMEM : 0;
-    return made;
+    return {made, made == nullptr ? ENOMEM : 0};
   }
   void release(void* chunk, std::size_t /*bytes*/) noexcept { ::operator delete(chunk); }
 };
@@ -111,12 +118,11 @@ class descriptor_pool {
     if (chunk_count_ == chunks_.size()) {
       return ENOMEM;
     }
-    int error = 0;
-    void* const made = source_.allocate(chunk_bytes(chunk_count_), error);
-    if (made == nullptr) {
-      return error;
+    const chunk made = source_.allocate(chunk_bytes(chunk_count_));
+    if (made.data == nullptr) {
+      return made.error;
     }
-    chunks_[chunk_count_++] = static_cast<Record*>(made);
+    chunks_[chunk_count_++] = static_cast<Record*>(made.data);
     return 0;
   }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // with_helpers: one piece of work done by the caller and some threads more, which end before the
-// call does. For work that deals out its own pieces, such as backing pages. For writers of
-// backends.
+// call does. For work that deals out its own pieces, such as backing pages.
+//
+// For writers of backends; not stable API: it may change with every version.
 #pragma once
 
 #include <tidepool/export.hpp>

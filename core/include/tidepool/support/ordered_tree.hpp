@@ -2,8 +2,9 @@
 //
 // ordered_tree: an ordered set of descriptors, intrusive, without allocation and without parent
 // links: a treap whose priorities are hashes of the descriptors' numbers, so its shape depends on
-// nothing but its content. Insert, erase and every look-up take O(log n) expected. For writers of
-// backends. Not thread-safe.
+// nothing but its content. Insert, erase and every look-up take O(log n) expected. Not thread-safe.
+//
+// For writers of backends; not stable API: it may change with every version.
 #pragma once
 
 #include <tidepool/assert.hpp>
@@ -145,7 +146,7 @@ class ordered_tree {
   /// Order, priorities and size are right.
   [[nodiscard]] bool check(const pool_type& pool) const noexcept {
     std::size_t seen = 0;
-    return check_below(pool, root_, nullptr, nullptr, seen) && seen == size_;
+    return check_below(pool, root_, {}, seen) && seen == size_;
   }
 
  private:
@@ -156,9 +157,14 @@ class ordered_tree {
     return x ^ (x >> 13);
   }
 
+  // The keys between which a subtree's have to lie; null: no bound.
+  struct key_range {
+    const tree_key* low = nullptr;
+    const tree_key* high = nullptr;
+  };
   // Recursion is as deep as the tree: tens.
-  [[nodiscard]] bool check_below(const pool_type& pool, std::uint32_t node, const tree_key* low,
-                                 const tree_key* high, std::size_t& seen) const noexcept {
+  [[nodiscard]] bool check_below(const pool_type& pool, std::uint32_t node, const key_range& within,
+                                 std::size_t& seen) const noexcept {
     if (node == 0) {
       return true;
     }
@@ -167,7 +173,8 @@ class ordered_tree {
     }
     const record_type& at = pool[node];
     const tree_key key = at.key();
-    if ((low != nullptr && !(*low < key)) || (high != nullptr && !(key < *high))) {
+    if ((within.low != nullptr && !(*within.low < key)) ||
+        (within.high != nullptr && !(key < *within.high))) {
       return false;
     }
     for (const std::uint32_t child : {at.left, at.right}) {
@@ -175,8 +182,8 @@ class ordered_tree {
         return false;
       }
     }
-    return check_below(pool, at.left, low, &key, seen) &&
-           check_below(pool, at.right, &key, high, seen);
+    return check_below(pool, at.left, {within.low, &key}, seen) &&
+           check_below(pool, at.right, {&key, within.high}, seen);
   }
 
   std::uint32_t root_ = 0;

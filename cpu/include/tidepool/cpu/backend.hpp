@@ -23,9 +23,10 @@ enum class huge_pages : std::uint8_t {
   always = 2,
 };
 
-/// Faults to order, for tests of programs that must survive them: what the system would answer if
-/// it had no more. Calls are the backend's memory calls (mmap, munmap, mprotect, madvise, mbind)
-/// in the order in which it makes them, from 1, those of its making included.
+/// Faults that a test orders, for programs that must survive them: the backend behaves as if the
+/// system had no more memory. Calls are the backend's memory calls (mmap, munmap, mprotect,
+/// madvise, mbind), numbered from 1 in the order in which it makes them, those while it is made
+/// included.
 struct fault_options {
   std::uint64_t fail_call = 0;        ///< this call fails with ENOMEM; 0: none
   std::uint64_t fail_every = 0;       ///< so does each whose number this divides; 0: none
@@ -35,15 +36,16 @@ struct fault_options {
 struct backend_options {
   tidepool::device device = device::cpu();  ///< cpu() or cpu(node)
   cpu::huge_pages huge_pages = cpu::huge_pages::automatic;
-  /// Address space reserved at a time, up to 4 TiB; halved where the system refuses, at least
-  /// 64 MiB. Twice this is reserved from the start: for blocks up to 64 KiB and for all others.
-  /// Where addresses are dear (qemu-user keeps a word for each page of them) one wants less; left
-  /// at its default it may come from the environment: TIDEPOOL=arena_bytes=BYTES.
+  /// Address space reserved at a time, up to 4 TiB; where the system refuses, it is halved down to
+  /// 64 MiB. Two arenas are reserved from the start: one for blocks up to 64 KiB, one for all
+  /// others. Choose less where addresses are dear (qemu-user keeps a word for each page of them).
+  /// The environment may replace the default: TIDEPOOL=arena_bytes=BYTES.
   std::size_t arena_bytes = std::size_t{64} << 30;
-  /// Memory free for this many calls of pool::tick goes back to the system. 0: only by trim.
+  /// Memory that stays free for this many calls of pool::tick goes back to the system. 0: only trim
+  /// gives memory back.
   std::uint32_t decay_ticks = 16;
-  /// What is left at its default may come from the environment: TIDEPOOL=fail_call=N,
-  /// fail_every=N, exhaust_at=BYTES. TIDEPOOL=no_huge_pages: as huge_pages::never.
+  /// The environment may replace what is left at its default: TIDEPOOL=fail_call=N, fail_every=N,
+  /// exhaust_at=BYTES. TIDEPOOL=no_huge_pages has the effect of huge_pages::never.
   fault_options faults = {};
 };
 

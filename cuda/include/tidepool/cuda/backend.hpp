@@ -18,18 +18,20 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-/// How a CUDA backend is set up. Leaving all out is always right.
+/// How a CUDA backend is set up. The defaults suit every program.
 struct backend_options {
   std::uint16_t ordinal = 0;  ///< the GPU, numbered as the CUDA runtime does
-  /// A slab that was free at so many pool::tick goes back to the driver. 0: only by trim.
+  /// A slab that stays free for this many calls of pool::tick goes back to the driver. 0: only trim
+  /// gives slabs back.
   std::uint32_t decay_ticks = 16;
-  /// What to serve, in this order. Empty: all that the GPU can do of device::cuda(ordinal), the
-  /// same with memory_kind::plain and memory_kind::growable, device::pinned(device::cuda(ordinal))
-  /// and device::managed(device::cuda(ordinal)). What is named here and cannot be is an error; it
-  /// may also be device::pinned(node), host memory of a NUMA node that is locked for all GPUs.
+  /// The devices to serve, in this order. Empty: those that the GPU can serve of
+  /// device::cuda(ordinal), the same with memory_kind::plain and memory_kind::growable,
+  /// device::pinned(device::cuda(ordinal)) and device::managed(device::cuda(ordinal)). A device
+  /// that is named here and cannot be served is an error. It may also be device::pinned(node): host
+  /// memory of a NUMA node, locked for all GPUs.
   std::vector<device> devices = {};
-  /// Tell tools behind NVTX of slow operations, of slabs by name and of blocks (cuda/README.md).
-  /// TIDEPOOL=nvtx does too. Off it costs nothing.
+  /// Tells tools behind NVTX of slow operations, of slabs by name and of blocks (cuda/README.md).
+  /// TIDEPOOL=nvtx has the same effect. If it is off, it costs nothing.
   bool nvtx = false;
 };
 
@@ -38,7 +40,7 @@ struct backend_options {
 /// old, no GPU); unknown_device: there are GPUs, but fewer, or no such NUMA node; invalid_argument:
 /// a device of another GPU or kind, or one twice; unsupported: a device that the GPU cannot serve;
 /// out_of_memory, driver_error.
-/// Cost: opens the GPU's context, which takes a tenth of a second and more where nobody did before.
+/// Cost: opens the GPU's context if the process has not, which takes a tenth of a second or more.
 /// Thread safety: any thread, at any time.
 [[nodiscard]] TIDEPOOL_EXPORT result<std::unique_ptr<backend>> try_make_backend(
     const backend_options& options = {}) noexcept;

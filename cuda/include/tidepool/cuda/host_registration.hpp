@@ -2,7 +2,7 @@
 //
 // host_registration: memory that the application owns, a mapped model file for instance, made known
 // to the GPUs so that they read it where it is. Not every system can do that with every mapping, so
-// what was done is an answer and never a guess. No CUDA header is needed.
+// the answer says what was done. No CUDA header is needed.
 //
 // Thread safety: register_host from any thread; one host_registration belongs to one thread.
 #pragma once
@@ -19,13 +19,13 @@ namespace tidepool {
 inline namespace v0 {
 namespace cuda {
 
-/// What came of a registration.
+/// The outcome of a registration: how the GPUs reach the memory.
 enum class host_reach : std::uint8_t {
   none = 0,        ///< nothing is registered
   read_only = 1,   ///< the GPUs read the memory in place and may not write
   read_write = 2,  ///< the GPUs read and write the memory in place
-  /// The GPUs read it in place, through private copies of its pages: a mapped file now takes as
-  /// much memory of its own as is registered, and changes of the file are seen no more.
+  /// The GPUs read it in place, through private copies of its pages: a mapped file now takes memory
+  /// of its own for all that is registered, and later changes of the file are not seen.
   private_copy = 3,
   staging = 4,  ///< not possible here: copy through pinned memory, device::pinned(gpu)
 };
@@ -36,7 +36,7 @@ struct registration_options {
   bool may_copy_pages = true;
 };
 
-/// What makes the registration end, kept by host_registration.
+/// Ends a registration; host_registration keeps it until then.
 class TIDEPOOL_EXPORT registered_memory {
  public:
   registered_memory() = default;
@@ -53,19 +53,19 @@ class TIDEPOOL_EXPORT host_registration {
   host_registration() noexcept = default;
   host_registration(host_registration&& other) noexcept;
   host_registration& operator=(host_registration&& other) noexcept;
-  /// As reset(), whatever it answers.
+  /// Calls reset() and ignores its answer.
   ~host_registration();
 
   [[nodiscard]] host_reach how() const noexcept { return how_; }
   [[nodiscard]] std::span<const std::byte> memory() const noexcept { return memory_; }
-  /// Where kernels find the first byte; null for none and staging.
+  /// The address at which kernels find the first byte; null for none and staging.
   [[nodiscard]] const void* device_data() const noexcept { return device_data_; }
-  /// The last refusal on the way to how(): why nothing better came of it. ok() if none was met.
+  /// The last refusal on the way to how(), which says why it is not better. ok() if there was none.
   [[nodiscard]] const status& why() const noexcept { return why_; }
 
-  /// Ends the registration. Pre: no work that reads the memory is under way: the call does not wait
-  /// for it. Post: how() == none, or an error and all is as before. In a forked child it only
-  /// forgets: the registration is the parent's.
+  /// Ends the registration. Pre: no work that reads the memory is under way; the call does not wait
+  /// for it. Post: how() == none, or an error and nothing has changed. A forked child only forgets
+  /// the registration, which stays the parent's.
   [[nodiscard]] status reset() noexcept;
 
   struct parts {
@@ -88,7 +88,7 @@ class TIDEPOOL_EXPORT host_registration {
 /// Registers memory that GPUs will only read. Tried in this order: registered as it is, for reading
 /// (where the GPU can do that); registered for reading and writing, if the host may write there;
 /// the same through private copies of the pages, if the mapping is private and options allow it.
-/// The protection of the mapping is afterwards what it was. Else the answer is staging, which is
+/// Afterwards the mapping is protected as it was. If nothing works, the answer is staging, which is
 /// not an error.
 /// Pre: memory stays mapped. Errors: invalid_argument (empty, not mapped, parts are registered
 /// already), backend_unavailable, unknown_device, device_lost, out_of_memory.

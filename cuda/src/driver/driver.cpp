@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// driver: opening a GPU, translating errors, streams, events, copies. Calls about memory are in
+// memory.cpp.
+#include "driver/driver.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+namespace {
+
+// Errors after which the context answers nothing else.
+constexpr std::array sticky_errors = {cudaErrorECCUncorrectable,    cudaErrorIllegalAddress,
+                                      cudaErrorLaunchTimeout,       cudaErrorAssert,
+                                      cudaErrorHardwareStackError,  cudaErrorIllegalInstruction,
+                                      cudaErrorMisalignedAddress,   cudaErrorInvalidAddressSpace,
+                                      cudaErrorInvalidPc,           cudaErrorLaunchFailure,
+                                      cudaErrorContextIsDestroyed,  cudaErrorCudartUnloading,
+                                      cudaErrorNvlinkUncorrectable, cudaErrorMpsConnectionFailed};
+
+// `expected` is an answer and no failure: it becomes success, and the runtime's last error is
+// cleared.
+[[nodiscard]] cudaError_t forgiven(cudaError_t error, cudaError_t expected) noexcept {
+  if (error != expected) {
+    return error;
+  }
+  static_cast<void>(cudaGetLastError());
+  return cudaSuccess;
+}
+
+[[nodiscard]] status no_device(cudaError_t error, std::uint16_t ordinal) noexcept {
+  const char* text = "the CUDA driver does not start";
+  switch (error) {
+  case cudaSuccess:
+  case cudaErrorNoDevice:
+    text = "no CUDA device: this machine has no GPU, or CUDA_VISIBLE_DEVICES hides it";
+    break;
+  case cudaErrorInsufficientDriver:
+    text = "no CUDA driver, or one that is too old for the CUDA runtime of this program";
+    break;
+  case cudaErrorSystemDriverMismatch:
+    text = "the CUDA driver's parts do not match: the machine waits for a restart";
+    break;
+  default:
+    break;
+  }
+  return {.code = errc::backend_unavailable,
+          .native = static_cast<std::int32_t>(error),
+          .where = device::cuda(ordinal),
+          .text = text};
+}
+
+}  // namespace
+
+current_device::current_device(int ordinal) noexcept {
+  int now = -1;
+  error_ = cudaGetDevice(&now);
+  if (error_ == cudaSuccess && now != ordinal) {
+    error_ = cudaSetDevice(ordinal);
+    previous_ = error_ == cudaSuccess ? now : -1;
+  }
+  if (error_ != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+  }
+}
+
+current_device::~current_device() {
+  if (previous_ >= 0 && cudaSetDevice(previous_) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+  }
+}
+
+outside_captures::outside_captures() noexcept
+    : is_exchanged_(cudaThreadExchangeStreamCaptureMode(&previous_) == cudaSuccess) {
+  if (!is_exchanged_) {
+    static_cast<void>(cudaGetLastError());
+  }
+}
+
+outside_captures::~outside_captures() {
+  if (is_exchanged_ && cudaThreadExchangeStreamCaptureMode(&previous_) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+  }
+}
+
+cudaStream_t handle_of(const stream_ref& stream) noexcept {
+  if (stream.kind == stream_kind::per_thread) {
+    return cudaStreamPerThread;
+  }
+  if (stream.kind == stream_kind::ordinary && stream.handle != nullptr) {
+    return static_cast<cudaStream_t>(stream.handle);
+  }
+  return cudaStreamLegacy;
+}
+
+result<std::unique_ptr<driver>> driver::open(std::uint16_t ordinal) noexcept {
+  int count = 0;
+  cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess || count == 0) {
+    static_cast<void>(cudaGetLastError());
+    return no_device(error, ordinal);
+  }
+  if (ordinal >= count) {
+    return status{.code = errc::unknown_device,
+                  .where = device::cuda(ordinal),
+                  .text = "this machine has fewer GPUs"};
+  }
+  std::unique_ptr<driver> made(new (std::nothrow) driver(ordinal));
+  if (made == nullptr) {
+    return status{.code = errc::out_of_memory, .where = device::cuda(ordinal)};
+  }
+  cudaDeviceProp about;
+  error = cudaGetDeviceProperties(&about, ordinal);
+  if (error != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return no_device(error, ordinal);
+  }
+  std::snprintf(made->name_.data(), made->name_.size(), "%s", about.name);
+  made->total_bytes_ = about.totalGlobalMem;
+  return made;
+}
+
+status driver::lost() const noexcept {
+  return {.code = errc::device_lost,
+          .native = lost_.load(std::memory_order_relaxed),
+          .where = device::cuda(static_cast<std::uint16_t>(ordinal_)),
+          .text = "the GPU answers nothing more in this process"};
+}
+
+status driver::answer(cudaError_t error, const char* text) noexcept {
+  calls_.fetch_add(1, std::memory_order_relaxed);
+  if (error == cudaSuccess) {
+    return {};
+  }
+  // We report the error, so the application's next cudaGetLastError must not find it.
+  static_cast<void>(cudaGetLastError());
+  if (std::find(sticky_errors.begin(), sticky_errors.end(), error) != sticky_errors.end()) {
+    lost_.store(static_cast<int>(error), std::memory_order_relaxed);
+    return lost();
+  }
+  return {.code = error == cudaErrorMemoryAllocation ? errc::out_of_memory : errc::driver_error,
+          .native = static_cast<std::int32_t>(error),
+          .where = device::cuda(static_cast<std::uint16_t>(ordinal_)),
+          .text = text};
+}
+
+int driver::attribute(cudaDeviceAttr which) noexcept {
+  int value = 0;
+  const status why = answer(cudaDeviceGetAttribute(&value, which, ordinal_), "an attribute");
+  return why.ok() ? value : 0;
+}
+
+result<std::uint64_t> driver::stream_id(cudaStream_t stream) noexcept {
+  unsigned long long id = 0;
+  const status why =
+      in_stream(stream, "asking a stream's number", [&] { return cudaStreamGetId(stream, &id); });
+  return why.ok() ? result<std::uint64_t>(id) : why;
+}
+
+result<capture_state> driver::state_of(cudaStream_t stream) noexcept {
+  cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
+  bool is_blocked = false;
+  const status why = in_stream(stream, "asking whether a stream captures", [&] {
+    const cudaError_t error = cudaStreamIsCapturing(stream, &now);
+    is_blocked = error == cudaErrorStreamCaptureImplicit;
+    return forgiven(error, cudaErrorStreamCaptureImplicit);
+  });
+  if (!why.ok()) {
+    return why;
+  }
+  return is_blocked                           ? capture_state::blocked
+         : now == cudaStreamCaptureStatusNone ? capture_state::none
+                                              : capture_state::captures;
+}
+
+bool driver::is_capturing(cudaStream_t stream) const noexcept {
+  if (is_lost()) {
+    return false;
+  }
+  cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
+  const cudaError_t error =
+      where_stream_is(stream, [&] { return cudaStreamIsCapturing(stream, &now); });
+  if (error != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+  }
+  return error == cudaSuccess && now != cudaStreamCaptureStatusNone;
+}
+
+result<bool> driver::is_idle(cudaStream_t stream) noexcept {
+  if (is_lost()) {
+    return lost();
+  }
+  const outside_captures relaxed;
+  bool is_idle = true;
+  const status why = in_stream(stream, "asking a stream", [&] {
+    const cudaError_t error = cudaStreamQuery(stream);
+    is_idle = error != cudaErrorNotReady;
+    return forgiven(error, cudaErrorNotReady);
+  });
+  return why.ok() ? result<bool>(is_idle) : why;
+}
+
+status driver::synchronise(cudaStream_t stream) noexcept {
+  if (is_lost()) {
+    return lost();
+  }
+  const outside_captures relaxed;
+  return in_stream(stream, "waiting for a stream", [=] { return cudaStreamSynchronize(stream); });
+}
+
+status driver::synchronise_device() noexcept {
+  return on_device("waiting for the device", [] { return cudaDeviceSynchronize(); });
+}
+
+result<cudaStream_t> driver::make_stream() noexcept {
+  cudaStream_t made = nullptr;
+  const status why = on_device(
+      "making a stream", [&] { return cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking); });
+  return why.ok() ? result<cudaStream_t>(made) : why;
+}
+
+status driver::destroy_stream(cudaStream_t stream) noexcept {
+  return anywhere("destroying a stream", [=] { return cudaStreamDestroy(stream); });
+}
+
+result<cudaEvent_t> driver::make_event() noexcept {
+  cudaEvent_t made = nullptr;
+  const status why = on_device(
+      "making an event", [&] { return cudaEventCreateWithFlags(&made, cudaEventDisableTiming); });
+  return why.ok() ? result<cudaEvent_t>(made) : why;
+}
+
+status driver::destroy_event(cudaEvent_t event) noexcept {
+  return anywhere("destroying an event", [=] { return cudaEventDestroy(event); });
+}
+
+status driver::record(cudaEvent_t event, cudaStream_t stream) noexcept {
+  return in_stream(stream, "recording an event", [=] { return cudaEventRecord(event, stream); });
+}
+
+result<bool> driver::is_done(cudaEvent_t event) noexcept {
+  bool is_done = true;
+  const status why = anywhere("asking an event", [&] {
+    const cudaError_t error = cudaEventQuery(event);
+    is_done = error != cudaErrorNotReady;
+    return forgiven(error, cudaErrorNotReady);
+  });
+  return why.ok() ? result<bool>(is_done) : why;
+}
+
+status driver::wait_on_host(cudaEvent_t event) noexcept {
+  return anywhere("waiting for an event", [=] { return cudaEventSynchronize(event); });
+}
+
+status driver::wait(cudaStream_t stream, cudaEvent_t event) noexcept {
+  return in_stream(stream, "a stream's wait for an event",
+                   [=] { return cudaStreamWaitEvent(stream, event, 0); });
+}
+
+status driver::copy(void* dst, const void* src, std::size_t bytes, cudaStream_t stream) noexcept {
+  return in_stream(stream, "a copy",
+                   [=] { return cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, stream); });
+}
+
+status driver::fill(void* dst, std::uint8_t value, std::size_t bytes,
+                    cudaStream_t stream) noexcept {
+  return in_stream(stream, "a fill", [=] { return cudaMemsetAsync(dst, value, bytes, stream); });
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool

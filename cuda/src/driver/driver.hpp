@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// driver: the CUDA runtime as the backend sees it, for one GPU. Each function is one call of the
+// runtime with what belongs to it: the current device set and restored where the call depends on
+// it, stream capture of other threads left in peace, the runtime's code translated into a status,
+// the thread's last error cleared of what we caused, and the call counted. No memory is kept here.
+//
+// A sticky error (the context is gone) is remembered: from then on every function answers
+// device_lost and calls nobody. Thread safety: every function from any thread. No function throws.
+#pragma once
+
+#include <tidepool/result.hpp>
+#include <tidepool/stream.hpp>
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+/// What a stream is doing, as far as it matters for recording and waiting.
+enum class capture_state : std::uint8_t {
+  none,      ///< work may be enqueued
+  captures,  ///< what is enqueued goes into a graph
+  blocked,   ///< the legacy stream, while a stream that it would wait for captures
+};
+
+struct physical_memory {
+  std::size_t free_bytes = 0;
+  std::size_t total_bytes = 0;
+};
+
+/// Makes a GPU the calling thread's current device while it lives.
+class current_device {
+ public:
+  explicit current_device(int ordinal) noexcept;
+  ~current_device();
+  current_device(const current_device&) = delete;
+  current_device& operator=(const current_device&) = delete;
+  /// The runtime's error if the device could not be made current, else cudaSuccess.
+  [[nodiscard]] cudaError_t error() const noexcept { return error_; }
+
+ private:
+  cudaError_t error_;
+  int previous_ = -1;  // -1: it was that already
+};
+
+/// While it lives, the calling thread may make calls (allocations, queries, waits) that would
+/// otherwise fail during a capture elsewhere in the process, or end that capture. They enter no
+/// graph.
+class outside_captures {
+ public:
+  outside_captures() noexcept;
+  ~outside_captures();
+  outside_captures(const outside_captures&) = delete;
+  outside_captures& operator=(const outside_captures&) = delete;
+
+ private:
+  cudaStreamCaptureMode previous_ = cudaStreamCaptureModeRelaxed;
+  bool is_exchanged_;
+};
+
+class driver {
+ public:
+  /// Errors: backend_unavailable (no driver, too old a driver, no GPU), unknown_device.
+  [[nodiscard]] static result<std::unique_ptr<driver>> open(std::uint16_t ordinal) noexcept;
+
+  [[nodiscard]] int ordinal() const noexcept { return ordinal_; }
+  [[nodiscard]] std::string_view name() const noexcept { return name_.data(); }
+  [[nodiscard]] std::size_t total_bytes() const noexcept { return total_bytes_; }
+  [[nodiscard]] int attribute(cudaDeviceAttr which) noexcept;  // 0 where it cannot be asked
+  [[nodiscard]] std::uint64_t calls() const noexcept {
+    return calls_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool is_lost() const noexcept { return lost_.load(std::memory_order_relaxed) != 0; }
+  /// The answer of every function once the device is lost. Pre: is_lost().
+  [[nodiscard]] status lost() const noexcept;
+
+  // How calls are made, here and in files that have calls of their own. `call` answers cudaError_t;
+  // `text` is static and says what failed.
+  /// Translates and counts one call that was made.
+  [[nodiscard]] status answer(cudaError_t error, const char* text) noexcept;
+  /// For calls that concern the current device. If this GPU cannot be made current, the call is not
+  /// made at all.
+  template <class F>
+  [[nodiscard]] status on_device(const char* text, F call) noexcept {
+    if (is_lost()) {
+      return lost();
+    }
+    const current_device here(ordinal_);
+    const outside_captures relaxed;
+    return answer(here.error() == cudaSuccess ? call() : here.error(), text);
+  }
+  /// For calls that concern no device, or the device of a handle among their arguments.
+  template <class F>
+  [[nodiscard]] status anywhere(const char* text, F call) noexcept {
+    if (is_lost()) {
+      return lost();
+    }
+    const outside_captures relaxed;
+    return answer(call(), text);
+  }
+  /// For calls that enqueue into a stream or ask about one. A capture may record or refuse them.
+  template <class F>
+  [[nodiscard]] status in_stream(cudaStream_t stream, const char* text, F call) noexcept {
+    if (is_lost()) {
+      return lost();
+    }
+    return answer(where_stream_is(stream, call), text);
+  }
+
+  /// Makes a call about a stream. This GPU is the current device meanwhile if the handle is one of
+  /// those that mean a stream of the current device.
+  template <class F>
+  [[nodiscard]] cudaError_t where_stream_is(cudaStream_t stream, F call) const noexcept {
+    if (stream != nullptr && stream != cudaStreamLegacy && stream != cudaStreamPerThread) {
+      return call();
+    }
+    const current_device here(ordinal_);
+    return here.error() == cudaSuccess ? call() : here.error();
+  }
+
+  [[nodiscard]] result<physical_memory> memory() noexcept;
+
+  // Streams. Handles cudaStreamLegacy and cudaStreamPerThread mean this GPU's, and the calling
+  // thread's.
+  [[nodiscard]] result<std::uint64_t> stream_id(cudaStream_t stream) noexcept;
+  [[nodiscard]] result<capture_state> state_of(cudaStream_t stream) noexcept;
+  /// For checks: the call is not counted, and the answer is false if the driver gives none.
+  [[nodiscard]] bool is_capturing(cudaStream_t stream) const noexcept;
+  /// All that was enqueued is done. Pre: the stream's state is none.
+  [[nodiscard]] result<bool> is_idle(cudaStream_t stream) noexcept;
+  [[nodiscard]] status synchronise(cudaStream_t stream) noexcept;
+  [[nodiscard]] status synchronise_device() noexcept;
+  /// A stream that does not wait for the legacy default stream.
+  [[nodiscard]] result<cudaStream_t> make_stream() noexcept;
+  [[nodiscard]] status destroy_stream(cudaStream_t stream) noexcept;
+
+  // Events, without timing.
+  [[nodiscard]] result<cudaEvent_t> make_event() noexcept;
+  [[nodiscard]] status destroy_event(cudaEvent_t event) noexcept;
+  /// Pre: the stream's state is none.
+  [[nodiscard]] status record(cudaEvent_t event, cudaStream_t stream) noexcept;
+  [[nodiscard]] result<bool> is_done(cudaEvent_t event) noexcept;
+  [[nodiscard]] status wait_on_host(cudaEvent_t event) noexcept;
+  /// Pre: the stream's state is none.
+  [[nodiscard]] status wait(cudaStream_t stream, cudaEvent_t event) noexcept;
+
+  // Memory.
+  [[nodiscard]] result<void*> allocate(std::size_t bytes) noexcept;
+  [[nodiscard]] status release(void* data) noexcept;
+  [[nodiscard]] result<cudaMemPool_t> make_pool() noexcept;
+  [[nodiscard]] status destroy_pool(cudaMemPool_t pool) noexcept;
+  [[nodiscard]] result<void*> allocate(cudaMemPool_t pool, std::size_t bytes,
+                                       cudaStream_t stream) noexcept;
+  [[nodiscard]] status release(void* data, cudaStream_t stream) noexcept;
+  [[nodiscard]] status trim(cudaMemPool_t pool) noexcept;
+  /// Bytes of the GPU's memory that the pool holds, handed out or not.
+  [[nodiscard]] result<std::size_t> reserved_by(cudaMemPool_t pool) noexcept;
+
+  [[nodiscard]] status copy(void* dst, const void* src, std::size_t bytes,
+                            cudaStream_t stream) noexcept;
+  [[nodiscard]] status fill(void* dst, std::uint8_t value, std::size_t bytes,
+                            cudaStream_t stream) noexcept;
+
+ private:
+  explicit driver(int ordinal) noexcept : ordinal_(ordinal) {}
+
+  const int ordinal_;
+  std::array<char, 256> name_{};
+  std::size_t total_bytes_ = 0;
+  std::atomic<std::uint64_t> calls_{0};
+  std::atomic<int> lost_{0};  // the sticky error
+};
+
+/// The runtime's handle of a stream of ours: none and legacy are the legacy default stream.
+[[nodiscard]] cudaStream_t handle_of(const stream_ref& stream) noexcept;
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool

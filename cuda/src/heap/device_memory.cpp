@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// device_memory: requests checked and rounded, sent to spans or extents, blocks taken back, sums.
+// Memory is found in device_memory_obtain.cpp, spans are filled in device_memory_spans.cpp, slabs
+// are in device_memory_slabs.cpp.
+#include "heap/device_memory.hpp"
+
+#include <tidepool/assert.hpp>
+#include <tidepool/support/block_requests.hpp>
+#include <tidepool/support/cookie.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+namespace {
+
+[[nodiscard]] extent_shape shape_of(std::size_t pages, std::size_t alignment) noexcept {
+  return {.pages = static_cast<std::uint32_t>(pages),
+          .alignment = static_cast<std::uint32_t>(std::max(alignment, page_bytes) / page_bytes)};
+}
+
+}  // namespace
+
+device_memory::device_memory(driver& gpu, std::unique_ptr<slab_source> source,
+                             const device_memory_options& options) noexcept
+    : driver_(gpu),
+      source_(std::move(source)),
+      options_(options),
+      host_order_(source_->description().host_accessible),
+      order_(gpu),
+      spans_(extents_, order_, host_order_) {}
+
+device_memory::~device_memory() {
+  if (extents_.pages() != 0) {
+    static_cast<void>(driver_.synchronise_device());
+  }
+  // What the driver refuses now goes with the process.
+  extents_.for_each_slab([this](const slab& what) { static_cast<void>(source_->release(what)); });
+  if (host_ != nullptr && claimed_bytes_ != 0) {
+    host_->unclaim(description().where, claimed_bytes_);
+  }
+}
+
+status device_memory::prepare() noexcept {
+  const std::lock_guard lock(mutex_);
+  const status why = order_.prepare();
+  return why.ok() ? make_room_for_streams() : why;
+}
+
+// Frees cannot fail, so every stream gets its heap and its bins before it can free memory.
+status device_memory::make_room_for_streams() noexcept {
+  const status why = extents_.make_heaps(order_.size());
+  return why.ok() ? spans_.make_bins(order_.size()) : why;
+}
+
+status device_memory::complete(const status& why, std::size_t bytes) const noexcept {
+  return support::complete(why, bytes, description().where);
+}
+
+// Pre: the mutex is held.
+result<requester> device_memory::begin(const block_request& request) noexcept {
+  const result<stream_index> s = order_.find(request.stream);
+  if (!s) {
+    return s.error();
+  }
+  if (const status why = make_room_for_streams(); !why.ok()) {
+    return why;
+  }
+  const result<capture_state> capture = order_.state_of(*s);
+  if (!capture) {
+    return capture.error();
+  }
+  if (*capture == capture_state::captures && !request.for_capture) {
+    return status{.code = errc::stream_captures,
+                  .text = "memory for a captured stream comes from a capture_scope"};
+  }
+  return requester{.stream = *s,
+                   .may_wait =
+                       *capture == capture_state::none && !request.for_capture && !host_order_,
+                   .own_heap = !request.for_capture && !host_order_,
+                   .may_grow = request.may_grow,
+                   .for_capture = request.for_capture};
+}
+
+result<block> device_memory::allocate_extent(const requester& requester, const extent_shape& shape,
+                                             std::size_t block_bytes, lock_type& lock) noexcept {
+  const effort limit = requester.may_grow ? effort::everything : effort::held;
+  const result<std::uint32_t> made = obtain({requester, shape, extent_state::block, limit}, lock);
+  if (!made) {
+    return made.error();
+  }
+  extent& e = extents_[*made];
+  e.block_bytes = block_bytes;
+  used_bytes_ += block_bytes;
+  return block{.data = e.address(),
+               .bytes = block_bytes,
+               .cookie = support::cookie{support::cookie_kind::extent, *made, 0}.bits()};
+}
+
+backend::refill_result device_memory::refill(const block_request& request,
+                                             std::span<block> blocks) noexcept {
+  if (const status why = support::check_refill(request, description().where); !why.ok()) {
+    return {0, why};
+  }
+  const std::size_t bytes = request.bytes;
+  const std::size_t alignment = std::max(request.alignment, description().alignment);
+  lock_type lock(mutex_);
+  const result<requester> requester = begin(request);
+  if (!requester) {
+    return {0, complete(requester.error(), bytes)};
+  }
+  backend::refill_result made;
+  if (bytes <= largest_span_block && alignment <= page_bytes && bytes % alignment == 0) {
+    made = refill_spans(*requester, bytes, blocks, lock);
+    used_bytes_ += made.count * bytes;
+  } else {
+    for (; made.count != blocks.size(); ++made.count) {
+      const result<block> next =
+          allocate_extent(*requester, shape_of(support::pages_of(bytes), alignment), bytes, lock);
+      if (!next) {
+        made.why = next.error();
+        break;
+      }
+      blocks[made.count] = *next;
+    }
+  }
+  if (!made.why.ok()) {
+    made.why = complete(made.why, bytes);
+  }
+  TIDEPOOL_ASSERT(3, check_locked() == nullptr);
+  return made;
+}
+
+result<block> device_memory::allocate_large(const block_request& request) noexcept {
+  if (const status why = support::check_request(request, description().where); !why.ok()) {
+    return why;
+  }
+  const std::size_t exact = support::pages_of(request.bytes);
+  const std::size_t pages = request.long_lived ? exact : support::pages_with_room(request.bytes);
+  lock_type lock(mutex_);
+  const result<requester> requester = begin(request);
+  if (!requester) {
+    return complete(requester.error(), request.bytes);
+  }
+  result<block> made =
+      allocate_extent(*requester, shape_of(pages, request.alignment), pages * page_bytes, lock);
+  if (!made && pages != exact) {
+    made =
+        allocate_extent(*requester, shape_of(exact, request.alignment), exact * page_bytes, lock);
+  }
+  TIDEPOOL_ASSERT(3, check_locked() == nullptr);
+  if (!made) {
+    return complete(made.error(), request.bytes);
+  }
+  return made;
+}
+
+// The heap for memory that this stream frees. Host memory that is freed without a stream is used by
+// no stream, so it goes to the heap for everybody.
+stream_index device_memory::heap_to_free(const stream_ref& stream) noexcept {
+  if (host_order_ && stream.is_none()) {
+    return no_stream;
+  }
+  const stream_index s = order_.find_to_free(stream);
+  // Without memory for a new stream's heap the free counts as that of an unknown stream.
+  return make_room_for_streams().ok() ? s : unknown_stream;
+}
+
+// Pre: the stream's latest stamp is that of this free, or s is no_stream.
+void device_memory::take_back_one(const block& what, stream_index s) noexcept {
+  const support::cookie tag = support::cookie::from_bits(what.cookie);
+  if (tag.kind == support::cookie_kind::span) {
+    TIDEPOOL_ASSERT(1, spans_.owns({tag.index, tag.block}, what));
+    used_bytes_ -= what.bytes;
+    spans_.take_back({tag.index, tag.block}, s);
+    return;
+  }
+  TIDEPOOL_ASSERT(1, tag.kind == support::cookie_kind::extent && extents_.is_block(tag.index));
+  TIDEPOOL_ASSERT(1, extents_[tag.index].address() == what.data);
+  used_bytes_ -= extents_[tag.index].block_bytes;
+  extents_.release(tag.index, s, order_.latest_free(s));
+}
+
+void device_memory::take_back(std::span<const block> blocks, const stream_ref& stream) noexcept {
+  const std::lock_guard lock(mutex_);
+  const stream_index s = heap_to_free(stream);
+  if (s != no_stream) {
+    static_cast<void>(order_.next_stamp(s));
+  }
+  for (const block& what : blocks) {
+    take_back_one(what, s);
+  }
+  order_.record_early(s);
+  TIDEPOOL_ASSERT(3, check_locked() == nullptr);
+}
+
+void device_memory::take_back_after(const block& what,
+                                    std::span<const stream_ref> streams) noexcept {
+  const std::lock_guard lock(mutex_);
+  stream_set all;
+  for (const stream_ref& stream : streams) {
+    const stream_index s = heap_to_free(stream);
+    if (s == no_stream) {
+      continue;
+    }
+    if (!all.has(s)) {
+      all.add(s, order_.next_stamp(s));
+      order_.record_early(s);
+    } else {
+      all.stamp = std::max(all.stamp, order_.next_stamp(s));
+    }
+  }
+  if (!all.is_all && all.count <= 1) {
+    take_back_one(what, all.count == 0 ? no_stream : all.streams[0]);
+    return;
+  }
+  const support::cookie tag = support::cookie::from_bits(what.cookie);
+  if (tag.kind == support::cookie_kind::span) {
+    TIDEPOOL_ASSERT(1, spans_.owns({tag.index, tag.block}, what));
+    used_bytes_ -= what.bytes;
+    spans_.take_back({tag.index, tag.block}, all);
+  } else {
+    TIDEPOOL_ASSERT(1, tag.kind == support::cookie_kind::extent && extents_.is_block(tag.index));
+    used_bytes_ -= extents_[tag.index].block_bytes;
+    extents_.release(tag.index, all);
+  }
+  TIDEPOOL_ASSERT(3, check_locked() == nullptr);
+}
+
+void device_memory::retire(const stream_ref& stream) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (const result<stream_index> s = order_.find(stream); s && make_room_for_streams().ok()) {
+    static_cast<void>(spans_.release_empty(*s));
+    order_.retire(*s);
+  }
+  forget_spent_streams();
+}
+
+// Gives the numbers of retired streams, whose work is complete, free for other streams.
+void device_memory::forget_spent_streams() noexcept {
+  for (stream_index s = first_user_stream; s != order_.size(); ++s) {
+    if (order_.is_retired(s)) {
+      order_.catch_up(s, order_.latest_free(s));
+    }
+    if (order_.is_spent(s)) {
+      extents_.move_done(s, order_.done_up_to(s));
+      if (!spans_.has_spans(s)) {
+        order_.forget(s);
+      }
+    }
+  }
+}
+
+status device_memory::order(const stream_ref& earlier, const stream_ref& later) noexcept {
+  const std::lock_guard lock(mutex_);
+  const result<stream_index> first = order_.find(earlier);
+  const result<stream_index> second = first ? order_.find(later) : first;
+  if (!second) {
+    return complete(second.error(), 0);
+  }
+  if (const status why = make_room_for_streams(); !why.ok()) {
+    return complete(why, 0);
+  }
+  const status why = order_.order(*first, *second);
+  return why.ok() ? why : complete(why, 0);
+}
+
+std::size_t device_memory::pending_pages() const noexcept {
+  std::size_t pages = 0;
+  for (stream_index heap = legacy_stream; heap != order_.size(); ++heap) {
+    pages += extents_.pages_of(heap);
+  }
+  return pages;
+}
+
+memory_info device_memory::memory() const noexcept {
+  const std::lock_guard lock(mutex_);
+  const std::size_t reserved = extents_.pages() * page_bytes;
+  return {.reserved_bytes = reserved,
+          .free_bytes = reserved - used_bytes_,
+          .largest_free_bytes =
+              std::max(extents_.longest_free() * page_bytes, spans_.longest_free()),
+          .pending_bytes = pending_pages() * page_bytes,
+          .address_space_bytes = extents_.address_space_bytes(),
+          .system_calls = driver_.calls()};
+}
+
+const char* device_memory::verify() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return check_locked();
+}
+
+const char* device_memory::check_locked() const noexcept {
+  for (const char* const broken : {order_.check(), extents_.check(), spans_.check()}) {
+    if (broken != nullptr) {
+      return broken;
+    }
+  }
+  return used_bytes_ <= extents_.pages() * page_bytes ? nullptr
+                                                      : "device: blocks hold more than is reserved";
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool

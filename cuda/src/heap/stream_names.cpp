@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// stream_order: which stream a stream_ref names. A number that the pool gave is trusted until
+// retire; without one the runtime is asked for the stream's id, because handles are given again
+// after a stream is destroyed, and the handle of per-thread default streams is one for all threads.
+#include "heap/stream_order.hpp"
+#include <tidepool/assert.hpp>
+
+#include <atomic>
+#include <exception>
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+std::uint64_t this_thread() noexcept {
+  static constinit std::atomic<std::uint64_t> threads{0};
+  thread_local const std::uint64_t mine = threads.fetch_add(1, std::memory_order_relaxed) + 1;
+  return mine;
+}
+
+stream_order::~stream_order() {
+  for (const stream_state& state : streams_) {
+    if (state.event != nullptr) {
+      static_cast<void>(driver_.destroy_event(state.event));
+    }
+  }
+}
+
+status stream_order::prepare() noexcept {
+  try {
+    streams_.resize(first_user_stream);
+  } catch (const std::exception&) {
+    return {.code = errc::out_of_memory};
+  }
+  stream_state& legacy = streams_[legacy_stream];
+  legacy.handle = cudaStreamLegacy;
+  legacy.kind = stream_kind::legacy;
+  legacy.is_in_use = true;
+  streams_[unknown_stream].is_in_use = true;
+  return {};
+}
+
+result<stream_index> stream_order::find(const stream_ref& stream) noexcept {
+  const cudaStream_t handle = handle_of(stream);
+  if (handle == cudaStreamLegacy) {
+    return legacy_stream;
+  }
+  if (stream.number != 0 && stream.number < by_number_.size()) {
+    const stream_index s = by_number_[stream.number];
+    if (s != no_stream && streams_[s].handle == handle) {
+      return s;
+    }
+  }
+  const result<std::uint64_t> id = driver_.stream_id(handle);
+  if (!id) {
+    return id.error();
+  }
+  if (const auto known = by_id_.find(*id); known != by_id_.end()) {
+    if (!note_number(stream, known->second)) {
+      return errc::out_of_memory;
+    }
+    return known->second;
+  }
+  return add(stream, *id);
+}
+
+stream_index stream_order::find_to_free(const stream_ref& stream) noexcept {
+  const result<stream_index> found = find(stream);
+  return found ? *found : unknown_stream;
+}
+
+bool stream_order::note_number(const stream_ref& stream, stream_index s) noexcept {
+  if (stream.number == 0) {
+    return true;
+  }
+  try {
+    if (stream.number >= by_number_.size()) {
+      by_number_.resize(std::size_t{stream.number} + 1, no_stream);
+    }
+  } catch (const std::exception&) {
+    return false;
+  }
+  by_number_[stream.number] = s;
+  streams_[s].number = stream.number;
+  return true;
+}
+
+result<stream_index> stream_order::add(const stream_ref& stream, std::uint64_t id) noexcept {
+  stream_index s = first_user_stream;
+  while (s != size() && streams_[s].is_in_use) {
+    ++s;
+  }
+  try {
+    if (s == size()) {
+      streams_.emplace_back();
+    }
+    by_id_.emplace(id, s);
+  } catch (const std::exception&) {
+    return errc::out_of_memory;
+  }
+  stream_state& made = streams_[s];
+  made.handle = handle_of(stream);
+  made.kind = stream.kind;
+  made.is_in_use = true;
+  made.id = id;
+  if (made.kind == stream_kind::per_thread) {
+    made.owner = this_thread();
+  }
+  if (!note_number(stream, s)) {
+    forget(s);
+    return errc::out_of_memory;
+  }
+  return s;
+}
+
+result<capture_state> stream_order::state_of(stream_index s) noexcept {
+  const stream_state& state = streams_[s];
+  if (state.kind == stream_kind::per_thread && state.owner != this_thread()) {
+    return capture_state::blocked;  // its handle means another stream on this thread
+  }
+  return driver_.state_of(state.handle);
+}
+
+void stream_order::retire(stream_index s) noexcept {
+  stream_state& state = streams_[s];
+  if (s < first_user_stream || state.is_retired) {
+    return;
+  }
+  static_cast<void>(cover(s, state.freed));
+  by_id_.erase(state.id);
+  if (state.number != 0 && state.number < by_number_.size()) {
+    by_number_[state.number] = no_stream;
+  }
+  state.number = 0;
+  state.is_retired = true;
+}
+
+bool stream_order::is_spent(stream_index s) const noexcept {
+  return streams_[s].is_in_use && streams_[s].is_retired && !is_outstanding(s);
+}
+
+// The next stream with this number takes the event over. Waits for the old stream that others
+// remember do no harm: their stamps are earlier than any that the next stream frees at.
+void stream_order::forget(stream_index s) noexcept {
+  TIDEPOOL_ASSERT(1, s >= first_user_stream && !is_outstanding(s));
+  by_id_.erase(streams_[s].id);
+  const cudaEvent_t event = streams_[s].event;
+  streams_[s] = stream_state{};
+  streams_[s].event = event;
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool
