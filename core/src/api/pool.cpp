@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The pool handle: forwards to pool_core, throws where the interface throws.
+#include "api/allocate_all.hpp"
 #include "pool/pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -62,22 +63,7 @@ pool::~pool() {
 
 errc pool::allocate_n(std::size_t bytes, std::span<raw_tensor> made, device where,
                       const allocation_options& options) noexcept {
-  if (made.size() > 1 && options.key != 0) {
-    return errc::invalid_argument;  // one key, one tensor
-  }
-  for (std::size_t i = 0; i < made.size(); ++i) {
-    made[i] = detail::allocate(core_, bytes, where, options);
-    if (!made[i].id) {
-      const errc code = detail::failure_status(core_, made[i], bytes, where).code;
-      made[i] = {};
-      while (i-- > 0) {
-        (void)detail::deallocate_id(core_, made[i].id);
-        made[i] = {};
-      }
-      return code;
-    }
-  }
-  return errc::ok;
+  return detail::allocate_all({core_, bytes, where, options}, made).code;
 }
 
 errc pool::deallocate(tensor_id id, const stream_ref& stream) noexcept {
