@@ -4,6 +4,7 @@
 // a bitmap of those that have members. Same order and same answers; the walks are shorter, which
 // matters because each step is a cache line of another descriptor. For writers of backends. Not
 // thread-safe.
+// Not a stable interface: any version of tidepool may change it.
 #pragma once
 
 #include <tidepool/support/ordered_tree.hpp>

@@ -2,6 +2,7 @@
 //
 // What backends that cut memory into pages of 4 KiB do with a request: refuse, in the same words,
 // what none of them can serve, and round lengths. For writers of backends. Thread-safe: pure.
+// Not a stable interface: any version of tidepool may change it.
 #pragma once
 
 #include <tidepool/backend.hpp>

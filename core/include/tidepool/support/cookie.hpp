@@ -2,6 +2,7 @@
 //
 // cookie: what the backend writes into a block to know it again: kind, descriptor and, for a block
 // of a span, its number there. Never 0. For writers of backends.
+// Not a stable interface: any version of tidepool may change it.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 // descriptor_pool: records with stable 32-bit numbers, in chunks of doubling size. Number 0 means
 // none. Releasing never fails and never calls the system, so a free never can; acquiring is split
 // in two: reserve may be refused, acquire may not. For writers of backends. Not thread-safe.
+// Not a stable interface: any version of tidepool may change it.
 #pragma once
 
 #include <tidepool/assert.hpp>

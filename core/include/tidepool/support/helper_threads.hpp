@@ -3,6 +3,7 @@
 // with_helpers: one piece of work done by the caller and some threads more, which end before the
 // call does. For work that deals out its own pieces, such as backing pages. For writers of
 // backends.
+// Not a stable interface: any version of tidepool may change it.
 #pragma once
 
 #include <tidepool/export.hpp>

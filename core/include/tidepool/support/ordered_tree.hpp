@@ -4,6 +4,7 @@
 // links: a treap whose priorities are hashes of the descriptors' numbers, so its shape depends on
 // nothing but its content. Insert, erase and every look-up take O(log n) expected. For writers of
 // backends. Not thread-safe.
+// Not a stable interface: any version of tidepool may change it.
 #pragma once
 
 #include <tidepool/assert.hpp>
