@@ -5,6 +5,7 @@
 
 #include "make_pool.hpp"
 #include "samples.hpp"
+#include <tidepool/access_tracker.hpp>
 
 #include <algorithm>
 #include <array>
@@ -183,7 +184,7 @@ class access_decoder {
 class access_pass {
  public:
   access_pass(const access_plan& plan, pool& target) : plan_(plan), pool_(target) {
-    if (const result<domain> made = pool_.make_domain({.size = plan.elements}); made) {
+    if (const result<domain> made = pool_.accesses().make_domain({.size = plan.elements}); made) {
       parts_ = *made;
     }
     for (const std::string& name : plan.names) {
@@ -221,8 +222,8 @@ class access_pass {
 
   [[nodiscard]] std::vector<access_figures::ranked> rank(bool hottest) const {
     std::array<access_info, 5> best;
-    const std::size_t n = hottest ? pool_.hottest(best, access_order::count)
-                                  : pool_.coldest(best, access_order::count);
+    const std::size_t n = hottest ? pool_.accesses().hottest(best, access_order::count)
+                                  : pool_.accesses().coldest(best, access_order::count);
     std::vector<access_figures::ranked> answer;
     for (std::size_t i = 0; i < n; ++i) {
       const result<tensor_info> info = pool_.info(best[i].id);
@@ -246,8 +247,8 @@ class access_pass {
     }
     live_[number] = made->id;
     if (t.parts != 0) {
-      (void)pool_.track(made->id, t.parts);
-      (void)pool_.bind_parts(parts_, t.first_element, made->id);
+      (void)pool_.accesses().track(made->id, t.parts);
+      (void)pool_.accesses().bind_parts(parts_, t.first_element, made->id);
     }
   }
 
@@ -276,13 +277,13 @@ class access_pass {
     for (const batch& each : batches_) {
       ++tick_;
       if (each.tensors != 0) {
-        (void)pool_.record_access(
+        (void)pool_.accesses().record(
             {.tensors = std::span(whole_).subspan(each.first_tensor, each.tensors), .tick = tick_});
       }
       if (each.parts != 0) {
         const std::span<const std::int64_t> some =
             std::span(elements_).subspan(each.first_part, each.parts);
-        (void)pool_.record_access({.where = parts_, .indices = some, .tick = tick_});
+        (void)pool_.accesses().record({.where = parts_, .indices = some, .tick = tick_});
       }
     }
     const auto end = std::chrono::steady_clock::now();

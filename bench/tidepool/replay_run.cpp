@@ -10,6 +10,7 @@
 #include "quantity.hpp"
 #include "replay_streams.hpp"
 #include "samples.hpp"
+#include <tidepool/control.hpp>
 
 #include <malloc.h>
 #include <sys/resource.h>
@@ -195,7 +196,7 @@ class session {
 
   void after_turn(const turn& now) {
     if (now.round == 0 && now.contestant == 0) {
-      cold_ = pool_.statistics();
+      cold_ = pool_.control().statistics();
     }
     progress_.step();
   }
@@ -254,7 +255,7 @@ class session {
   }
 
   void add_pool_figures(replay_figures& figures) const {
-    const statistics all = pool_.statistics();
+    const statistics all = pool_.control().statistics();
     const statistics warm = all.since(cold_);
     contestant_figures& own = figures.contestants.front();
     own.hit_rate_cold = cold_.total.hit_rate();
@@ -374,7 +375,7 @@ replay_outcome run_replay(replay_plan& plan, const replay_settings& settings) {
   std::uint64_t prewarmed_bytes = 0;
   if (!prewarm.items.empty()) {
     try {
-      prewarmed_bytes = made->prewarm(prewarm).bytes;
+      prewarmed_bytes = made->control().prewarm(prewarm).bytes;
     } catch (const out_of_memory& lack) {
       return {.figures = {}, .failure = {std::string("prewarming failed: ") + lack.what()}};
     }

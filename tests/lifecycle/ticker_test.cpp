@@ -2,6 +2,7 @@
 //
 // ticker: it ticks, ends at once, moves, and means nothing in a child.
 #include "support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/ticker.hpp>
 
 #include <stdexcept>
@@ -14,7 +15,7 @@ using std::chrono::milliseconds;
 
 /// Memory that stayed free goes back after some ticks, and by nothing else.
 void wait_for_ticks(const pool& p) {
-  while (p.statistics().devices[0].reserved_bytes != 0) {
+  while (p.control().statistics().devices[0].reserved_bytes != 0) {
     std::this_thread::yield();
   }
 }
@@ -30,7 +31,7 @@ TEST(Ticker, GivesBackWhatStaysFree) {
     leave_free_memory(p);
     wait_for_ticks(p);
   }
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(Ticker, EndsWithoutWaitingForItsInterval) {
@@ -38,7 +39,7 @@ TEST(Ticker, EndsWithoutWaitingForItsInterval) {
   for (int i = 0; i < 50; ++i) {
     const ticker ticks(p, hours(24));
   }
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(Ticker, MovesAndIsReplaced) {
@@ -69,7 +70,7 @@ TEST(Ticker, WorksBesideThreadsAndAClose) {
     }
   }
   (void)p.close();
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(Ticker, OfTheParentEndsInAChildToo) {

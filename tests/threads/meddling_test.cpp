@@ -39,9 +39,9 @@ void work_while(pool& p, int workers, int times, const std::function<void(int)>&
 
 TEST(Meddling, StatisticsAreConsistentAtEveryMoment) {
   pool p(small_cpu());
-  statistics before = p.statistics();
+  statistics before = p.control().statistics();
   work_while(p, 3, 200 * effort(), [&](int) {
-    const statistics s = p.statistics();
+    const statistics s = p.control().statistics();
     EXPECT_GE(s.total.allocations, before.total.allocations);
     EXPECT_GE(s.total.frees, before.total.frees);
     EXPECT_EQ(s.total.front_hits + s.total.ready_hits + s.total.refills, s.total.allocations);
@@ -54,9 +54,9 @@ TEST(Meddling, StatisticsAreConsistentAtEveryMoment) {
 TEST(Meddling, TrimAndIdleThreadsTakeNothingThatIsInUse) {
   pool p(small_cpu());
   work_while(p, 3, 150 * effort(), [&](int i) {
-    (void)p.trim(i % 3 == 0 ? 0 : 4 * mib);
-    p.tick();
-    p.thread_idle();
+    (void)p.control().trim(i % 3 == 0 ? 0 : 4 * mib);
+    p.control().tick();
+    p.control().thread_idle();
   });
   expect_clean(p);
 }
@@ -84,7 +84,7 @@ TEST(Meddling, ALimitMakesThreadsRecallEachOther) {
       }
     }
   });
-  EXPECT_LE(p.statistics().devices[0].peak_reserved_bytes, 24 * mib);
+  EXPECT_LE(p.control().statistics().devices[0].peak_reserved_bytes, 24 * mib);
   expect_clean(p);
 }
 
@@ -194,9 +194,9 @@ TEST(Meddling, ObserversComeAndGo) {
   pool p(small_cpu());
   work_while(p, 3, 200 * effort(), [&](int) {
     const auto seen = std::make_unique<counting_observer>();
-    p.set_observer(seen.get());
+    p.control().set_observer(seen.get());
     std::this_thread::yield();
-    p.set_observer(nullptr);  // from here on nobody may call it: it goes
+    p.control().set_observer(nullptr);  // from here on nobody may call it: it goes
   });
   expect_clean(p);
 }
@@ -245,7 +245,7 @@ TEST(Meddling, CloseWhileThreadsUseEveryFunction) {
     });
     closer.join();
     if (round % 2 == 0) {
-      EXPECT_EQ(p->verify(), nullptr);
+      EXPECT_EQ(p->control().verify(), nullptr);
     }
     p.reset();
     in_threads(4, [&](int t) { kept[static_cast<std::size_t>(t)].clear(); });
@@ -294,7 +294,7 @@ TEST(Meddling, PoolsOpenAndCloseUnderThreadsThatGoOn) {
   for (std::thread& t : threads) {
     t.join();
   }
-  EXPECT_EQ(current->verify(), nullptr);
+  EXPECT_EQ(current->control().verify(), nullptr);
 }
 
 TEST(Meddling, RacingDoubleFreesGiveNoBlockToTwoOwners) {
@@ -334,7 +334,7 @@ TEST(Meddling, RacingDoubleFreesGiveNoBlockToTwoOwners) {
       }
       barrier(mine);
       if (t == 0 && r % 8 == 0) {
-        (void)p.trim();
+        (void)p.control().trim();
       }
       barrier(mine);
     }

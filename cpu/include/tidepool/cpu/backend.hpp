@@ -40,7 +40,8 @@ struct backend_options {
   /// Where addresses are dear (qemu-user keeps a word for each page of them) one wants less; left
   /// at its default it may come from the environment: TIDEPOOL=arena_bytes=BYTES.
   std::size_t arena_bytes = std::size_t{64} << 30;
-  /// Memory free for this many calls of pool::tick goes back to the system. 0: only by trim.
+  /// Memory free for this many calls of pool_control::tick goes back to the system. 0: only by
+  /// trim.
   std::uint32_t decay_ticks = 16;
   /// What is left at its default may come from the environment: TIDEPOOL=fail_call=N,
   /// fail_every=N, exhaust_at=BYTES. TIDEPOOL=no_huge_pages: as huge_pages::never.

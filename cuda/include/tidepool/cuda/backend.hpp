@@ -21,7 +21,7 @@ namespace cuda {
 /// How a CUDA backend is set up. Leaving all out is always right.
 struct backend_options {
   std::uint16_t ordinal = 0;  ///< the GPU, numbered as the CUDA runtime does
-  /// A slab that was free at so many pool::tick goes back to the driver. 0: only by trim.
+  /// A slab that was free at so many pool_control::tick goes back to the driver. 0: only by trim.
   std::uint32_t decay_ticks = 16;
   /// What to serve, in this order. Empty: all that the GPU can do of device::cuda(ordinal), the
   /// same with memory_kind::plain and memory_kind::growable, device::pinned(device::cuda(ordinal))
