@@ -6,6 +6,7 @@
 #include "compare/case_parts.hpp"
 #include "compare/rivals.hpp"
 #include "streams/streams.hpp"
+#include <tidepool/access_tracker.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -32,7 +33,7 @@ std::vector<row> run(const domain_contest& of, const case_settings& settings) {
     settings.progress(of.name + " " + of.pattern);
   }
   pool p{cpu::make_backend()};
-  const domain d = *p.make_domain({.size = of.size, .standalone = true});
+  const domain d = *p.accesses().make_domain({.size = of.size, .standalone = true});
   reference_table scalar(of.size);
   const mode how = of.how == access_mode::once ? mode::once : mode::occurrence;
   const auto batches = [&of](auto&& each) {
@@ -48,10 +49,11 @@ std::vector<row> run(const domain_contest& of, const case_settings& settings) {
       .ours = {"tidepool",
                [&] {
                  batches([&](std::span<const std::int32_t> b) {
-                   require(p.record_access(
-                                {.where = d, .indices = b, .mode = of.how, .tick = ++batch_tick})
-                               .has_value(),
-                           "a batch failed");
+                   require(
+                       p.accesses()
+                           .record({.where = d, .indices = b, .mode = of.how, .tick = ++batch_tick})
+                           .has_value(),
+                       "a batch failed");
                  });
                }},
       .rivals = {{"scalar reference",

@@ -4,6 +4,7 @@
 #include "compare/case_parts.hpp"
 #include "compare/rivals.hpp"
 #include "streams/streams.hpp"
+#include <tidepool/access_tracker.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -84,7 +85,7 @@ std::vector<row> keys_case(const case_settings& settings) {
                          [&] {
                            batches([&](span b) {
                              const auto done =
-                                 ours.p.record_access({.keys = b, .tick = ++batch_tick});
+                                 ours.p.accesses().record({.keys = b, .tick = ++batch_tick});
                              require(done && done->recorded == b.size(), "a key was not found");
                            });
                          }},
@@ -125,7 +126,7 @@ std::vector<row> tensor_ids_case(const case_settings& settings) {
                         .ours = {"tidepool",
                                  [&] {
                                    for (std::size_t at = 0; at < named.size(); at += batch) {
-                                     (void)ours.p.record_access(
+                                     (void)ours.p.accesses().record(
                                          {.tensors = std::span(named).subspan(at, batch),
                                           .tick = ++batch_tick});
                                    }
@@ -133,7 +134,7 @@ std::vector<row> tensor_ids_case(const case_settings& settings) {
                         .rivals = {{"tidepool, by key",
                                     [&] {
                                       for (std::size_t at = 0; at < keys.size(); at += batch) {
-                                        (void)ours.p.record_access(
+                                        (void)ours.p.accesses().record(
                                             {.keys = std::span(keys).subspan(at, batch),
                                              .tick = ++batch_tick});
                                       }

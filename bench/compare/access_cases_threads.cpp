@@ -4,6 +4,7 @@
 #include "compare/case_parts.hpp"
 #include "compare/rivals.hpp"
 #include "streams/streams.hpp"
+#include <tidepool/access_tracker.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -65,7 +66,7 @@ std::vector<row> two_threads(const case_settings& settings) {
       const ids stream = is_zipf ? streams::zipf_indices(1 << 20, size, 1.0, 5)
                                  : streams::uniform_indices(1 << 20, size, 5);
       pool p{cpu::make_backend()};
-      const domain d = *p.make_domain({.size = size, .standalone = true});
+      const domain d = *p.accesses().make_domain({.size = size, .standalone = true});
       atomic_table atomics(size);
       reference_table locked(size);
       std::mutex mutex;
@@ -78,7 +79,7 @@ std::vector<row> two_threads(const case_settings& settings) {
       std::uint64_t now = 0;
       const std::function<void(unsigned)> ours = [&](unsigned) {
         batches([&](std::span<const std::int32_t> b) {
-          (void)p.record_access({.where = d, .indices = b, .tick = now});
+          (void)p.accesses().record({.where = d, .indices = b, .tick = now});
         });
       };
       const std::function<void(unsigned)> by_atomics = [&](unsigned) {

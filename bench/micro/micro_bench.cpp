@@ -4,6 +4,7 @@
 // binary. For watching one operation while working on it; figures against other allocators come
 // from peers.py, whole workloads from `tidepool replay`.
 #include "naive/naive_pool.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -228,7 +229,7 @@ void statistics_tidepool(State& state) {
   pool target(tidepool::cpu::make_backend());
   const std::vector<tidepool::tensor> live = live_tensors(target, state.range(0));
   for (auto _ : state) {
-    benchmark::DoNotOptimize(target.statistics());
+    benchmark::DoNotOptimize(target.control().statistics());
   }
 }
 BENCHMARK(statistics_tidepool)->Arg(0)->Arg(1000)->Arg(100000);

@@ -4,6 +4,7 @@
 // of its entries. Every entry was used once, in random order, then twice as many uses followed
 // Zipf's law: 1024 ids a tick. So the coldest stand anywhere, and many have the same tick.
 #include "streams/streams.hpp"
+#include <tidepool/access_tracker.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -30,7 +31,7 @@ constexpr std::size_t ids_of_tick = 1024;
 struct used_entries {
   explicit used_entries(std::int64_t size) {
     const auto n = static_cast<std::size_t>(size);
-    const auto made = entries.make_domain({.size = n, .standalone = true});
+    const auto made = entries.accesses().make_domain({.size = n, .standalone = true});
     std::vector<std::int32_t> once(n);
     std::iota(once.begin(), once.end(), 0);
     std::shuffle(once.begin(), once.end(), std::mt19937_64(1));
@@ -42,7 +43,7 @@ struct used_entries {
   void record(tidepool::domain where, std::span<const std::int32_t> all) {
     while (!all.empty()) {
       const auto batch = all.first(std::min(all.size(), ids_of_tick));
-      (void)entries.record_access({.where = where, .indices = batch, .tick = ++now});
+      (void)entries.accesses().record({.where = where, .indices = batch, .tick = ++now});
       all = all.subspan(batch.size());
     }
   }
@@ -56,7 +57,7 @@ void coldest_64(State& state, access_order by) {
   const used_entries used(state.range(0));
   std::array<access_info, 64> out;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(used.entries.coldest(out, by));
+    benchmark::DoNotOptimize(used.entries.accesses().coldest(out, by));
   }
 }
 BENCHMARK_CAPTURE(coldest_64, tick, access_order::tick)->Arg(100000)->Arg(1000000);
@@ -66,7 +67,7 @@ void hottest_64(State& state, access_order by) {
   const used_entries used(state.range(0));
   std::array<access_info, 64> out;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(used.entries.hottest(out, by));
+    benchmark::DoNotOptimize(used.entries.accesses().hottest(out, by));
   }
 }
 BENCHMARK_CAPTURE(hottest_64, tick, access_order::tick)->Arg(100000);
@@ -78,7 +79,7 @@ void older_than(State& state) {
   std::array<access_info, 64> out;
   std::size_t found = 0;
   for (auto _ : state) {
-    found = used.entries.older_than(used.middle, out).found;
+    found = used.entries.accesses().older_than(used.middle, out).found;
     benchmark::DoNotOptimize(out);
   }
   state.counters["found"] = static_cast<double>(found);
@@ -88,7 +89,7 @@ BENCHMARK(older_than)->Arg(100000);
 void age_histogram(State& state) {
   const used_entries used(state.range(0));
   for (auto _ : state) {
-    benchmark::DoNotOptimize(used.entries.age_histogram());
+    benchmark::DoNotOptimize(used.entries.accesses().age_histogram());
   }
 }
 BENCHMARK(age_histogram)->Arg(100000);
@@ -96,7 +97,7 @@ BENCHMARK(age_histogram)->Arg(100000);
 void accesses_by_category(State& state) {
   const used_entries used(state.range(0));
   for (auto _ : state) {
-    benchmark::DoNotOptimize(used.entries.accesses_by_category());
+    benchmark::DoNotOptimize(used.entries.accesses().by_category());
   }
 }
 BENCHMARK(accesses_by_category)->Arg(100000);

@@ -4,6 +4,7 @@
 // byte to give to the system, so nearly all of it is closing the gates and emptying the caches;
 // `statistics` closes the gates and reads. Both per call; the argument is the number of idle
 // threads, each with 26 free blocks of 5 sizes.
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -64,14 +65,16 @@ void beside_idle_threads(State& state, F work) {
 
 void recall(State& state) {
   beside_idle_threads(state, [](pool& target) {
-    benchmark::DoNotOptimize(target.trim(target.memory({}).reserved_bytes - 1).released_bytes);
+    benchmark::DoNotOptimize(
+        target.control().trim(target.control().memory({}).reserved_bytes - 1).released_bytes);
   });
 }
 BENCHMARK(recall)->Arg(1)->Arg(4)->UseManualTime();
 
 void statistics(State& state) {
-  beside_idle_threads(
-      state, [](pool& target) { benchmark::DoNotOptimize(target.statistics().total.allocations); });
+  beside_idle_threads(state, [](pool& target) {
+    benchmark::DoNotOptimize(target.control().statistics().total.allocations);
+  });
 }
 BENCHMARK(statistics)->Arg(1)->Arg(4)->UseManualTime();
 

@@ -8,6 +8,7 @@
 // replace a random one.
 // Times contain the loop (--allocator null shows what it costs); nothing is subtracted.
 #include "naive/naive_pool.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -335,7 +336,7 @@ int run(const options& chosen) {
   if (chosen.allocator == "tidepool") {
     tidepool::pool pool(tidepool::cpu::make_backend());
     measured = measure(tidepool_allocator{&pool, chosen.bytes}, chosen);
-    if (pool.statistics().failures != 0) {
+    if (pool.control().statistics().failures != 0) {
       fail("out of memory");
     }
   } else if (chosen.allocator == "naive") {

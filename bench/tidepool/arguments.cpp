@@ -99,7 +99,7 @@ void add_replay(CLI::App& program, command& run) {
   self->footer(
       "Allocations and frees are replayed, an operation is one of them; on CUDA\n"
       "devices on the streams of the trace. Then, in passes of their own, the trace's reads\n"
-      "through record_access.");
+      "through access_tracker::record.");
   const auto words = std::make_shared<replay_words>();
   add_replay_options(*self, *words);
   self->callback(

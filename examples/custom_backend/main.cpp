@@ -3,6 +3,7 @@
 // A backend of the application's own: heap_backend hands out aligned_alloc's memory as
 // device::user(0), in one pool with the CPU backend. Clone it to bring any memory into a pool.
 // core/include/tidepool/backend.hpp has the contracts.
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -121,16 +122,17 @@ void run() {
   // [/compose]
   verify(ours.where() == device::user(0) && theirs.where() == device::cpu(), "two devices");
   std::memset(ours.data(), 1, ours.bytes());
-  verify(pool.memory(device::user(0)).reserved_bytes >= 1000, "the backend backs the tensor");
+  verify(pool.control().memory(device::user(0)).reserved_bytes >= 1000,
+         "the backend backs the tensor");
 
   ours.reset();
-  const std::uint64_t before = pool.memory(device::user(0)).system_calls;
+  const std::uint64_t before = pool.control().memory(device::user(0)).system_calls;
   ours = pool.allocate(1000, device::user(0));
-  verify(pool.memory(device::user(0)).system_calls == before, "the pool kept the block");
+  verify(pool.control().memory(device::user(0)).system_calls == before, "the pool kept the block");
   const tidepool::tensor large = pool.allocate(std::size_t{5} << 20, device::user(0));
   std::memset(large.data(), 2, large.bytes());
   verify(pool.resize(ours, 100000) == tidepool::errc::unsupported, "extend is left out");
-  std::printf("%s", tidepool::to_text(pool.statistics()).c_str());
+  std::printf("%s", tidepool::to_text(pool.control().statistics()).c_str());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // The first program to read: a pool from the backends at hand, the device chosen at each
 // allocation, names and categories, shared and sliced tensors, statistics. The README quotes its
 // regions.
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/cuda/backend.hpp>
 #include <tidepool/pool.hpp>
@@ -95,7 +96,7 @@ void read_the_record(const tidepool::pool& pool, const tidepool::tensor& weights
 
 void print_statistics(const tidepool::pool& pool) {
   // [statistics]
-  const tidepool::statistics statistics = pool.statistics();
+  const tidepool::statistics statistics = pool.control().statistics();
   std::printf("%s", tidepool::to_text(statistics).c_str());
   // [/statistics]
   verify(statistics.total.live == 1, "only the weights are alive");

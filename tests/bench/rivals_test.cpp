@@ -6,6 +6,7 @@
 #include "compare/contest.hpp"
 #include "compare/report.hpp"
 #include "streams/streams.hpp"
+#include <tidepool/access_tracker.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -30,14 +31,14 @@ TEST(Rivals, ReportWhatThePoolReports) {
     ids[i] = i % 2 == 0 ? -1 : 300 + static_cast<std::int32_t>(i);
   }
   pool p{cpu::make_backend()};
-  const domain d = *p.make_domain({.size = 300, .standalone = true});
+  const domain d = *p.accesses().make_domain({.size = 300, .standalone = true});
   reference_table scalar(300);
   atomic_table atomics(300);
-  const access_report all = *p.record_access({.where = d, .indices = ids});
+  const access_report all = *p.accesses().record({.where = d, .indices = ids});
   expect_equal(scalar.record(ids, mode::occurrence, 1), all);
   expect_equal(atomics.record(ids, 1), all);
   expect_equal(scalar.record(ids, mode::once, 2),
-               *p.record_access({.where = d, .indices = ids, .mode = access_mode::once}));
+               *p.accesses().record({.where = d, .indices = ids, .mode = access_mode::once}));
 }
 
 TEST(Rivals, FindTheSameKeys) {

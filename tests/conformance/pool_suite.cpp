@@ -3,6 +3,7 @@
 // The suite, second part: a pool over the backend.
 #include "../support/sizes.hpp"
 #include "conformance.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/pool.hpp>
 
 #include <cstring>
@@ -31,12 +32,12 @@ TEST_P(BackendConformance, APoolServesEverySizeAndKeepsContents) {
     EXPECT_EQ(all.front(), (i + 1) & 0xff);
     EXPECT_EQ(all.back(), (i + 1) & 0xff);
   }
-  EXPECT_EQ(memory_pool.verify(), nullptr);
-  EXPECT_EQ(memory_pool.statistics().total.live, held.size());
+  EXPECT_EQ(memory_pool.control().verify(), nullptr);
+  EXPECT_EQ(memory_pool.control().statistics().total.live, held.size());
   held.clear();
-  EXPECT_EQ(memory_pool.statistics().total.live, 0U);
-  EXPECT_EQ(memory_pool.trim().reserved_bytes, 0U);
-  EXPECT_EQ(memory_pool.verify(), nullptr);
+  EXPECT_EQ(memory_pool.control().statistics().total.live, 0U);
+  EXPECT_EQ(memory_pool.control().trim().reserved_bytes, 0U);
+  EXPECT_EQ(memory_pool.control().verify(), nullptr);
 }
 
 TEST_P(BackendConformance, APoolKeepsItsLimitAndUsesAllOfIt) {
@@ -52,18 +53,18 @@ TEST_P(BackendConformance, APoolKeepsItsLimitAndUsesAllOfIt) {
     held.push_back(std::move(*made));
   }
   EXPECT_GE(held.size() * 200 * kib, 13 * mib);
-  EXPECT_LE(memory_pool.statistics().devices.front().peak_reserved_bytes, 16 * mib);
+  EXPECT_LE(memory_pool.control().statistics().devices.front().peak_reserved_bytes, 16 * mib);
   held.clear();
   // All of it is one block's worth again, whatever shape it had.
   EXPECT_TRUE(memory_pool.try_allocate(12 * mib, where).has_value());
-  EXPECT_EQ(memory_pool.verify(), nullptr);
+  EXPECT_EQ(memory_pool.control().verify(), nullptr);
 }
 
 TEST_P(BackendConformance, APoolIsWarmAfterPrewarm) {
   pool memory_pool(GetParam().make());
   const device where = memory_pool.devices().front().where;
   prewarm_plan plan{.items = {{4 * kib, 64}, {2 * mib, 3}}, .where = where, .threads = 2};
-  EXPECT_EQ(memory_pool.prewarm(plan).blocks, 67U);
+  EXPECT_EQ(memory_pool.control().prewarm(plan).blocks, 67U);
   std::vector<tensor> held;
   for (int i = 0; i < 64; ++i) {
     held.push_back(memory_pool.allocate(4 * kib, where));
@@ -71,8 +72,8 @@ TEST_P(BackendConformance, APoolIsWarmAfterPrewarm) {
   for (int i = 0; i < 3; ++i) {
     held.push_back(memory_pool.allocate(2 * mib, where));
   }
-  EXPECT_EQ(memory_pool.statistics().total.refills, 0U);
-  EXPECT_EQ(memory_pool.verify(), nullptr);
+  EXPECT_EQ(memory_pool.control().statistics().total.refills, 0U);
+  EXPECT_EQ(memory_pool.control().verify(), nullptr);
 }
 
 TEST_P(BackendConformance, LimitsOfOneBytePlusMinusOneAreExact) {
@@ -83,8 +84,8 @@ TEST_P(BackendConformance, LimitsOfOneBytePlusMinusOneAreExact) {
     const result<tensor> made = memory_pool.try_allocate(3 * mib, where);
     EXPECT_EQ(made.error().code, errc::over_budget) << limit;
     (void)memory_pool.try_allocate(1, where);
-    EXPECT_LE(memory_pool.statistics().devices.front().peak_reserved_bytes, limit);
-    EXPECT_EQ(memory_pool.verify(), nullptr);
+    EXPECT_LE(memory_pool.control().statistics().devices.front().peak_reserved_bytes, limit);
+    EXPECT_EQ(memory_pool.control().verify(), nullptr);
   }
 }
 

@@ -15,14 +15,15 @@ namespace tidepool::test {
 
 void world::compare_all() {
   for (const auto& [key, expected] : entries_) {
-    const result<access_info> found = p.access(tensor_id::from_value(key.first), key.second);
+    const result<access_info> found =
+        p.accesses().info(tensor_id::from_value(key.first), key.second);
     ASSERT_TRUE(found.has_value());
     EXPECT_EQ((figures{found->count, found->tick, found->category}), expected)
         << key.first << " part " << key.second;
   }
   for (const modelled_domain& d : domains_) {
     for (std::uint64_t i = 0; i < d.size; ++i) {
-      const result<access_info> found = p.access(d.handle, i);
+      const result<access_info> found = p.accesses().info(d.handle, i);
       const auto bound = d.bound.find(i);
       ASSERT_EQ(found.has_value(), bound != d.bound.end()) << i;
       if (found) {
@@ -38,7 +39,7 @@ void world::compare_all() {
     }
   }
   std::sort(expected.begin(), expected.end());
-  const std::vector<access_info> ranked = p.ranked(access_order::tick);
+  const std::vector<access_info> ranked = p.accesses().ranked(access_order::tick);
   ASSERT_EQ(ranked.size(), expected.size());
   for (std::size_t i = 0; i < ranked.size(); ++i) {
     const auto& [tick, count, key] = expected[i];

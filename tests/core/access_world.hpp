@@ -5,6 +5,7 @@
 #pragma once
 
 #include "support.hpp"
+#include <tidepool/access_tracker.hpp>
 
 #include <gtest/gtest.h>
 
@@ -32,7 +33,7 @@ class world {
  public:
   explicit world(std::uint64_t seed) : random_(seed) {
     for (const std::size_t size : {7U, 64U, 3000U}) {
-      domains_.push_back({*p.make_domain({.size = size}), size, {}});
+      domains_.push_back({*p.accesses().make_domain({.size = size}), size, {}});
     }
   }
 
@@ -41,7 +42,7 @@ class world {
       step();
     }
     compare_all();
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
 
  private:
@@ -95,7 +96,7 @@ class world {
     // The tick of creation is the first use.
     entries_[{made.id.value(), whole_tensor}] = {.count = 0, .tick = now_};
     if (made.parts != 0) {
-      EXPECT_EQ(p.track(made.id, made.parts), errc::ok);
+      EXPECT_EQ(p.accesses().track(made.id, made.parts), errc::ok);
       for (std::uint32_t i = 0; i < made.parts; ++i) {
         entries_[{made.id.value(), i}] = {.count = 0, .tick = now_};
       }
@@ -135,7 +136,8 @@ class world {
       const auto first = static_cast<std::uint32_t>(below(what.parts));
       const auto count = static_cast<std::uint32_t>(1 + below(what.parts - first));
       const std::uint64_t at = below(d.size);
-      const errc done = p.bind_parts(d.handle, at, what.id, {.first = first, .count = count});
+      const errc done =
+          p.accesses().bind_parts(d.handle, at, what.id, {.first = first, .count = count});
       ASSERT_EQ(done, at + count <= d.size ? errc::ok : errc::invalid_argument);
       for (std::uint32_t i = 0; done == errc::ok && i < count; ++i) {
         place(d, at + i, {what.id.value(), first + i});
@@ -149,7 +151,7 @@ class world {
       ids.push_back(some.parts != 0 || below(4) == 0 ? tensor_id{} : some.id);
     }
     const std::uint64_t at = below(d.size);
-    const errc done = p.bind(d.handle, at, ids);
+    const errc done = p.accesses().bind(d.handle, at, ids);
     ASSERT_EQ(done, at + count <= d.size ? errc::ok : errc::invalid_argument);
     for (std::uint64_t i = 0; done == errc::ok && i < count; ++i) {
       if (ids[i]) {
@@ -192,7 +194,7 @@ class world {
       ++expected.recorded;
     }
     now_ = std::max(now_, batch.tick);
-    const result<access_report> report = p.record_access(batch);
+    const result<access_report> report = p.accesses().record(batch);
     ASSERT_TRUE(report.has_value()) << report.error().text;
     EXPECT_EQ(report->recorded, expected.recorded);
     EXPECT_EQ(report->padding, expected.padding);

@@ -69,7 +69,9 @@ TEST(DebugPoison, AWriteAfterTheEndIsFoundByTheNextAllocation) {
   EXPECT_EQ(seen[0].damage.offset, 50);
   EXPECT_EQ(seen[0].damage.damaged_bytes, 4U);
   EXPECT_EQ(byte_of(next, 50), fresh);
-  EXPECT_EQ(p.statistics().misuses_by_kind[static_cast<unsigned>(misuse_kind::write_after_free)],
+  EXPECT_EQ(p.control()
+                .statistics()
+                .misuses_by_kind[static_cast<unsigned>(misuse_kind::write_after_free)],
             1U);
 }
 
@@ -82,10 +84,10 @@ TEST(DebugPoison, BlocksThatTheBackendHadMeanwhileAreNotSuspected) {
       live.push_back(p.allocate(1 + static_cast<std::size_t>(i) * 997));
     }
     live.clear();
-    (void)p.trim(0);  // the pages come back as zeros
+    (void)p.control().trim(0);  // the pages come back as zeros
   }
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(DebugPoison, WithoutItNothingIsFilledAndNothingFound) {
@@ -100,9 +102,9 @@ TEST(DebugPoison, WithoutItNothingIsFilledAndNothingFound) {
   poke(data, 50);
   const tensor next = p.allocate(100);
   EXPECT_EQ(next.data(), data);
-  EXPECT_EQ(p.check_memory(), 0U);
+  EXPECT_EQ(p.control().check_memory(), 0U);
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_EQ(p.debug_counts().verified_bytes, 0U);
+  EXPECT_EQ(p.control().debug_counts().verified_bytes, 0U);
 }
 
 class DebugQuarantine : public ::testing::Test {
@@ -120,8 +122,8 @@ TEST_F(DebugQuarantine, ABlockIsNotUsedAgainWhileItIsHeld) {
     live.push_back(p.allocate(1000));
     ASSERT_NE(live.back().data(), data);
   }
-  EXPECT_EQ(p.debug_counts().quarantined_blocks, 1U);
-  EXPECT_GE(p.debug_counts().quarantined_bytes, 1000U);
+  EXPECT_EQ(p.control().debug_counts().quarantined_blocks, 1U);
+  EXPECT_GE(p.control().debug_counts().quarantined_bytes, 1000U);
 }
 
 TEST_F(DebugQuarantine, TheOldestLeaveFirstAndAreVerified) {
@@ -136,7 +138,7 @@ TEST_F(DebugQuarantine, TheOldestLeaveFirstAndAreVerified) {
   for (std::size_t i = 0; i < live.size(); ++i) {
     live[i].reset();
     poke(data[i], 77);
-    EXPECT_EQ(p.debug_counts().quarantined_blocks, std::min<std::size_t>(i + 1, 4));
+    EXPECT_EQ(p.control().debug_counts().quarantined_blocks, std::min<std::size_t>(i + 1, 4));
     if (i < 4) {
       EXPECT_EQ(log.count(), 0U);
     } else {
@@ -150,12 +152,12 @@ TEST_F(DebugQuarantine, AWriteIsFoundOnDemandAndToldOnce) {
   const tensor_id id = t.id();
   void* const data = t.data();
   t.reset();
-  EXPECT_EQ(p.check_memory(), 0U);
+  EXPECT_EQ(p.control().check_memory(), 0U);
   poke(data, 999);
-  EXPECT_EQ(p.check_memory(), 1U);
+  EXPECT_EQ(p.control().check_memory(), 1U);
   EXPECT_TRUE(log.one(misuse_kind::write_after_free, id, 999));
-  EXPECT_EQ(p.check_memory(), 0U);
-  (void)p.trim(0);
+  EXPECT_EQ(p.control().check_memory(), 0U);
+  (void)p.control().trim(0);
   EXPECT_EQ(log.count(), 0U);
 }
 
@@ -167,14 +169,14 @@ TEST_F(DebugQuarantine, ClosingVerifiesWhatIsHeld) {
   poke(data, 0);
   EXPECT_EQ(p.close(), 0U);
   EXPECT_TRUE(log.one(misuse_kind::write_after_free, id, 0));
-  EXPECT_EQ(p.debug_counts().quarantined_blocks, 0U);
-  EXPECT_EQ(p.memory({}).reserved_bytes, 0U) << "and gives it back";
+  EXPECT_EQ(p.control().debug_counts().quarantined_blocks, 0U);
+  EXPECT_EQ(p.control().memory({}).reserved_bytes, 0U) << "and gives it back";
 }
 
 TEST_F(DebugQuarantine, ADoubleFreeOfAHeldTensorIsAMisuseThatChangesNothing) {
   const tensor_id id = p.allocate(1000).release();
   ASSERT_EQ(p.deallocate(id), errc::ok);
-  const statistics before = p.statistics();
+  const statistics before = p.control().statistics();
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(p.deallocate(id), errc::stale_id);
     const auto seen = log.take();
@@ -184,16 +186,16 @@ TEST_F(DebugQuarantine, ADoubleFreeOfAHeldTensorIsAMisuseThatChangesNothing) {
     EXPECT_EQ(seen[0].damage.bytes, 1000U) << "what it was is remembered";
     EXPECT_EQ(seen[0].damage.damaged_bytes, 0U);
   }
-  expect_unchanged(before, p.statistics());
-  EXPECT_EQ(p.debug_counts().quarantined_blocks, 1U);
-  EXPECT_EQ(p.verify(), nullptr);
+  expect_unchanged(before, p.control().statistics());
+  EXPECT_EQ(p.control().debug_counts().quarantined_blocks, 1U);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST_F(DebugQuarantine, HeldBytesAreFreeNotLive) {
   tensor t = p.allocate(64 * kib);
-  const statistics before = p.statistics();
+  const statistics before = p.control().statistics();
   t.reset();
-  const statistics after = p.statistics();
+  const statistics after = p.control().statistics();
   EXPECT_EQ(after.total.live, 0U);
   EXPECT_EQ(after.total.frees, before.total.frees + 1);
   EXPECT_EQ(after.total.requested_bytes, 0U);
@@ -204,8 +206,8 @@ TEST_F(DebugQuarantine, HeldBytesAreFreeNotLive) {
 TEST_F(DebugQuarantine, ABlockLargerThanItIsNotHeldAndPushesNothingOut) {
   p.allocate(1000).reset();
   p.allocate(mib).reset();
-  EXPECT_EQ(p.debug_counts().quarantined_blocks, 1U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().debug_counts().quarantined_blocks, 1U);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(DebugQuarantineLimit, HeldBlocksAreGivenUpBeforeALimitIsReported) {
@@ -217,7 +219,7 @@ TEST(DebugQuarantineLimit, HeldBlocksAreGivenUpBeforeALimitIsReported) {
     ASSERT_TRUE(t) << i;
   }
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(DebugQuarantineThreads, FreeAtOnceWithoutLosingABlock) {
@@ -237,7 +239,7 @@ TEST(DebugQuarantineThreads, FreeAtOnceWithoutLosingABlock) {
             const tensor t = p.allocate(bytes);
             std::memset(t.data(), 1, bytes);
             if (i % 100 == 50) {
-              (void)p.trim(0);
+              (void)p.control().trim(0);
             }
           }
         });
@@ -245,8 +247,8 @@ TEST(DebugQuarantineThreads, FreeAtOnceWithoutLosingABlock) {
       for (std::thread& thread : threads) {
         thread.join();
       }
-      EXPECT_EQ(p.verify(), nullptr);
-      EXPECT_LE(p.debug_counts().quarantined_bytes, 512 * kib);
+      EXPECT_EQ(p.control().verify(), nullptr);
+      EXPECT_LE(p.control().debug_counts().quarantined_bytes, 512 * kib);
     }
     EXPECT_EQ(blocks.handed_out.load(), 0U);
     EXPECT_EQ(blocks.wrong_returns.load(), 0U);
@@ -326,11 +328,11 @@ TEST(DebugDevice, GuardsFillsAndChecksGoThroughTheBackend) {
     t.reset();
     EXPECT_TRUE(log.one(misuse_kind::overflow, id, 10000));
     memory.near(data)[5000] = 1;
-    EXPECT_EQ(p.check_memory(), 1U);
+    EXPECT_EQ(p.control().check_memory(), 1U);
     EXPECT_TRUE(log.one(misuse_kind::write_after_free, id, 5000));
     // Guard pages are for memory that the host can protect: told by a count, replaced by canaries.
-    EXPECT_EQ(p.debug_counts().skipped, guard == guard_mode::pages ? 1U : 0U);
-    EXPECT_EQ(p.debug_counts().guard_pages, 0U);
+    EXPECT_EQ(p.control().debug_counts().skipped, guard == guard_mode::pages ? 1U : 0U);
+    EXPECT_EQ(p.control().debug_counts().guard_pages, 0U);
   }
 }
 
@@ -341,9 +343,9 @@ TEST(DebugDevice, WhatTheBackendCannotFillIsCountedAndNotSuspected) {
   for (int i = 0; i < 3; ++i) {
     const tensor t = p.allocate(1000, device::user(1));
   }
-  EXPECT_EQ(p.check_memory(), 0U);
+  EXPECT_EQ(p.control().check_memory(), 0U);
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_GE(p.debug_counts().skipped, 3U);
+  EXPECT_GE(p.control().debug_counts().skipped, 3U);
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ TEST_P(DebugGuard, AnOverflowByOneIsFoundAtTheFree) {
     t.reset();
     EXPECT_TRUE(log.one(misuse_kind::overflow, id, signed_size(bytes)));
   }
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST_P(DebugGuard, AnOverflowByManyIsMeasured) {
@@ -108,19 +108,19 @@ TEST_P(DebugGuard, BothSidesAreToldOfOneTensor) {
   ASSERT_EQ(seen.size(), 2U);
   EXPECT_EQ(seen[0].kind, misuse_kind::underflow);
   EXPECT_EQ(seen[1].kind, misuse_kind::overflow);
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_EQ(s.misuses, 2U);
   EXPECT_EQ(s.misuses_by_kind[static_cast<unsigned>(misuse_kind::overflow)], 1U);
   EXPECT_EQ(s.misuses_by_kind[static_cast<unsigned>(misuse_kind::underflow)], 1U);
-  EXPECT_EQ(p.debug_counts().damages, 2U);
+  EXPECT_EQ(p.control().debug_counts().damages, 2U);
 }
 
 TEST_P(DebugGuard, DamageIsFoundOnDemandAndToldOnce) {
   tensor t = p.allocate(100, {}, {.name = p.intern("blk.3")});
   const tensor other = p.allocate(100);
-  EXPECT_EQ(p.check_memory(), 0U);
+  EXPECT_EQ(p.control().check_memory(), 0U);
   poke(t.data(), 101, 0x42);
-  EXPECT_EQ(p.check_memory(), 1U);
+  EXPECT_EQ(p.control().check_memory(), 1U);
   const auto seen = log.take();
   ASSERT_EQ(seen.size(), 1U);
   EXPECT_EQ(seen[0].id, t.id());
@@ -131,16 +131,16 @@ TEST_P(DebugGuard, DamageIsFoundOnDemandAndToldOnce) {
   EXPECT_EQ(seen[0].name, "blk.3");
   EXPECT_EQ(seen[0].damage.category, category::temporary);
   EXPECT_NE(seen[0].text.find("1 behind the last byte"), std::string::npos) << seen[0].text;
-  EXPECT_EQ(p.check_memory(), 0U) << "it is mended";
+  EXPECT_EQ(p.control().check_memory(), 0U) << "it is mended";
   t.reset();
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST_P(DebugGuard, TheInvariantsSayThatMemoryIsDamaged) {
   tensor t = p.allocate(100);
   poke(t.data(), 100);
-  const char* const broken = p.verify();
+  const char* const broken = p.control().verify();
   ASSERT_NE(broken, nullptr);
   EXPECT_NE(std::string(broken).find("debug modes"), std::string::npos);
   EXPECT_EQ(log.take().size(), 1U);
@@ -152,8 +152,8 @@ TEST_P(DebugGuard, WhatIsWrittenInsideIsNoDamage) {
     live.push_back(p.allocate(bytes));
     std::memset(live.back().data(), 0x11, bytes);
   }
-  EXPECT_EQ(p.check_memory(), 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().check_memory(), 0U);
+  EXPECT_EQ(p.control().verify(), nullptr);
   for (const tensor& t : live) {
     for (std::size_t i = 0; i < t.bytes(); i += 997) {
       ASSERT_EQ(byte_of(t, i), 0x11);
@@ -161,9 +161,9 @@ TEST_P(DebugGuard, WhatIsWrittenInsideIsNoDamage) {
   }
   live.clear();
   EXPECT_EQ(log.count(), 0U);
-  EXPECT_EQ(p.debug_counts().guarded, std::size(sizes));
-  EXPECT_EQ(p.debug_counts().guard_pages, pages() ? std::size(sizes) : 0U);
-  EXPECT_EQ(p.debug_counts().skipped, 0U);
+  EXPECT_EQ(p.control().debug_counts().guarded, std::size(sizes));
+  EXPECT_EQ(p.control().debug_counts().guard_pages, pages() ? std::size(sizes) : 0U);
+  EXPECT_EQ(p.control().debug_counts().skipped, 0U);
 }
 
 TEST_P(DebugGuard, AlignmentIsKeptUpToOneMebibyte) {
@@ -179,7 +179,7 @@ TEST_P(DebugGuard, AlignmentIsKeptUpToOneMebibyte) {
       }
     }
   }
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST_P(DebugGuard, SizesAddressesAndSumsAreTheTensors) {
@@ -194,7 +194,7 @@ TEST_P(DebugGuard, SizesAddressesAndSumsAreTheTensors) {
   const void* const data = later.data();
   later.reset();
   EXPECT_EQ(p.find(data).error().code, errc::not_found);
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_EQ(s.total.live, 2U);
   EXPECT_EQ(s.total.requested_bytes, 2000U);
   EXPECT_EQ(s.total.allocations, 3U);
@@ -204,11 +204,11 @@ TEST_P(DebugGuard, SizesAddressesAndSumsAreTheTensors) {
 
 TEST_P(DebugGuard, PrewarmedBlocksHaveRoomForThem) {
   for (const std::size_t bytes : {std::size_t{1000}, 64 * kib, 3 * mib}) {
-    const std::size_t before = p.statistics().total.ready_hits;
-    (void)p.prewarm({.items = {{bytes, 2}}, .where = device::cpu()});
+    const std::size_t before = p.control().statistics().total.ready_hits;
+    (void)p.control().prewarm({.items = {{bytes, 2}}, .where = device::cpu()});
     const tensor first = p.allocate(bytes);
     const tensor second = p.allocate(bytes);
-    EXPECT_EQ(p.statistics().total.ready_hits, before + 2) << bytes;
+    EXPECT_EQ(p.control().statistics().total.ready_hits, before + 2) << bytes;
   }
 }
 
@@ -216,15 +216,15 @@ TEST_P(DebugGuard, ATensorThatIsResizedInPlaceKeepsItsGuards) {
   tensor t = p.allocate(1000);
   ASSERT_EQ(p.resize(t, 700), errc::ok);
   poke(t.data(), 700);
-  EXPECT_EQ(p.check_memory(), 1U);
+  EXPECT_EQ(p.control().check_memory(), 1U);
   EXPECT_TRUE(log.one(misuse_kind::overflow, t.id(), 700));
   ASSERT_EQ(p.resize(t, 1000), errc::ok);
   std::memset(t.data(), 0x11, 1000);
-  EXPECT_EQ(p.check_memory(), 0U);
+  EXPECT_EQ(p.control().check_memory(), 0U);
   const std::size_t room = p.info(t.id())->capacity;
   ASSERT_EQ(p.resize(t, room), errc::ok);
   std::memset(t.data(), 0x11, room);
-  EXPECT_EQ(p.check_memory(), 0U);
+  EXPECT_EQ(p.control().check_memory(), 0U);
   EXPECT_EQ(p.resize(t, room + 1), errc::unsupported) << "a guard stands there";
   EXPECT_EQ(t.bytes(), room);
   const tensor_id id = t.id();
@@ -257,7 +257,7 @@ TEST_P(DebugGuard, AdoptedMemoryAndZeroBytesHaveNoneAndAreLeftAlone) {
   none.reset();
   EXPECT_EQ(log.count(), 0U);
   EXPECT_TRUE(std::all_of(bytes.begin(), bytes.end(), [](unsigned char b) { return b == 7; }));
-  EXPECT_EQ(p.debug_counts().guarded, 0U);
+  EXPECT_EQ(p.control().debug_counts().guarded, 0U);
 }
 
 TEST_P(DebugGuard, SharedPersistentAndKeyedTensorsAreCheckedAtTheirEnd) {
@@ -299,7 +299,7 @@ TEST_P(DebugGuard, ThreadsAllocateWriteAndFreeWhileOthersLook) {
   std::atomic<bool> stop{false};
   std::thread looker([&] {
     while (!stop.load()) {
-      (void)p.check_memory();
+      (void)p.control().check_memory();
     }
   });
   std::vector<std::thread> threads;
@@ -334,7 +334,7 @@ TEST_P(DebugGuard, ThreadsAllocateWriteAndFreeWhileOthersLook) {
     EXPECT_EQ(one.kind, misuse_kind::overflow);
     EXPECT_EQ(one.damage.offset, 40);
   }
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 // Blocks must come back to the backend as they were.
@@ -349,12 +349,12 @@ TEST_P(DebugGuard, ThePoolGivesBackTheBlocksThatItGot) {
         std::memset(live.back().data(), 1, bytes);
       }
       live.erase(live.begin(), live.begin() + 9);
-      EXPECT_EQ(heap.verify(), nullptr);
+      EXPECT_EQ(heap.control().verify(), nullptr);
     }
     live.clear();
-    (void)heap.trim(0);
+    (void)heap.control().trim(0);
     EXPECT_EQ(blocks.handed_out.load(), 0U) << "the quarantine too";
-    EXPECT_EQ(heap.verify(), nullptr);
+    EXPECT_EQ(heap.control().verify(), nullptr);
   }
   EXPECT_EQ(blocks.handed_out.load(), 0U);
   EXPECT_EQ(blocks.wrong_returns.load(), 0U);

@@ -3,6 +3,7 @@
 // Call sites, the leak report, messages, the environment variable, and that without debug modes
 // nothing changes.
 #include "debug_support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/environment.hpp>
 
 #include <algorithm>
@@ -47,7 +48,7 @@ TEST(DebugCallSite, ADamageSaysWhereItsTensorWasMadeAndFreed) {
   poke(data, 100);
   free_here(t);
   poke(data, 0);
-  (void)p.check_memory();
+  (void)p.control().check_memory();
   const auto seen = log.take();
   ASSERT_EQ(seen.size(), 2U);
   for (const seen_misuse& one : seen) {
@@ -88,7 +89,7 @@ TEST(DebugCallSite, NoMoreFramesThanAskedFor) {
   for (const unsigned frames : {1U, 2U, 16U}) {
     pool p(small_cpu(), {.debug = {.call_site_frames = frames}});
     const tensor t = make_here(p, 100, {});
-    const leak_report report = p.leaks();
+    const leak_report report = p.control().leaks();
     ASSERT_EQ(report.entries.size(), 1U);
     EXPECT_LE(report.entries[0].made_at.size(), frames);
     EXPECT_GE(report.entries[0].made_at.size(), 1U);
@@ -111,7 +112,7 @@ TEST(DebugLeaks, AreGroupedByCategoryNameAndSiteMostBytesFirst) {
   live.push_back(p.adopt(&byte, 1));
   live.push_back(p.allocate(0));
   p.allocate(700).reset();  // is no leak
-  const leak_report report = p.leaks();
+  const leak_report report = p.control().leaks();
   EXPECT_EQ(report.tensors, live.size());
   EXPECT_EQ(report.bytes, 3000U + 100 + 5000 + 1);
   ASSERT_GE(report.entries.size(), 5U);
@@ -136,10 +137,10 @@ TEST(DebugLeaks, AreGroupedByCategoryNameAndSiteMostBytesFirst) {
 
 TEST(DebugLeaks, AreKnownWithoutAnyMode) {
   pool p(small_cpu());
-  EXPECT_EQ(p.leaks().tensors, 0U);
+  EXPECT_EQ(p.control().leaks().tensors, 0U);
   const tensor a = p.allocate(100, {}, {.name = p.intern("a")});
   const tensor b = p.allocate(200, {}, {.name = p.intern("b")});
-  const leak_report report = p.leaks();
+  const leak_report report = p.control().leaks();
   ASSERT_EQ(report.entries.size(), 2U);
   EXPECT_EQ(report.entries[0].name, "b");
   EXPECT_EQ(report.entries[1].bytes, 100U);
@@ -196,7 +197,7 @@ TEST(DebugMessage, EachDamageGoesToStderrWithoutAHandler) {
       tensor t = p.allocate(100, {}, {.name = p.intern("overrun")});
       poke(t.data(), 105);
     }
-    EXPECT_EQ(p.statistics().misuses, 100U);
+    EXPECT_EQ(p.control().statistics().misuses, 100U);
   }
   const std::string text = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(text.find("bytes behind a tensor were written"), std::string::npos) << text;
@@ -217,7 +218,7 @@ TEST(DebugEnvironment, TurnsEveryModeOn) {
     EXPECT_EQ(byte_of(t, 5), static_cast<unsigned char>(fill_of_new_bytes));
     poke(t.data(), 100);
     t.reset();
-    EXPECT_EQ(p.debug_counts().quarantined_blocks, 1U);
+    EXPECT_EQ(p.control().debug_counts().quarantined_blocks, 1U);
     const auto seen = log.take();
     ASSERT_EQ(seen.size(), 1U);
     EXPECT_EQ(seen[0].kind, misuse_kind::overflow);
@@ -240,8 +241,9 @@ TEST(DebugEnvironment, WinsOverTheProgram) {
   for (int i = 0; i < 100; ++i) {
     const tensor t = p.allocate(100);
   }
-  EXPECT_EQ(p.debug_counts().guarded, 0U);
-  EXPECT_GT(p.statistics().total.front_hits, 90U) << "no mode is left: the gates are open";
+  EXPECT_EQ(p.control().debug_counts().guarded, 0U);
+  EXPECT_GT(p.control().statistics().total.front_hits, 90U)
+      << "no mode is left: the gates are open";
 }
 
 TEST(DebugEnvironment, AGuardThatNobodyKnowsIsToldAndLeftOut) {
@@ -251,7 +253,7 @@ TEST(DebugEnvironment, AGuardThatNobodyKnowsIsToldAndLeftOut) {
   const std::string text = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(text.find("canary"), std::string::npos) << text;
   const tensor t = p.allocate(100);
-  EXPECT_EQ(p.debug_counts().guarded, 0U);
+  EXPECT_EQ(p.control().debug_counts().guarded, 0U);
 }
 
 TEST(DebugOff, TheGatesStayOpenAndNothingIsKept) {
@@ -260,10 +262,10 @@ TEST(DebugOff, TheGatesStayOpenAndNothingIsKept) {
   for (int i = 0; i < 1000; ++i) {
     const tensor t = p.allocate(64 * kib);
   }
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_GE(s.total.front_hits, 998U);
-  EXPECT_EQ(p.check_memory(), 0U);
-  const debug_counts counts = p.debug_counts();
+  EXPECT_EQ(p.control().check_memory(), 0U);
+  const debug_counts counts = p.control().debug_counts();
   EXPECT_EQ(counts.guarded + counts.verified_bytes + counts.skipped + counts.call_sites, 0U);
 }
 
@@ -277,14 +279,14 @@ TEST(DebugOn, EveryOperationTakesTheSlowPath) {
     for (int i = 0; i < 100; ++i) {
       const tensor t = p.allocate(1000);
     }
-    EXPECT_EQ(p.statistics().total.front_hits, 0U);
-    EXPECT_EQ(p.statistics().total.allocations, 100U);
-    p.set_observer(nullptr);  // opens gates that observers closed
-    (void)p.trim(0);
+    EXPECT_EQ(p.control().statistics().total.front_hits, 0U);
+    EXPECT_EQ(p.control().statistics().total.allocations, 100U);
+    p.control().set_observer(nullptr);  // opens gates that observers closed
+    (void)p.control().trim(0);
     for (int i = 0; i < 100; ++i) {
       const tensor t = p.allocate(1000);
     }
-    EXPECT_EQ(p.statistics().total.front_hits, 0U);
+    EXPECT_EQ(p.control().statistics().total.front_hits, 0U);
   }
 }
 

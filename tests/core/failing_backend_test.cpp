@@ -3,6 +3,7 @@
 // failing_backend as a user's test has it: around a real backend, ordered to fail in each way while
 // a pool works on it, and silent again.
 #include "support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/failing_backend.hpp>
 
 #include <gtest/gtest.h>
@@ -20,8 +21,8 @@ class FailingBackend : public ::testing::Test {
   FailingBackend() : FailingBackend(std::make_unique<failing_backend>(small_cpu())) {}
   ~FailingBackend() override {
     faults.order({});
-    EXPECT_EQ(p.verify(), nullptr);
-    EXPECT_EQ(p.trim().reserved_bytes, 0U);
+    EXPECT_EQ(p.control().verify(), nullptr);
+    EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
     EXPECT_EQ(faults.handed_out_bytes(), 0U);
   }
 
@@ -55,7 +56,7 @@ TEST_F(FailingBackend, OneFailedCallIsSurvived) {
 
 TEST_F(FailingBackend, AllCallsFromOneOnAreNot) {
   const tensor before = p.allocate(1000);
-  (void)p.trim();
+  (void)p.control().trim();
   faults.order({.fail_from = 1});
   const status why = p.try_allocate(100000).error();
   EXPECT_EQ(why.code, errc::out_of_memory);
@@ -79,7 +80,7 @@ TEST_F(FailingBackend, OnlyCallsOfOneKind) {
   EXPECT_EQ(large.bytes(), 3 * mib);
   faults.order({.only = backend_call::trim, .fail_from = 1});
   large.reset();
-  EXPECT_EQ(p.trim().released_bytes, 0U);
+  EXPECT_EQ(p.control().trim().released_bytes, 0U);
 }
 
 TEST_F(FailingBackend, EveryThirdCall) {
@@ -96,7 +97,7 @@ TEST_F(FailingBackend, ByChanceTheSameForTheSameSeed) {
     std::vector<bool> seen;
     for (int i = 0; i < 64; ++i) {
       seen.push_back(p.try_allocate(3 * mib).has_value());
-      (void)p.trim();
+      (void)p.control().trim();
     }
     EXPECT_GT(faults.failures(), faults.calls() / 4);
     EXPECT_LT(faults.failures(), faults.calls() * 3 / 4);
@@ -149,10 +150,10 @@ TEST(FailingBackendBatches, ARefillMayStopHalfway) {
       EXPECT_EQ(one.error().code, errc::out_of_memory);
       ++refused;
     }
-    ASSERT_EQ(p.verify(), nullptr);
+    ASSERT_EQ(p.control().verify(), nullptr);
   }
   EXPECT_GT(faults.failures(), refused);
-  EXPECT_EQ(p.statistics().total.live, held.size());
+  EXPECT_EQ(p.control().statistics().total.live, held.size());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // graph_arena and capture_scope, against a backend that says what it was asked for. That captures
 // really work is tested on the simulated device (tests/cuda).
 #include "stream_support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/graph.hpp>
 
 #include <algorithm>
@@ -36,8 +37,8 @@ TEST_F(GraphArena, MemoryOfACaptureServesNobodyElse) {
       const capture_scope scope(arena, a);
       captured = step(p, a);
     }
-    EXPECT_EQ(p.verify(), nullptr);
-    p.thread_idle();
+    EXPECT_EQ(p.control().verify(), nullptr);
+    p.control().thread_idle();
     EXPECT_GT(arena.free_bytes(), 5 * mib);
     // Neither the stream itself nor anything that takes memory back touches it.
     for (const stream_ref& stream : {a, attached(p, 2), stream_ref{}}) {
@@ -45,13 +46,13 @@ TEST_F(GraphArena, MemoryOfACaptureServesNobodyElse) {
         EXPECT_EQ(std::count(captured.begin(), captured.end(), other), 0);
       }
     }
-    (void)p.trim();
-    p.tick();
-    p.tick();
+    (void)p.control().trim();
+    p.control().tick();
+    p.control().tick();
     for (void* const data : captured) {
       EXPECT_EQ(log.returned.count(data), 0U);
     }
-    EXPECT_GT(p.trim().in_use_bytes, 5 * mib);
+    EXPECT_GT(p.control().trim().in_use_bytes, 5 * mib);
     // The next capture finds it again.
     const capture_scope scope(arena, a);
     EXPECT_EQ(step(p, a), captured);
@@ -108,7 +109,7 @@ TEST_F(GraphArena, TensorsOutliveTheArenaAsOrdinaryOnes) {
     output = p.allocate(5000, gpu, {.stream = a});
     byte_of(output, 4999) = 7;
   }
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
   EXPECT_EQ(byte_of(output, 4999), 7);
   void* const data = output.data();
   output.reset();
@@ -151,7 +152,7 @@ TEST_F(GraphArena, RefusalsChangeNothing) {
   EXPECT_EQ(capture_scope::try_create(first, raw_stream(2)).error().code, errc::invalid_argument);
   EXPECT_THROW(capture_scope(first, raw_stream(2)), error);
   const capture_scope other(second, raw_stream(2));
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 // An arena's lane serves streams and arenas again, when nothing of it is alive.

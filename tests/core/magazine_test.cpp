@@ -94,8 +94,8 @@ TEST(Magazine, OfNoLaneAndOfNoCacheTakeNothingAndServeNothing) {
     // All bytes are 0: the first one is, and each equals the next.
     EXPECT_EQ(all[0], std::byte{0});
     EXPECT_EQ(std::memcmp(&all[0], &all[1], all.size() - 1), 0);
-    EXPECT_EQ(p.statistics().total.front_hits == 0, cached_lanes == 0);
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().statistics().total.front_hits == 0, cached_lanes == 0);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 TEST(PoolAllocate, ZeroBytesIsATensorWithNullData) {
   pool p(small_cpu());
-  const std::size_t reserved = p.statistics().devices[0].reserved_bytes;
+  const std::size_t reserved = p.control().statistics().devices[0].reserved_bytes;
   tensor a = p.allocate(0);
   const tensor b = p.allocate(0, {}, {.category = category::weight, .key = 5});
   EXPECT_TRUE(a);
@@ -22,18 +22,18 @@ TEST(PoolAllocate, ZeroBytesIsATensorWithNullData) {
   EXPECT_NE(a.id(), b.id());
   EXPECT_EQ(*p.find(std::uint64_t{5}), b.id());
   EXPECT_EQ(p.info(a.id())->bytes, 0U);
-  EXPECT_EQ(p.statistics().total.live, 2U);
-  EXPECT_EQ(p.statistics().devices[0].reserved_bytes, reserved);
+  EXPECT_EQ(p.control().statistics().total.live, 2U);
+  EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, reserved);
   const tensor_id id = a.id();
   a.reset();
   EXPECT_FALSE(p.info(id).has_value());
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolAllocate, AbsurdSizesAreOutOfMemoryAndChangeNothing) {
   pool p(small_cpu());
   const tensor one = p.allocate(100);
-  const statistics before = p.statistics();
+  const statistics before = p.control().statistics();
   std::uint64_t failures = before.failures;
   for (const std::size_t bytes :
        {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 62, SIZE_MAX - 63, SIZE_MAX - 64, SIZE_MAX - 4095,
@@ -48,9 +48,9 @@ TEST(PoolAllocate, AbsurdSizesAreOutOfMemoryAndChangeNothing) {
     EXPECT_THROW((void)p.allocate(bytes), out_of_memory);
     ++failures;
   }
-  EXPECT_EQ(p.statistics().failures, failures);
-  EXPECT_EQ(p.statistics().total.live, 1U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().failures, failures);
+  EXPECT_EQ(p.control().statistics().total.live, 1U);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolAllocate, AlignmentsThatCannotBeAreRefused) {
@@ -89,7 +89,7 @@ TEST(PoolAllocate, EveryAlignmentIsKeptForEverySize) {
       ASSERT_EQ(data[0], (i + 1) & 0x7f);
       ASSERT_EQ(data[held[i].bytes() - 1], (i + 1) & 0x7f);
     }
-    ASSERT_EQ(p.verify(), nullptr);
+    ASSERT_EQ(p.control().verify(), nullptr);
     held.clear();
   }
 }
@@ -115,7 +115,7 @@ TEST(PoolAllocate, ThePoolsMinimumAlignmentHolds) {
 
 TEST(PoolAllocate, UnknownThingsAreRefused) {
   pool p(small_cpu());
-  const statistics before = p.statistics();
+  const statistics before = p.control().statistics();
   const auto code = [&](const allocation_options& options, device where = {}) {
     const errc with_bytes = p.try_allocate(100, where, options).error().code;
     EXPECT_EQ(p.try_allocate(0, where, options).error().code, with_bytes);
@@ -131,9 +131,9 @@ TEST(PoolAllocate, UnknownThingsAreRefused) {
   EXPECT_EQ(code({.lifecycle = static_cast<lifecycle>(5)}), errc::invalid_argument);
   EXPECT_EQ(code({.lifecycle = static_cast<lifecycle>(254)}), errc::invalid_argument);
   EXPECT_THROW((void)p.allocate(1, device::cuda(0)), error);
-  EXPECT_EQ(p.statistics().failures, before.failures + 25);
-  EXPECT_EQ(p.statistics().total.allocations, 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().failures, before.failures + 25);
+  EXPECT_EQ(p.control().statistics().total.allocations, 0U);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolAllocate, OptionsArriveInTheRecord) {
@@ -186,7 +186,7 @@ TEST(PoolAllocate, PlacementPolicyChoosesForAutomatic) {
   EXPECT_EQ(p.allocate(10, placement::automatic).where(), device::cpu());
   const tensor far = p.allocate(5000, placement::automatic);
   EXPECT_EQ(far.where(), device::user(1));
-  EXPECT_EQ(p.statistics().devices[1].total.live, 1U);
+  EXPECT_EQ(p.control().statistics().devices[1].total.live, 1U);
   EXPECT_EQ(p.devices().size(), 2U);
 }
 
@@ -230,7 +230,7 @@ TEST(PoolAllocateN, IsAllOrNothing) {
   EXPECT_EQ(p.deallocate_n(ids), errc::ok);
   EXPECT_EQ(p.deallocate_n(ids), errc::stale_id);
   for (std::int64_t left = 0; left < 10; ++left) {
-    (void)p.trim();
+    (void)p.control().trim();
     log.left = left;
     std::array<raw_tensor, 10> wanted;
     wanted.fill({&log, tensor_id::from_value(1)});
@@ -239,11 +239,11 @@ TEST(PoolAllocateN, IsAllOrNothing) {
       EXPECT_EQ(one.data, nullptr);
       EXPECT_FALSE(one.id);
     }
-    EXPECT_EQ(p.statistics().total.live, 0U);
+    EXPECT_EQ(p.control().statistics().total.live, 0U);
   }
   EXPECT_EQ(p.allocate_n(100, made, {}, {.key = 3}), errc::invalid_argument);
   EXPECT_EQ(p.allocate_n(100, {}), errc::ok);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolKeys, FindTheLiveTensorOnly) {
@@ -252,13 +252,13 @@ TEST(PoolKeys, FindTheLiveTensorOnly) {
   EXPECT_EQ(*p.find(std::uint64_t{7}), a.id());
   EXPECT_EQ(p.find(std::uint64_t{8}).error().code, errc::not_found);
   EXPECT_EQ(p.find(std::uint64_t{0}).error().code, errc::not_found);
-  const statistics before = p.statistics();
+  const statistics before = p.control().statistics();
   for (const std::size_t bytes : {std::size_t{0}, std::size_t{100}, 3 * mib}) {
     EXPECT_EQ(p.try_allocate(bytes, {}, {.key = 7}).error().code, errc::key_in_use);
   }
   int byte = 0;
   EXPECT_EQ(p.try_adopt(&byte, 1, {}, {.key = 7}).error().code, errc::key_in_use);
-  EXPECT_EQ(p.statistics().total.live, before.total.live);
+  EXPECT_EQ(p.control().statistics().total.live, before.total.live);
   EXPECT_EQ(*p.find(std::uint64_t{7}), a.id());
   a.reset();
   EXPECT_EQ(p.find(std::uint64_t{7}).error().code, errc::not_found);
@@ -266,7 +266,7 @@ TEST(PoolKeys, FindTheLiveTensorOnly) {
   EXPECT_EQ(*p.find(std::uint64_t{7}), again.id());
   const tensor most = p.allocate(1, {}, {.key = UINT64_MAX});
   EXPECT_EQ(*p.find(UINT64_MAX), most.id());
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolFind, KnowsEveryBlockBeforeAndAfterTheFirstCall) {
@@ -293,7 +293,7 @@ TEST(PoolFind, KnowsEveryBlockBeforeAndAfterTheFirstCall) {
     t.reset();
   }
   before.clear();
-  (void)p.trim();
+  (void)p.control().trim();
   for (const void* data : gone) {
     EXPECT_EQ(p.find(data).error().code, errc::not_found);
   }
@@ -316,7 +316,7 @@ TEST(PoolSlots, WhenAllAreInUseItSaysTooManyAndRecovers) {
   EXPECT_EQ(p.slice(held[1], 0, 1).error().code, errc::too_many);
   int byte = 0;
   EXPECT_EQ(p.try_adopt(&byte, 1).error().code, errc::too_many);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
   for (int i = 0; i < 100; ++i) {
     held.pop_back();
     // Ready slots of other sizes give theirs up.
@@ -325,8 +325,8 @@ TEST(PoolSlots, WhenAllAreInUseItSaysTooManyAndRecovers) {
     held.push_back(std::move(*made));
   }
   held.clear();
-  EXPECT_EQ(p.statistics().total.live, 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().total.live, 0U);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // and the end of the process.
 #include "../support/heap_backend.hpp"
 #include "support.hpp"
+#include <tidepool/access_tracker.hpp>
 
 #include <gtest/gtest.h>
 
@@ -12,6 +13,7 @@
 #include <optional>
 #include <random>
 #include <thread>
+#include <type_traits>
 
 namespace tidepool::test {
 namespace {
@@ -49,6 +51,25 @@ TEST(PoolLifetime, TensorsOutliveTheirPool) {
   EXPECT_EQ(log.wrong_returns.load(), 0U);
 }
 
+static_assert(std::is_trivially_copyable_v<access_tracker>);
+static_assert(std::is_trivially_copyable_v<pool_control>);
+static_assert(sizeof(access_tracker) == sizeof(void*) && sizeof(pool_control) == sizeof(void*));
+
+TEST(PoolLifetime, HandlesAreThePoolsWhereverItMoves) {
+  heap_log log;
+  pool made_here(std::make_unique<heap_backend>(log));
+  pool_control control = made_here.control();
+  const access_tracker accesses = made_here.accesses();
+  pool p = std::move(made_here);
+  const tensor t = p.allocate(100, {}, {.category = category::weight});
+  EXPECT_EQ(control.statistics().total.live, 1U);
+  EXPECT_TRUE(accesses.info(t.id()).has_value());
+  control.set_limits({.hard = mib});
+  const pool& unchanged = p;
+  EXPECT_EQ(unchanged.control().limits().hard, mib);
+  EXPECT_EQ(unchanged.accesses().info(t.id())->count, accesses.info(t.id())->count);
+}
+
 TEST(PoolLifetime, CloseCountsAndFreesGoOn) {
   heap_log log;
   pool p(std::make_unique<heap_backend>(log));
@@ -61,12 +82,12 @@ TEST(PoolLifetime, CloseCountsAndFreesGoOn) {
   held.resize(4);
   EXPECT_EQ(log.handed_out.load(), 4U);
   EXPECT_EQ(p.close(), 4U);
-  EXPECT_EQ(p.statistics().total.live, 4U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().total.live, 4U);
+  EXPECT_EQ(p.control().verify(), nullptr);
   held.clear();
   EXPECT_EQ(p.close(), 0U);
-  EXPECT_EQ(p.statistics().total.frees, 10U);
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
+  EXPECT_EQ(p.control().statistics().total.frees, 10U);
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
 }
 
 TEST(PoolLifetime, PoolsMove) {
@@ -75,9 +96,9 @@ TEST(PoolLifetime, PoolsMove) {
   tensor t = a.allocate(100);
   pool b = std::move(a);
   tensor u = b.allocate(100);
-  EXPECT_EQ(b.statistics().total.live, 2U);
+  EXPECT_EQ(b.control().statistics().total.live, 2U);
   b = pool(std::make_unique<heap_backend>(log));
-  EXPECT_EQ(b.statistics().total.live, 0U);
+  EXPECT_EQ(b.control().statistics().total.live, 0U);
   t.reset();
   u.reset();
   EXPECT_EQ(log.handed_out.load(), 0U);
@@ -119,10 +140,10 @@ TEST(PoolLifetime, SixtyThreePoolsAtOnceAndNotOneMore) {
   work(2);
   other.join();
   for (std::size_t i = 0; i < 63; ++i) {
-    const statistics s = pools[i].statistics();
+    const statistics s = pools[i].control().statistics();
     EXPECT_EQ(s.total.live, 0U);
     EXPECT_GT(s.total.front_hits, 0U) << i;  // beyond 15 pools too: slower, but from the thread
-    EXPECT_EQ(pools[i].verify(), nullptr);
+    EXPECT_EQ(pools[i].control().verify(), nullptr);
     for (int k = 0; k < 5; ++k) {
       held[i].push_back(pools[i].allocate(500));
     }
@@ -159,12 +180,12 @@ TEST(PoolLifetime, AThreadMayEndBeforeItsTensors) {
     }
     held.resize(300);
   }).join();
-  EXPECT_EQ(p.statistics().threads, 0U);
-  EXPECT_EQ(p.statistics().total.live, 300U);
+  EXPECT_EQ(p.control().statistics().threads, 0U);
+  EXPECT_EQ(p.control().statistics().total.live, 300U);
   held.clear();
-  EXPECT_EQ(p.statistics().total.live, 0U);
-  EXPECT_EQ(p.verify(), nullptr);
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
+  EXPECT_EQ(p.control().statistics().total.live, 0U);
+  EXPECT_EQ(p.control().verify(), nullptr);
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
 }
 
 TEST(PoolLifetime, ThreadLocalsMayUseThePoolAfterTheThreadsCacheEnded) {
@@ -179,8 +200,8 @@ TEST(PoolLifetime, ThreadLocalsMayUseThePoolAfterTheThreadsCacheEnded) {
       const tensor one = in_thread->allocate(100);
       const tensor two = in_thread->allocate(0, {}, {.key = 9});
       EXPECT_NE(one.data(), nullptr);
-      in_thread->thread_idle();
-      EXPECT_EQ(in_thread->statistics().threads, 0U);
+      in_thread->control().thread_idle();
+      EXPECT_EQ(in_thread->control().statistics().threads, 0U);
     }
   };
   std::thread([&] {
@@ -191,11 +212,11 @@ TEST(PoolLifetime, ThreadLocalsMayUseThePoolAfterTheThreadsCacheEnded) {
       p.allocate(64).reset();
     }
   }).join();
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_EQ(s.total.live, 0U);
   EXPECT_EQ(s.total.allocations, 102U);
   EXPECT_EQ(s.threads, 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolLifetime, AThreadsCacheIsUsedAgainByItsNextPool) {
@@ -203,9 +224,9 @@ TEST(PoolLifetime, AThreadsCacheIsUsedAgainByItsNextPool) {
     pool p(small_cpu(), {.max_tensors = 4096});
     const tensor a = p.allocate(100);
     p.allocate(100).reset();
-    EXPECT_EQ(p.statistics().threads, 1U);
-    EXPECT_EQ(p.statistics().total.live, 1U);
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().statistics().threads, 1U);
+    EXPECT_EQ(p.control().statistics().total.live, 1U);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
 }
 

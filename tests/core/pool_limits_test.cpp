@@ -3,6 +3,7 @@
 // Limits of devices and pools, hard and soft; the reclaim handler; peaks; ticks.
 #include "../support/heap_backend.hpp"
 #include "support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/size_class.hpp>
 
 #include <gtest/gtest.h>
@@ -57,20 +58,20 @@ TEST(PoolLimits, AreSetAndReadAtAnyTime) {
   heap_log log;
   heap_log other;
   pool p(two_heaps(log, other), {.limit_bytes = 8 * mib, .total_limit_bytes = 12 * mib});
-  EXPECT_EQ(p.limits(second).hard, 8 * mib);
-  EXPECT_EQ(p.limits(second).soft, 8 * mib) << "no soft limit is the hard one";
-  EXPECT_EQ(p.limits().hard, 12 * mib);
-  ASSERT_TRUE(p.set_limits(second, {.hard = 2 * mib, .soft = mib}).has_value());
-  EXPECT_EQ(p.limits(second).hard, 2 * mib);
-  EXPECT_EQ(p.limits(second).soft, mib);
-  EXPECT_EQ(p.limits(device::cpu()).hard, 8 * mib);
+  EXPECT_EQ(p.control().limits(second).hard, 8 * mib);
+  EXPECT_EQ(p.control().limits(second).soft, 8 * mib) << "no soft limit is the hard one";
+  EXPECT_EQ(p.control().limits().hard, 12 * mib);
+  ASSERT_TRUE(p.control().set_limits(second, {.hard = 2 * mib, .soft = mib}).has_value());
+  EXPECT_EQ(p.control().limits(second).hard, 2 * mib);
+  EXPECT_EQ(p.control().limits(second).soft, mib);
+  EXPECT_EQ(p.control().limits(device::cpu()).hard, 8 * mib);
   EXPECT_EQ(p.try_allocate(3 * mib, second).error().code, errc::over_budget);
   EXPECT_TRUE(p.try_allocate(3 * mib).has_value());
-  EXPECT_EQ(p.set_limits(device::cuda(3), {}).error().code, errc::unknown_device);
-  EXPECT_EQ(p.limits(device::cuda(3)).hard, 0U);
-  p.set_limits({.hard = 4 * mib});
-  EXPECT_EQ(p.statistics().limit_bytes, 4 * mib);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().set_limits(device::cuda(3), {}).error().code, errc::unknown_device);
+  EXPECT_EQ(p.control().limits(device::cuda(3)).hard, 0U);
+  p.control().set_limits({.hard = 4 * mib});
+  EXPECT_EQ(p.control().statistics().limit_bytes, 4 * mib);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolLimits, LoweredBelowWhatIsLiveKeepTensorsAndRefuseGrowth) {
@@ -78,7 +79,7 @@ TEST(PoolLimits, LoweredBelowWhatIsLiveKeepTensorsAndRefuseGrowth) {
   pool p(std::make_unique<heap_backend>(log));
   tensor kept = p.allocate(3 * mib);
   (void)p.allocate(2 * mib);  // free again: cached
-  const result<trim_report> report = p.set_limits(device::cpu(), {.hard = mib});
+  const result<trim_report> report = p.control().set_limits(device::cpu(), {.hard = mib});
   ASSERT_TRUE(report.has_value());
   EXPECT_EQ(report->reserved_bytes, 3 * mib);
   EXPECT_EQ(report->in_use_bytes, 3 * mib);
@@ -88,7 +89,7 @@ TEST(PoolLimits, LoweredBelowWhatIsLiveKeepTensorsAndRefuseGrowth) {
   EXPECT_EQ(p.try_allocate(64).error().code, errc::over_budget);
   kept.reset();
   EXPECT_TRUE(p.try_allocate(512 * kib).has_value());
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolLimits, OfThePoolHoldOverAllDevicesAndRefusalsAreRolledBack) {
@@ -98,14 +99,14 @@ TEST(PoolLimits, OfThePoolHoldOverAllDevicesAndRefusalsAreRolledBack) {
   tensor a = p.allocate(6 * mib);
   const tensor b = p.allocate(2 * mib, second);
   EXPECT_EQ(p.try_allocate(64, second).error().code, errc::over_budget);
-  const statistics full = p.statistics();
+  const statistics full = p.control().statistics();
   EXPECT_EQ(full.reserved_bytes, 8 * mib);
   EXPECT_EQ(full.devices[1].reserved_bytes, 2 * mib) << "the device's claim was taken back";
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
   a.reset();  // free on one device, kept by this thread: the other one gets its room
   EXPECT_EQ(p.allocate(5 * mib, second).bytes(), 5 * mib);
-  EXPECT_EQ(p.statistics().peak_reserved_bytes, 8 * mib);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().peak_reserved_bytes, 8 * mib);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolLimits, ASoftLimitIsPassedOnlyAfterCachesWereTakenBack) {
@@ -115,18 +116,19 @@ TEST(PoolLimits, ASoftLimitIsPassedOnlyAfterCachesWereTakenBack) {
   std::vector<tensor> held;
   held.push_back(p.allocate(2 * mib));
   (void)p.allocate(mib + 64 * kib);
-  EXPECT_EQ(p.statistics().recalls, 0U) << "below the soft limit nothing is recalled";
+  EXPECT_EQ(p.control().statistics().recalls, 0U) << "below the soft limit nothing is recalled";
   held.push_back(p.allocate(2 * mib));
-  EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 4 * mib) << "the free block made room";
+  EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, 4 * mib)
+      << "the free block made room";
   held.push_back(p.allocate(3 * mib));
-  EXPECT_GE(p.statistics().recalls, 1U);
-  EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 7 * mib);
-  const pool_report report = p.report();
+  EXPECT_GE(p.control().statistics().recalls, 1U);
+  EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, 7 * mib);
+  const pool_report report = p.control().report();
   EXPECT_TRUE(std::any_of(report.events.begin(), report.events.end(), [](const memory_event& e) {
     return e.kind == memory_event_kind::soft_limit_passed && e.bytes == 3 * mib;
   }));
   EXPECT_EQ(p.try_allocate(2 * mib).error().code, errc::over_budget);
-  EXPECT_EQ(p.limits(device::cpu()).soft, 4 * mib);
+  EXPECT_EQ(p.control().limits(device::cpu()).soft, 4 * mib);
 }
 
 TEST(PoolReclaim, IsAskedBeforeASoftLimitIsPassedAndTheAllocationSucceedsAnyway) {
@@ -158,8 +160,8 @@ TEST(PoolReclaim, FreesUntilTheAllocationFits) {
     EXPECT_EQ(handler.asked[i].round, i);
     EXPECT_EQ(handler.asked[i].why, pressure::hard_limit);
   }
-  EXPECT_EQ(p.statistics().failures, 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().failures, 0U);
+  EXPECT_EQ(p.control().verify(), nullptr);
   for (const tensor_id id : handler.spare) {
     p.deallocate(id);
   }
@@ -247,9 +249,9 @@ struct nested {
     auto& self = *static_cast<nested*>(context);
     ++self.calls;
     // No lock is held: everything may be called, and what fails in here does not come back here.
-    (void)self.from->statistics();
-    (void)self.from->report();
-    self.from->trim();
+    (void)self.from->control().statistics();
+    (void)self.from->control().report();
+    self.from->control().trim();
     self.seen = self.from->try_allocate(16 * mib).error().code;
     return 0;
   }
@@ -264,22 +266,22 @@ TEST(PoolReclaim, MayUseThePoolAndIsNotCalledFromItself) {
   EXPECT_FALSE(p.try_allocate(16 * mib).has_value());
   EXPECT_EQ(handler.calls, 1);
   EXPECT_EQ(handler.seen, errc::over_budget);
-  EXPECT_EQ(p.statistics().failures, 2U);
+  EXPECT_EQ(p.control().statistics().failures, 2U);
 }
 
 TEST(PoolPeaks, CountFromTheLastReset) {
   heap_log log;
   pool p(std::make_unique<heap_backend>(log));
   (void)p.allocate(4 * mib);
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
-  EXPECT_EQ(p.statistics().devices[0].peak_reserved_bytes, 4 * mib);
-  p.reset_peaks();
-  EXPECT_EQ(p.statistics().devices[0].peak_reserved_bytes, 0U);
-  EXPECT_EQ(p.statistics().peak_reserved_bytes, 0U);
-  EXPECT_EQ(p.statistics().devices[0].peak_live_bytes, 0U);
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
+  EXPECT_EQ(p.control().statistics().devices[0].peak_reserved_bytes, 4 * mib);
+  p.control().reset_peaks();
+  EXPECT_EQ(p.control().statistics().devices[0].peak_reserved_bytes, 0U);
+  EXPECT_EQ(p.control().statistics().peak_reserved_bytes, 0U);
+  EXPECT_EQ(p.control().statistics().devices[0].peak_live_bytes, 0U);
   const tensor a = p.allocate(2 * mib);
-  EXPECT_EQ(p.statistics().devices[0].peak_reserved_bytes, 2 * mib);
-  EXPECT_EQ(p.statistics().devices[0].peak_live_bytes, 2 * mib);
+  EXPECT_EQ(p.control().statistics().devices[0].peak_reserved_bytes, 2 * mib);
+  EXPECT_EQ(p.control().statistics().devices[0].peak_live_bytes, 2 * mib);
 }
 
 TEST(PoolTick, TakesBackWhatIdleThreadsKeepAndLeavesBusyOnesAlone) {
@@ -287,15 +289,17 @@ TEST(PoolTick, TakesBackWhatIdleThreadsKeepAndLeavesBusyOnesAlone) {
   pool p(std::make_unique<heap_backend>(log));
   const idle_thread idle([&] { (void)p.allocate(3 * mib); });
   (void)p.allocate(5 * mib);
-  EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 8 * mib);
-  p.tick();  // notes what each did
-  EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 8 * mib);
+  EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, 8 * mib);
+  p.control().tick();  // notes what each did
+  EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, 8 * mib);
   (void)p.allocate(5 * mib);
-  p.tick();
-  EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 5 * mib) << "the idle thread's went";
-  p.tick();
-  EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 0U) << "now this thread was idle too";
-  EXPECT_EQ(p.verify(), nullptr);
+  p.control().tick();
+  EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, 5 * mib)
+      << "the idle thread's went";
+  p.control().tick();
+  EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, 0U)
+      << "now this thread was idle too";
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolTrim, SaysWhatKeptTheRest) {
@@ -307,14 +311,14 @@ TEST(PoolTrim, SaysWhatKeptTheRest) {
   for (std::size_t i = 0; i < held.size(); i += 2) {
     held[i].reset();
   }
-  const trim_report some = p.trim();
+  const trim_report some = p.control().trim();
   EXPECT_EQ(some.reserved_bytes,
             some.in_use_bytes + some.pending_bytes + some.cached_bytes + some.stranded_bytes);
   EXPECT_NE(some.kept_by, nullptr);
   EXPECT_EQ(some.cached_bytes, 0U);
-  EXPECT_EQ(p.trim(SIZE_MAX).kept_by, nullptr) << "that much was to be kept";
+  EXPECT_EQ(p.control().trim(SIZE_MAX).kept_by, nullptr) << "that much was to be kept";
   held.clear();
-  const trim_report none = p.trim();
+  const trim_report none = p.control().trim();
   EXPECT_EQ(none.reserved_bytes, 0U);
   EXPECT_EQ(none.kept_by, nullptr);
 }
@@ -325,8 +329,8 @@ TEST(PoolTrim, OfSeveralDevicesIsJudgedOnEachAlone) {
   pool p(two_heaps(log, other));
   const tensor a = p.allocate(mib);
   const tensor b = p.allocate(mib, second);
-  EXPECT_EQ(p.trim(SIZE_MAX / 2 + 1).kept_by, nullptr) << "twice that is no small number";
-  const trim_report none = p.trim();
+  EXPECT_EQ(p.control().trim(SIZE_MAX / 2 + 1).kept_by, nullptr) << "twice that is no small number";
+  const trim_report none = p.control().trim();
   EXPECT_EQ(none.in_use_bytes, 2 * mib);
   EXPECT_NE(none.kept_by, nullptr);
 }
@@ -376,10 +380,10 @@ TEST(PoolLimitsProperty, WhatFitsBesideTheLiveTensorsIsAllocated) {
         ASSERT_EQ(made.error().code, errc::over_budget);
         ++refused;
       }
-      ASSERT_LE(p.statistics().devices[0].reserved_bytes, limit);
+      ASSERT_LE(p.control().statistics().devices[0].reserved_bytes, limit);
     }
     EXPECT_GT(refused, 0U) << "the limit was never felt";
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
 }
 

@@ -18,15 +18,15 @@ class PoolMisuse : public ::testing::Test {
  protected:
   /// Runs f, which must misuse `id` once and answer an error, and compares everything else.
   void expect_one(misuse_kind kind, tensor_id id, const std::function<errc()>& f) {
-    const statistics before = p.statistics();
+    const statistics before = p.control().statistics();
     EXPECT_NE(f(), errc::ok);
     EXPECT_TRUE(log.one(kind, id));
-    const statistics after = p.statistics();
+    const statistics after = p.control().statistics();
     expect_unchanged(before, after);
     EXPECT_EQ(after.misuses, before.misuses + 1);
     EXPECT_EQ(after.misuses_by_kind[static_cast<unsigned>(kind)],
               before.misuses_by_kind[static_cast<unsigned>(kind)] + 1);
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
   void everything_but_free(misuse_kind kind, tensor_id id) {
     SCOPED_TRACE("everything that takes an id");
@@ -134,7 +134,7 @@ TEST_F(PoolMisuse, OfIdsThatLookLikeTheHeadersOfLiveTensors) {
   for (int i = 0; i < 1500; ++i) {
     live.push_back(p.allocate(64, {}, {.lifecycle = lifecycle::persistent}));
   }
-  const statistics before = p.statistics();
+  const statistics before = p.control().statistics();
   const std::uint64_t generation = live.front().id().value() >> 32;
   std::size_t reported = 0;
   for (unsigned low = 0; low < 1 << 16; ++low) {
@@ -143,7 +143,7 @@ TEST_F(PoolMisuse, OfIdsThatLookLikeTheHeadersOfLiveTensors) {
     ++reported;
   }
   EXPECT_EQ(log.take().size(), reported);
-  EXPECT_EQ(p.statistics().total.live, before.total.live);
+  EXPECT_EQ(p.control().statistics().total.live, before.total.live);
   for (const tensor& held : live) {
     ASSERT_EQ(held.id().value() >> 32, generation) << "the slots are new: one generation is enough";
     ASSERT_TRUE(p.info(held.id()).has_value());
@@ -153,13 +153,13 @@ TEST_F(PoolMisuse, OfIdsThatLookLikeTheHeadersOfLiveTensors) {
 TEST_F(PoolMisuse, TheEmptyIdIsIgnoredByFreesAndNamesNothing) {
   EXPECT_EQ(p.deallocate(tensor_id{}), errc::ok);  // before anything was allocated
   const tensor a = p.allocate(100);
-  const statistics before = p.statistics();
+  const statistics before = p.control().statistics();
   EXPECT_EQ(p.deallocate(tensor_id{}), errc::ok);
   EXPECT_EQ(p.deallocate(tensor_id{}, stream_ref{.handle = &log}), errc::ok);
   const std::array<tensor_id, 3> none{};
   EXPECT_EQ(p.deallocate_n(none), errc::ok);
   EXPECT_TRUE(log.take().empty());
-  expect_unchanged(before, p.statistics());
+  expect_unchanged(before, p.control().statistics());
   everything_but_free(misuse_kind::foreign_id, {});
 }
 
@@ -273,7 +273,7 @@ TEST(PoolMisuseMessage, WithoutAHandlerGoesToStderrOnce) {
   const std::string text = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(text.find("tidepool: misuse"), std::string::npos);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
-  EXPECT_EQ(p.statistics().misuses, 2U);
+  EXPECT_EQ(p.control().statistics().misuses, 2U);
 }
 
 }  // namespace

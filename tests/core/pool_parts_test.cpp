@@ -13,7 +13,7 @@ namespace {
 class PoolParts : public ::testing::Test {
  protected:
   ~PoolParts() override {
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().verify(), nullptr);
     EXPECT_TRUE(log.take().empty());
   }
   misuse_log log;
@@ -31,14 +31,14 @@ TEST_F(PoolParts, EveryReferenceKeepsTheTensor) {
   EXPECT_EQ(p.retain(id), errc::ok);
   EXPECT_EQ(p.info(id)->references, 3U);
   EXPECT_TRUE(any(p.info(id)->flags & tensor_flags::shared));
-  EXPECT_EQ(p.statistics().total.live, 1U);
+  EXPECT_EQ(p.control().statistics().total.live, 1U);
   a.reset();
   EXPECT_EQ(p.release(id), errc::ok);
   EXPECT_EQ(p.info(id)->references, 1U);
   EXPECT_EQ(byte_of(b, 99), 7);
   b.reset();
   EXPECT_FALSE(p.info(id).has_value());
-  EXPECT_EQ(p.statistics().total.frees, 1U);
+  EXPECT_EQ(p.control().statistics().total.frees, 1U);
 }
 
 TEST_F(PoolParts, ThirtyTwoThousandSevenHundredAndSixtySevenReferencesAreTheMost) {
@@ -88,7 +88,7 @@ TEST_F(PoolParts, SlicesOutliveTheirParentAndNest) {
   EXPECT_EQ(byte_of(inner, 449), static_cast<unsigned char>(599));
   inner.reset();
   EXPECT_FALSE(p.info(parent).has_value());
-  EXPECT_EQ(p.statistics().total.live, 200U);
+  EXPECT_EQ(p.control().statistics().total.live, 200U);
 }
 
 TEST_F(PoolParts, SlicesMayBeEmptyOrWholeButNotBeyond) {
@@ -111,7 +111,7 @@ TEST_F(PoolParts, SlicesMayBeEmptyOrWholeButNotBeyond) {
   const tensor none = std::move(*p.slice(empty, 0, 0));
   EXPECT_EQ(none.data(), nullptr);
   EXPECT_EQ(p.slice(empty, 0, 1).error().code, errc::invalid_argument);
-  EXPECT_EQ(p.statistics().total.live, 3U);
+  EXPECT_EQ(p.control().statistics().total.live, 3U);
 }
 
 TEST_F(PoolParts, PinsAreCountedAndKeepTheTensor) {
@@ -159,7 +159,7 @@ TEST_F(PoolParts, AdoptedMemoryIsReleasedOnceAfterTheLastPart) {
   EXPECT_EQ(*p.find(std::uint64_t{11}), id);
   EXPECT_TRUE(any(p.info(id)->flags & tensor_flags::adopted));
   EXPECT_EQ(p.info(id)->capacity, 256U);
-  EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 0U);
+  EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, 0U);
   tensor part = std::move(*p.slice(a, 16, 16));
   tensor again = std::move(*p.share(a));
   EXPECT_TRUE(p.pin(id).has_value());
@@ -187,7 +187,7 @@ TEST_F(PoolParts, AdoptedMemoryIsFoundByItsAddress) {
   EXPECT_EQ(*p.find(foreign.data() + 8), after.id());
   const tensor own = p.allocate(64);
   EXPECT_EQ(*p.find(own.data()), own.id());
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
   after.reset();
   EXPECT_EQ(p.find(foreign.data() + 8).error().code, errc::not_found);
   EXPECT_TRUE(p.adopt(nullptr, 0));
@@ -203,7 +203,7 @@ TEST_F(PoolParts, OfTensorsThatAdoptedTheSameMemoryOneIsFound) {
   EXPECT_EQ(*p.find(foreign.data()), first.id());
   first.reset();
   EXPECT_EQ(*p.find(foreign.data()), second.id());
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
   third.reset();
   EXPECT_EQ(*p.find(foreign.data()), second.id());
   second.reset();
@@ -221,7 +221,7 @@ TEST_F(PoolParts, AForcedCloseForgetsAdoptedAddresses) {
   EXPECT_TRUE(p.find(foreign.data()).has_value());
   EXPECT_EQ(p.close(close_mode::force), 2U);
   EXPECT_EQ(p.find(foreign.data()).error().code, errc::not_found);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
   one.reset();
   two.reset();
   EXPECT_EQ(log.take().size(), 2U) << "handles of what force ended";
@@ -240,7 +240,7 @@ TEST_F(PoolParts, AdoptTakesNullOnlyWithoutBytes) {
             errc::invalid_argument);
   EXPECT_EQ(p.try_adopt(&byte, 1, {}, {.lifecycle = static_cast<lifecycle>(9)}).error().code,
             errc::invalid_argument);
-  EXPECT_EQ(p.statistics().total.live, 1U);
+  EXPECT_EQ(p.control().statistics().total.live, 1U);
 }
 
 TEST_F(PoolParts, ReleaseCallbacksMayUseThePool) {
@@ -256,11 +256,11 @@ TEST_F(PoolParts, ReleaseCallbacksMayUseThePool) {
                  const auto& it = *static_cast<both*>(c);
                  EXPECT_EQ(it.p->deallocate(it.id), errc::ok);
                  EXPECT_TRUE(it.p->try_allocate(5000).has_value());
-                 (void)it.p->trim();
+                 (void)it.p->control().trim();
                },
            .context = &context})
       .reset();
-  EXPECT_EQ(p.statistics().total.live, 0U);
+  EXPECT_EQ(p.control().statistics().total.live, 0U);
 }
 
 TEST_F(PoolParts, ResizeStaysInTheBlockOrChangesNothing) {
@@ -270,7 +270,7 @@ TEST_F(PoolParts, ResizeStaysInTheBlockOrChangesNothing) {
   EXPECT_EQ(a.bytes(), 1024U);
   EXPECT_EQ(p.info(a.id())->bytes, 1024U);
   EXPECT_EQ(p.resize(a, 10), errc::ok);
-  EXPECT_EQ(p.statistics().total.requested_bytes, 10U);
+  EXPECT_EQ(p.control().statistics().total.requested_bytes, 10U);
   for (const std::size_t bytes : {std::size_t{0}, SIZE_MAX, SIZE_MAX / 2, std::size_t{1} << 47}) {
     EXPECT_NE(p.resize(a, bytes), errc::ok) << bytes;
     EXPECT_EQ(a.bytes(), 10U);
@@ -301,9 +301,9 @@ TEST_F(PoolParts, LargeBlocksGrowInPlaceWhereThereIsRoom) {
       break;
     }
     ++grown;
-    ASSERT_EQ(p.verify(), nullptr);
-    ASSERT_EQ(p.statistics().total.requested_bytes, bytes);
-    ASSERT_EQ(p.statistics().total.live, 1U);
+    ASSERT_EQ(p.control().verify(), nullptr);
+    ASSERT_EQ(p.control().statistics().total.requested_bytes, bytes);
+    ASSERT_EQ(p.control().statistics().total.live, 1U);
     ASSERT_GE(p.info(a.id())->capacity, bytes);
     byte_of(a, bytes - 1) = 9;
     ASSERT_EQ(byte_of(a, 2 * mib - 1), 5);
@@ -311,7 +311,7 @@ TEST_F(PoolParts, LargeBlocksGrowInPlaceWhereThereIsRoom) {
   EXPECT_GT(grown, 0);
   const std::size_t was = a.bytes();
   a.reset();
-  EXPECT_EQ(p.statistics().total.requested_bytes, 0U);
+  EXPECT_EQ(p.control().statistics().total.requested_bytes, 0U);
   // The longer block serves the longer request.
   a = p.allocate(was);
   EXPECT_GE(p.info(a.id())->capacity, was);
@@ -338,7 +338,7 @@ TEST_F(PoolParts, SettersTouchTheRecordOnly) {
   EXPECT_EQ(p.info(id)->name, name_id{});
   EXPECT_EQ(byte_of(a, 99), 3);
   a.reset();
-  EXPECT_EQ(p.statistics().total.live, 0U);
+  EXPECT_EQ(p.control().statistics().total.live, 0U);
 }
 
 TEST_F(PoolParts, TensorsMoveAndReleaseLikeValues) {

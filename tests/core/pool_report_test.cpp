@@ -23,7 +23,7 @@ using nlohmann::json;
 
 TEST(PoolReport, OfAnUntouchedPoolHasNoFailureAndNoSuggestion) {
   pool p(small_cpu());
-  const pool_report report = p.report();
+  const pool_report report = p.control().report();
   EXPECT_TRUE(report.failure.ok());
   EXPECT_EQ(report.suggestion, "");
   EXPECT_EQ(report.tensors, 0U);
@@ -46,7 +46,7 @@ TEST(PoolReport, NamesHoldersTheLargestFirst) {
   const result<tensor> part = p.slice(held[0], 0, 100);
   const tensor adopted = p.adopt(&log, sizeof log);
   const tensor empty = p.allocate(0);
-  const pool_report report = p.report();
+  const pool_report report = p.control().report();
   EXPECT_EQ(report.tensors, 8U);
   const device_report& d = report.devices[0];
   ASSERT_EQ(d.by_category.size(), 2U);
@@ -75,7 +75,7 @@ TEST(PoolReport, ItsFiguresAddUpAndNameTheThreadsThatKeepBlocks) {
   const idle_thread other([&] { (void)p.allocate(3 * mib); });
   const tensor live = p.allocate(100 * kib);
   (void)p.allocate(mib);
-  const pool_report report = p.report();
+  const pool_report report = p.control().report();
   const device_report& d = report.devices[0];
   EXPECT_EQ(d.reserved_bytes, d.live_bytes + d.in_threads_bytes + d.ready_bytes + d.free_bytes);
   EXPECT_EQ(d.reserved_bytes, report.reserved_bytes);
@@ -91,11 +91,11 @@ TEST(PoolReport, KeepsTheLastEvents) {
   heap_log log;
   pool p(std::make_unique<heap_backend>(log), {.limit_bytes = 8 * mib});
   (void)p.allocate(mib);
-  p.trim();
+  p.control().trim();
   for (int i = 0; i < 40; ++i) {
     EXPECT_FALSE(p.try_allocate(1000, device::cuda(5)).has_value());
   }
-  const pool_report report = p.report();
+  const pool_report report = p.control().report();
   ASSERT_EQ(report.events.size(), 32U);
   for (std::size_t i = 1; i < report.events.size(); ++i) {
     EXPECT_EQ(report.events[i].number, report.events[i - 1].number + 1);
@@ -110,7 +110,7 @@ class Suggestion : public ::testing::Test {
  protected:
   [[nodiscard]] static std::string after(pool& p, std::size_t bytes, device where = {}) {
     EXPECT_FALSE(p.try_allocate(bytes, where).has_value());
-    return p.report().suggestion;
+    return p.control().report().suggestion;
   }
   heap_log log;
 };
@@ -155,7 +155,7 @@ TEST_F(Suggestion, TooManyTensors) {
   while (result<tensor> made = p.try_allocate(0)) {
     held.push_back(std::move(*made));
   }
-  EXPECT_EQ(p.report().suggestion,
+  EXPECT_EQ(p.control().report().suggestion,
             "4096 tensors are alive and 4096 is the most: raise pool_options::max_tensors");
 }
 

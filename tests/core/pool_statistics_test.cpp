@@ -49,7 +49,7 @@ TEST(PoolStatistics, CountEveryOperationByTheSizeOfTheBlock) {
     ++live[static_cast<unsigned>(size_category_of(t.bytes()))];
     requested[static_cast<unsigned>(size_category_of(t.bytes()))] += t.bytes();
   }
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   std::uint64_t sum = 0;
   for (unsigned c = 0; c < size_category_count; ++c) {
     const operation_counts& counts = s.devices[0].by_size[c];
@@ -78,7 +78,7 @@ TEST(PoolStatistics, AreExactWhateverThreadFrees) {
     held.push_back(p.allocate(i * 7 + 1));
   }
   std::thread([&] { held.resize(1000); }).join();  // that thread's counts outlive it
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_EQ(s.total.allocations, 3000U);
   EXPECT_EQ(s.total.frees, 2000U);
   EXPECT_EQ(s.total.live, 1000U);
@@ -97,12 +97,12 @@ TEST(PoolStatistics, SinceIsTheDifferenceOfCountsAndKeepsLevels) {
     p.allocate(100).reset();
   }
   (void)p.try_allocate(SIZE_MAX);
-  const statistics warm = p.statistics();
+  const statistics warm = p.control().statistics();
   for (int i = 0; i < 70; ++i) {
     p.allocate(100).reset();
   }
   (void)p.deallocate(tensor_id::from_value(1));
-  const statistics delta = p.statistics().since(warm);
+  const statistics delta = p.control().statistics().since(warm);
   EXPECT_EQ(delta.total.allocations, 70U);
   EXPECT_EQ(delta.total.frees, 70U);
   EXPECT_EQ(delta.total.refills, 0U);
@@ -121,14 +121,14 @@ TEST(PoolStatistics, LatencySamplesAppearAndDisturbNothing) {
   for (std::uint64_t i = 0; i < pairs; ++i) {
     p.allocate(100).reset();
   }
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_GT(s.allocate.samples, 2U);
   EXPECT_GT(s.free.samples, 2U);
   EXPECT_GE(s.allocate.mean_ns, 0.0);
   EXPECT_EQ(s.total.allocations, pairs);
   EXPECT_EQ(s.total.frees, pairs);
   EXPECT_EQ(s.total.refills, 1U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolStatistics, SayHowManyTensorsHaveNoBlock) {
@@ -138,7 +138,7 @@ TEST(PoolStatistics, SayHowManyTensorsHaveNoBlock) {
   const tensor empty = p.allocate(0);
   const tensor adopted = p.adopt(&foreign, sizeof foreign);
   tensor part = std::move(*p.slice(whole, 0, 10));
-  statistics s = p.statistics();
+  statistics s = p.control().statistics();
   EXPECT_EQ(s.total.live, 4U);
   EXPECT_EQ(s.live_without_block, 3U);
   EXPECT_EQ(s.devices[0].total.live, 1U);
@@ -146,7 +146,7 @@ TEST(PoolStatistics, SayHowManyTensorsHaveNoBlock) {
   EXPECT_EQ(s.total.requested_bytes, 100U);
   whole.reset();
   part.reset();
-  s = p.statistics();
+  s = p.control().statistics();
   EXPECT_EQ(s.total.live, 2U);
   EXPECT_EQ(s.live_without_block, 2U);
   EXPECT_EQ(s.total.frees, 1U);
@@ -158,7 +158,7 @@ TEST(PoolStatistics, JsonHasEveryKeyAndTheNumbers) {
   pool p(small_cpu(), log.options({.limit_bytes = 64 * mib}));
   const tensor a = p.allocate(5000);
   (void)p.deallocate(tensor_id::from_value(1));
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   const auto json = nlohmann::json::parse(to_json(s));
   EXPECT_EQ(json.at("format_version"), statistics::format_version);
   EXPECT_EQ(json.at("total").at("live"), 1);
@@ -201,7 +201,7 @@ TEST(PoolStatistics, JsonHasEveryKeyAndTheNumbers) {
 
 TEST(PoolStatistics, TextNamesDevicesAndRows) {
   pool p(small_cpu());
-  const std::string text = to_text(p.statistics());
+  const std::string text = to_text(p.control().statistics());
   for (const char* const part :
        {"cpu: reserved", "<= 4 KiB", "> 16 MiB", "limit none", "misuses 0"}) {
     EXPECT_NE(text.find(part), std::string::npos) << text;
@@ -236,7 +236,7 @@ TEST(PoolObserver, SeesEveryTensorOnceInOrder) {
   tensor before = p.allocate(1);
   p.allocate(100).reset();  // warm: the observer must see warm tensors too
   recorder seen;
-  p.set_observer(&seen);
+  p.control().set_observer(&seen);
   tensor a = p.allocate(100);
   tensor b = p.allocate(0);
   tensor w = p.allocate(3 * mib, {}, {.category = category::weight, .key = 4});
@@ -252,7 +252,7 @@ TEST(PoolObserver, SeesEveryTensorOnceInOrder) {
   b.reset();
   before.reset();
   (void)p.deallocate_n(std::array{w.release(), p.allocate_raw(7)->id});
-  p.set_observer(nullptr);
+  p.control().set_observer(nullptr);
   p.allocate(100).reset();
   const std::vector<std::string> expected{
       "+100", "+0",   "+3145728", "+20", "!" + std::to_string(SIZE_MAX),
@@ -260,7 +260,7 @@ TEST(PoolObserver, SeesEveryTensorOnceInOrder) {
       "-1",   "+7",   "-3145728", "-7"};
   EXPECT_EQ(seen.events, expected);
   EXPECT_EQ(seen.ids[0], id);
-  EXPECT_EQ(p.statistics().total.live, 0U);
+  EXPECT_EQ(p.control().statistics().total.live, 0U);
 }
 
 TEST(PoolObserver, MisuseIsNotAnEvent) {
@@ -269,10 +269,10 @@ TEST(PoolObserver, MisuseIsNotAnEvent) {
   const tensor_id id = p.allocate(64).release();
   EXPECT_EQ(p.deallocate(id), errc::ok);
   recorder seen;
-  p.set_observer(&seen);
+  p.control().set_observer(&seen);
   EXPECT_EQ(p.deallocate(id), errc::stale_id);
   EXPECT_EQ(p.retain(id), errc::stale_id);
-  p.set_observer(nullptr);
+  p.control().set_observer(nullptr);
   EXPECT_TRUE(seen.events.empty());
 }
 
@@ -291,9 +291,9 @@ TEST(PoolObserver, MayComeAndGoWhileThreadsRun) {
   int total = 0;
   for (int i = 0; i < 50 || total == 0; ++i) {
     auto seen = std::make_unique<recorder>();
-    p.set_observer(seen.get());
+    p.control().set_observer(seen.get());
     std::this_thread::yield();
-    p.set_observer(nullptr);
+    p.control().set_observer(nullptr);
     total += seen->calls.load();
     // No call after set_observer returned: the recorder is gone.
   }
@@ -301,15 +301,15 @@ TEST(PoolObserver, MayComeAndGoWhileThreadsRun) {
   for (std::thread& t : threads) {
     t.join();
   }
-  EXPECT_EQ(p.statistics().total.live, 0U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().total.live, 0U);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(PoolStatistics, SayWhenEveryOperationFences) {
   const pool fenced(small_cpu(), {.membarrier = false});
-  EXPECT_TRUE(fenced.statistics().has_fences);
-  EXPECT_NE(to_text(fenced.statistics()).find("fences"), std::string::npos);
-  EXPECT_EQ(nlohmann::json::parse(to_json(fenced.statistics())).at("has_fences"), true);
+  EXPECT_TRUE(fenced.control().statistics().has_fences);
+  EXPECT_NE(to_text(fenced.control().statistics()).find("fences"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(to_json(fenced.control().statistics())).at("has_fences"), true);
   const statistics plain;
   EXPECT_FALSE(plain.has_fences);
   EXPECT_EQ(to_text(plain).find("fences"), std::string::npos);

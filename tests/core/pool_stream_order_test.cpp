@@ -2,6 +2,7 @@
 //
 // Streams of stream-ordered devices: in whose order blocks come back, and whom they serve next.
 #include "stream_support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/graph.hpp>
 
 namespace tidepool::test {
@@ -24,7 +25,7 @@ TEST_F(PoolStream, FreeingOnAnotherStreamGivesTheBlockToThatStream) {
       EXPECT_NE(mine.data(), data);
       const tensor other = on(p, b, bytes);
       EXPECT_EQ(other.data(), data);
-      EXPECT_EQ(p.verify(), nullptr);
+      EXPECT_EQ(p.control().verify(), nullptr);
     }
     EXPECT_TRUE(log.orders.empty()) << "nobody had to wait";
     EXPECT_EQ(p.retire(gpu, b), errc::ok);
@@ -193,7 +194,7 @@ TEST_F(PoolStream, TensorsOfARetiredStreamEndInTheOrderOfTheDefaultOne) {
   std::array<tensor, 3> held{on(p, a), on(p, a, 3 * mib), on(p, a)};
   tensor empty = p.allocate(0, gpu, {.stream = a});
   EXPECT_EQ(p.retire(gpu, a), errc::ok);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
   empty.reset();
   const stream_ref b = attached(p, 2);
   EXPECT_NE(b.number, a.number);
@@ -231,8 +232,8 @@ TEST_F(PoolStream, RetiringGivesBackWhatTheStreamKept) {
   EXPECT_EQ(p.retire(gpu, raw_stream(2)), errc::ok);  // without its number
   EXPECT_EQ(memory->blocks_on(uncached), 0U);
   EXPECT_EQ(log.retired, (std::vector{a, uncached}));
-  EXPECT_EQ(p.statistics().total.live, 1U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().total.live, 1U);
+  EXPECT_EQ(p.control().verify(), nullptr);
   live.clear();
   expect_balanced(p);
 }
@@ -258,7 +259,7 @@ TEST_F(PoolStream, ANumberStaysWithItsStreamOverRetirement) {
   // The old reference, kept by somebody, leads to the handle's stream and to no other.
   const tensor of_old = on(p, a);
   EXPECT_EQ(p.info(of_old.id())->stream, again.number);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST_F(PoolStream, StreamsAreAttachedAndRetiredOverAndOver) {
@@ -270,7 +271,7 @@ TEST_F(PoolStream, StreamsAreAttachedAndRetiredOverAndOver) {
     EXPECT_EQ(p.retire(gpu, s), errc::ok);
     EXPECT_EQ(memory->blocks_on(s), 0U);
   }
-  EXPECT_EQ(p.statistics().total.allocations, 300U);
+  EXPECT_EQ(p.control().statistics().total.allocations, 300U);
   expect_balanced(p);
 }
 

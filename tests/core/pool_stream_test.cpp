@@ -50,7 +50,7 @@ TEST_F(PoolStream, DevicesThatAreNotOrderedTakeAnyStreamAndKeepOneLane) {
   again.reset();
   EXPECT_EQ(p.retire(device::cpu(), raw_stream(7)), errc::ok);
   EXPECT_EQ(p.retire(gpu, raw_stream(7)), errc::not_found);
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
 }
 
 TEST_F(PoolStream, AStreamIsAttachedAtItsFirstUse) {
@@ -84,13 +84,13 @@ TEST_F(PoolStream, AThreadThatGoesOnWithAStreamAsksNobody) {
         stream_ref{.handle = raw_stream(3).handle, .kind = stream_kind::per_thread}}) {
     for (const std::size_t bytes : {std::size_t{1}, std::size_t{1000}, 300 * kib, 3 * mib}) {
       p.allocate(bytes, gpu, {.stream = stream}).reset();
-      const statistics before = p.statistics();
+      const statistics before = p.control().statistics();
       const std::uint64_t asked = log.stream_ids;
       const std::size_t made = log.made;
       for (int i = 0; i < 50; ++i) {
         p.allocate(bytes, gpu, {.stream = stream}).reset();
       }
-      const statistics since = p.statistics().since(before);
+      const statistics since = p.control().statistics().since(before);
       EXPECT_EQ(since.total.front_hits, 50U) << bytes;
       EXPECT_EQ(log.stream_ids.load(), asked);
       EXPECT_EQ(log.made.load(), made);
@@ -164,7 +164,7 @@ TEST_F(PoolStream, FreeingOnAnotherThreadLeavesTheBlockToItsStream) {
       made.push_back(on(p, streams[static_cast<std::size_t>(i * i) % streams.size()]));
     }
   }).join();
-  EXPECT_EQ(p.statistics().total.live, 200U);
+  EXPECT_EQ(p.control().statistics().total.live, 200U);
   made.clear();
   expect_balanced(p);
 }
@@ -191,12 +191,12 @@ TEST_F(PoolStream, LanesBeyondThoseThatThreadsCacheForWorkToo) {
     for (const tensor& t : held) {
       requested += t.bytes();
     }
-    const statistics s = p.statistics();
+    const statistics s = p.control().statistics();
     EXPECT_EQ(s.total.allocations, allocations) << cached;
     EXPECT_EQ(s.total.live, held.size()) << cached;
     EXPECT_EQ(s.total.requested_bytes, requested) << cached;
     EXPECT_EQ(s.total.front_hits + s.total.ready_hits + s.total.refills, allocations) << cached;
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().verify(), nullptr);
     held.clear();
     expect_balanced(p);
   }
@@ -220,8 +220,8 @@ TEST_F(PoolStream, TooManyStreamsAreRefusedAndTheOthersWork) {
   EXPECT_EQ(last.number, most_lanes - 1);
   tensor t = on(p, last);
   tensor u = on(p, raw_stream(most_lanes - 3));
-  EXPECT_EQ(p.statistics().total.live, 2U);
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().statistics().total.live, 2U);
+  EXPECT_EQ(p.control().verify(), nullptr);
   t.reset();
   u.reset();
   EXPECT_EQ(p.retire(gpu, last), errc::ok);

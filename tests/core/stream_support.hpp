@@ -46,18 +46,18 @@ class PoolStream : public ::testing::Test {
     EXPECT_EQ(log.wrong_returns.load(), 0U) << "each block goes back on the stream it came from";
     EXPECT_TRUE(misuses.take().empty());
   }
-  static void expect_clean_after(pool& p) { EXPECT_EQ(p.verify(), nullptr); }
+  static void expect_clean_after(pool& p) { EXPECT_EQ(p.control().verify(), nullptr); }
   /// Nothing alive; everything goes back.
   static void expect_balanced(pool& p) {
-    const statistics s = p.statistics();
+    const statistics s = p.control().statistics();
     EXPECT_EQ(s.total.live, 0U);
     EXPECT_EQ(s.total.requested_bytes, 0U);
     EXPECT_EQ(s.total.allocations, s.total.frees);
     EXPECT_EQ(s.total.front_hits + s.total.ready_hits + s.total.refills, s.total.allocations);
-    EXPECT_EQ(p.verify(), nullptr);
-    EXPECT_EQ(p.trim().reserved_bytes, 0U);
-    EXPECT_EQ(p.statistics().devices[0].cached_bytes, 0U);
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().verify(), nullptr);
+    EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
+    EXPECT_EQ(p.control().statistics().devices[0].cached_bytes, 0U);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
 
   heap_log log;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Faults that users order, by options and by the variable TIDEPOOL, seen through a pool.
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -54,12 +55,12 @@ TEST_P(OrderedFaults, ExhaustionIsAnAnswerAndEnds) {
     EXPECT_EQ(p.try_allocate(100000).error().code, errc::out_of_memory) << "and not a limit";
     EXPECT_LE(bytes, 8 * mebibyte);
     EXPECT_GT(bytes, 6 * mebibyte);
-    EXPECT_LE(p.statistics().devices[0].reserved_bytes, 8 * mebibyte);
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_LE(p.control().statistics().devices[0].reserved_bytes, 8 * mebibyte);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
   EXPECT_TRUE(p.try_allocate(7 * mebibyte).has_value());
   EXPECT_FALSE(p.try_allocate(9 * mebibyte).has_value());
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
 }
 
 TEST_P(OrderedFaults, TheFirstCallsAreThoseOfMaking) {
@@ -77,9 +78,9 @@ TEST_P(OrderedFaults, EachCallByItsNumber) {
     for (const std::size_t bytes : {std::size_t{100}, 3 * mebibyte, 100 * mebibyte}) {
       EXPECT_TRUE(p.try_allocate(bytes).has_value()) << n << ": one failure is survived";
     }
-    (void)p.trim();
-    EXPECT_EQ(p.trim().reserved_bytes, 0U) << n;
-    EXPECT_EQ(p.verify(), nullptr) << n;
+    (void)p.control().trim();
+    EXPECT_EQ(p.control().trim().reserved_bytes, 0U) << n;
+    EXPECT_EQ(p.control().verify(), nullptr) << n;
   }
 }
 
@@ -101,9 +102,9 @@ TEST(OrderedFaultsMembarrier, WithoutItCachesAreReachedAllTheSame) {
     for (int i = 0; i < 100; ++i) {
       p.allocate(4096).reset();
     }
-    EXPECT_GT(p.statistics().total.front_hits, 90U) << "threads still keep blocks";
-    EXPECT_EQ(p.trim().reserved_bytes, 0U);
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_GT(p.control().statistics().total.front_hits, 90U) << "threads still keep blocks";
+    EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
 }
 

@@ -3,6 +3,7 @@
 // Captures of real CUDA graphs in a graph_arena: replays use the same addresses, nobody else gets
 // them, and nothing of the pool's enters a graph.
 #include "pool_support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/graph.hpp>
 
 #include <functional>
@@ -58,7 +59,7 @@ TEST_F(CudaGraph, ReplaysWorkInMemoryThatNobodyElseGets) {
         check(block_of(held.back()), 1000, wrong, stream->get());
       }
     }
-    (void)p->trim();
+    (void)p->control().trim();
   }
   EXPECT_EQ(wrong.count(), 0U);
   expect_success(cudaGraphExecDestroy(graph.exec));
@@ -96,7 +97,7 @@ TEST_F(CudaGraph, CheckedBuildsRefuseACaptureTheMemoryThatIsReady) {
   };
   warm();
   graph_arena arena(*p, gpu);
-  const std::uint64_t misuses = p->statistics().misuses;
+  const std::uint64_t misuses = p->control().statistics().misuses;
   captured graph = capture(a.get(), [&] {
     for (const std::size_t bytes : {4 * kib, 2 * mib}) {
       for (const stream_ref& on : {a.raw(), a.attached()}) {
@@ -120,7 +121,7 @@ TEST_F(CudaGraph, CheckedBuildsRefuseACaptureTheMemoryThatIsReady) {
   expect_success(cudaGraphExecDestroy(graph.exec));
   arena.reset(a.raw());
   warm();
-  EXPECT_EQ(p->statistics().misuses, misuses);
+  EXPECT_EQ(p->control().statistics().misuses, misuses);
 }
 
 TEST_F(CudaGraph, TwoCapturesOneAfterTheOtherShareTheArena) {
@@ -160,7 +161,7 @@ TEST_F(CudaGraph, TwoCapturesOneAfterTheOtherShareTheArena) {
 TEST_F(CudaGraph, AnArenaThatCannotGrowAnswersAndTheCaptureGoesOn) {
   const pool_stream a(*p);
   const wrong_words wrong;
-  (void)p->set_limits(gpu, {.hard = 16 * mib});
+  (void)p->control().set_limits(gpu, {.hard = 16 * mib});
   graph_arena arena(*p, gpu);
   const captured graph = capture(a.get(), [&] {
     const capture_scope scope(arena, a.raw());

@@ -51,9 +51,9 @@ class walk {
       } else if (choice < 95) {
         stage();
       } else if (choice < 97) {
-        (void)at_.p.trim(at_.where, up_to(32) * mib);
+        (void)at_.p.control().trim(at_.where, up_to(32) * mib);
       } else {
-        at_.p.tick();
+        at_.p.control().tick();
       }
     }
     while (!live_.empty()) {
@@ -152,7 +152,7 @@ void run_seed(unsigned seed, unsigned devices) {
     for (unsigned i = 0; i < devices; ++i) {
       places.push_back(std::make_unique<workplace>(p, static_cast<std::uint16_t>(i)));
       if (seed % 3 != 0) {  // seldom enough for all: pending blocks have to serve
-        (void)p.set_limits(places.back()->where, {.hard = 16 * mib});
+        (void)p.control().set_limits(places.back()->where, {.hard = 16 * mib});
       }
     }
     std::vector<std::thread> threads;
@@ -166,12 +166,12 @@ void run_seed(unsigned seed, unsigned devices) {
       expect_success(cudaSetDevice(place->where.ordinal()));
       EXPECT_EQ(place->wrong->count(), 0U);
     }
-    EXPECT_EQ(p.statistics().total.live, 0U);
-    EXPECT_EQ(p.statistics().misuses, 0U);
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().statistics().total.live, 0U);
+    EXPECT_EQ(p.control().statistics().misuses, 0U);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
-  EXPECT_EQ(p.verify(), nullptr);
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
+  EXPECT_EQ(p.control().verify(), nullptr);
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
   expect_success(cudaSetDevice(0));
 }
 

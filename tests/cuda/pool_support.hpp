@@ -5,6 +5,7 @@
 #pragma once
 
 #include "support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -75,10 +76,10 @@ class CudaPool : public ::testing::Test {
   void TearDown() override {
     if (p != nullptr) {
       expect_success(cudaDeviceSynchronize());
-      EXPECT_EQ(p->verify(), nullptr);
-      EXPECT_EQ(p->statistics().total.live, 0U);
-      EXPECT_EQ(p->statistics().misuses, 0U);
-      EXPECT_EQ(p->trim().reserved_bytes, 0U);
+      EXPECT_EQ(p->control().verify(), nullptr);
+      EXPECT_EQ(p->control().statistics().total.live, 0U);
+      EXPECT_EQ(p->control().statistics().misuses, 0U);
+      EXPECT_EQ(p->control().trim().reserved_bytes, 0U);
       p.reset();
     }
     if (cudasim_is_present() != 0) {

@@ -33,7 +33,7 @@ TEST_F(CudaPool, WarmOperationsOnOneStreamMakeNoDriverCall) {
 TEST_F(CudaPool, AHandOverBetweenStreamsCostsAtMostOneRecordAndOneWait) {
   const pool_stream a(*p);
   const pool_stream b(*p);
-  (void)p->set_limits(gpu, {.hard = 64 * mib});
+  (void)p->control().set_limits(gpu, {.hard = 64 * mib});
   const wrong_words wrong;
   for (int round = 0; round < 10; ++round) {
     const pool_stream& from = round % 2 == 0 ? a : b;
@@ -187,7 +187,7 @@ TEST_F(CudaPool, TheHostNeverWritesWhereACopyStillReads) {
 TEST_F(CudaPool, AFreeThatIsOnlyPendingIsWaitedForBeforeAnAllocationFails) {
   const pool_stream a(*p);
   const pool_stream b(*p);
-  (void)p->set_limits(gpu, {.hard = 48 * mib});
+  (void)p->control().set_limits(gpu, {.hard = 48 * mib});
   const wrong_words wrong;
   tensor first = p->allocate(40 * mib, gpu, {.stream = a.raw()});
   fill(block_of(first), 3, a.get());
@@ -201,14 +201,14 @@ TEST_F(CudaPool, AFreeThatIsOnlyPendingIsWaitedForBeforeAnAllocationFails) {
 }
 
 TEST_F(CudaPool, WhoRunsOutLearnsWhatOthersHold) {
-  const memory_info now = p->memory(gpu);
+  const memory_info now = p->control().memory(gpu);
   void* other = nullptr;
   expect_success(cudaMalloc(&other, 64 * mib));
-  const std::size_t foreign = p->memory(gpu).foreign_bytes;
+  const std::size_t foreign = p->control().memory(gpu).foreign_bytes;
   EXPECT_GE(foreign, now.foreign_bytes + 64 * mib);
   const tensor held = p->allocate(8 * mib, gpu, {.name = p->intern("kv.3")});
   // What the driver's own pool holds beyond our slabs counts as used by others.
-  EXPECT_LE(p->memory(gpu).foreign_bytes, foreign + 64 * mib);
+  EXPECT_LE(p->control().memory(gpu).foreign_bytes, foreign + 64 * mib);
   try {
     (void)p->allocate(std::size_t{1} << 40, gpu);
     ADD_FAILURE() << "a terabyte";

@@ -5,6 +5,7 @@
 // its key is free again, and its block is as long as the backend made it.
 #include "../support/heap_backend.hpp"
 #include "faults.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/pool.hpp>
 
 #include <gtest/gtest.h>
@@ -39,14 +40,14 @@ class StreamNote : public ::testing::TestWithParam<mode> {
     EXPECT_EQ(pool_.deallocate(made->id), errc::ok);
   }
   void expect_nothing_left() {
-    const char* const broken = pool_.verify();
+    const char* const broken = pool_.control().verify();
     EXPECT_EQ(broken, nullptr) << broken;
-    EXPECT_EQ(pool_.statistics().total.live, 0U);
-    EXPECT_EQ(pool_.statistics().total.requested_bytes, 0U);
-    EXPECT_EQ(pool_.statistics().misuses, 0U);
+    EXPECT_EQ(pool_.control().statistics().total.live, 0U);
+    EXPECT_EQ(pool_.control().statistics().total.requested_bytes, 0U);
+    EXPECT_EQ(pool_.control().statistics().misuses, 0U);
   }
   void TearDown() override {
-    EXPECT_EQ(pool_.trim().reserved_bytes, 0U);
+    EXPECT_EQ(pool_.control().trim().reserved_bytes, 0U);
     EXPECT_EQ(log_.wrong_returns, 0U) << "a block went back with another length than it came with";
     EXPECT_EQ(log_.handed_out, 0U);
   }

@@ -3,6 +3,7 @@
 // The world's steps and its comparison.
 #include "world.hpp"
 
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 
 #include <gtest/gtest.h>
@@ -55,7 +56,7 @@ void world::sound() {
   if (closed_) {
     return;
   }
-  const char* const broken = pool_->verify();
+  const char* const broken = pool_->control().verify();
   ASSERT_EQ(broken, nullptr) << broken;
   std::size_t requested = 0;
   for (const auto& [number, t] : tensors_) {
@@ -69,9 +70,9 @@ void world::sound() {
       ASSERT_EQ(t.data[t.bytes - 1], t.pattern);
     }
   }
-  const statistics s = pool_->statistics();
+  const statistics s = pool_->control().statistics();
   const device_statistics& d = s.devices[0];
-  const memory_info held = pool_->memory(device::cpu());
+  const memory_info held = pool_->control().memory(device::cpu());
   EXPECT_EQ(s.total.live, tensors_.size());
   EXPECT_EQ(s.total.requested_bytes, requested);
   EXPECT_EQ(d.live_bytes + d.cached_bytes + held.free_bytes, d.reserved_bytes);
@@ -198,7 +199,8 @@ void world::find(std::size_t which) {
 
 void world::trim(std::size_t keep_bytes) {
   const std::uint64_t failed = faults.failed;
-  const trim_report report = within([&] { return pool_->trim(device::cpu(), keep_bytes); });
+  const trim_report report =
+      within([&] { return pool_->control().trim(device::cpu(), keep_bytes); });
   if (faults.failed == failed) {
     // A span that holds one small tensor stays whole.
     constexpr std::size_t longest_span = 512 * kib;
@@ -209,14 +211,16 @@ void world::trim(std::size_t keep_bytes) {
 }
 
 void world::tick() {
-  within([&] { pool_->tick(); });
+  within([&] { pool_->control().tick(); });
   sound();
 }
 
 void world::prewarm(std::size_t bytes, std::size_t count) {
   const prewarm_item item{bytes, count};
   try {
-    within([&] { return pool_->prewarm({.items = {item}, .populate = true, .threads = 1}); });
+    within([&] {
+      return pool_->control().prewarm({.items = {item}, .populate = true, .threads = 1});
+    });
   } catch (const std::bad_alloc&) {
     EXPECT_GT(faults.failed.load(), 0U);
   }
@@ -236,19 +240,19 @@ void world::intern(const std::string& text) {
 void world::count() {
   try {
     within([&] {
-      (void)to_json(pool_->statistics());
-      (void)to_text(pool_->statistics());
+      (void)to_json(pool_->control().statistics());
+      (void)to_text(pool_->control().statistics());
     });
   } catch (const std::bad_alloc&) {
     EXPECT_GT(faults.failed.load(), 0U);
   }
-  const char* const broken = within([&] { return pool_->verify(); });
+  const char* const broken = within([&] { return pool_->control().verify(); });
   EXPECT_TRUE(broken == nullptr || faults.failed.load() > 0U) << broken;
   sound();
 }
 
 void world::idle() {
-  within([&] { pool_->thread_idle(); });
+  within([&] { pool_->control().thread_idle(); });
   sound();
 }
 
@@ -274,7 +278,7 @@ void world::recover() {
     EXPECT_TRUE(allocate(bytes, {.key = 1000 + bytes}).has_value());
   }
   free_all();
-  const trim_report left = pool_->trim();
+  const trim_report left = pool_->control().trim();
   EXPECT_EQ(left.reserved_bytes, 0U);
   EXPECT_EQ(left.in_use_bytes, 0U);
   sound();

@@ -6,6 +6,8 @@
 // tests/core; here the shapes are as wild as can be.
 #include "../support/small_cpu.hpp"
 #include "input.hpp"
+#include <tidepool/access_tracker.hpp>
+#include <tidepool/control.hpp>
 #include <tidepool/pool.hpp>
 
 #include <array>
@@ -26,9 +28,9 @@ class world {
     for (std::size_t i = 0; i < most_steps && !in_.is_empty(); ++i) {
       step();
     }
-    const access_totals totals = p_.total_accesses();
+    const access_totals totals = p_.accesses().totals();
     require(totals.recorded == recorded_ && totals.stale == stale_, "totals == sum of reports");
-    const char* const broken = p_.verify();
+    const char* const broken = p_.control().verify();
     require(broken == nullptr, broken);
     check_queries();
   }
@@ -48,13 +50,14 @@ class world {
       }
       break;
     case 2:
-      (void)p_.track(some_id(), in_.byte() % 40);
+      (void)p_.accesses().track(some_id(), in_.byte() % 40);
       break;
     case 3:
       if (domains_.size() < 8) {
-        const result<domain> made = p_.make_domain({.size = in_.size(12),
-                                                    .standalone = in_.byte() % 2 == 0,
-                                                    .category = static_cast<category>(in_.byte())});
+        const result<domain> made =
+            p_.accesses().make_domain({.size = in_.size(12),
+                                       .standalone = in_.byte() % 2 == 0,
+                                       .category = static_cast<category>(in_.byte())});
         domains_.push_back(made ? *made : domain{});
       }
       break;
@@ -95,18 +98,18 @@ class world {
     const domain to = some_domain();
     switch (in_.byte() % 4) {
     case 0:
-      (void)p_.bind_parts(to, in_.size(13), some_id(),
-                          {.first = in_.byte() % 45U, .count = in_.byte() % 45U});
+      (void)p_.accesses().bind_parts(to, in_.size(13), some_id(),
+                                     {.first = in_.byte() % 45U, .count = in_.byte() % 45U});
       break;
     case 1:
-      (void)p_.drop_domain(to);
+      (void)p_.accesses().drop_domain(to);
       break;
     default: {
       std::vector<tensor_id> ids(in_.byte() % 9);
       for (tensor_id& id : ids) {
         id = some_id();
       }
-      (void)p_.bind(to, in_.size(12), ids);
+      (void)p_.accesses().bind(to, in_.size(12), ids);
       break;
     }
     }
@@ -165,7 +168,7 @@ class world {
   }
 
   void check(const access_batch& batch, std::size_t n) {
-    const result<access_report> done = p_.record_access(batch);
+    const result<access_report> done = p_.accesses().record(batch);
     if (!done) {
       const errc why = done.error().code;
       require(why == errc::invalid_argument || why == errc::not_found, "a defined error");
@@ -182,7 +185,7 @@ class world {
   void check_queries() {
     std::array<access_info, 16> out;
     for (const access_order by : {access_order::tick, access_order::count, access_order::score}) {
-      const std::size_t n = p_.coldest(out, by);
+      const std::size_t n = p_.accesses().coldest(out, by);
       for (std::size_t i = 1; i < n; ++i) {
         require(by != access_order::tick || out[i - 1].tick <= out[i].tick, "coldest first");
         require(by != access_order::count || out[i - 1].count <= out[i].count, "rarest first");
@@ -190,10 +193,10 @@ class world {
       }
     }
     std::uint64_t entries = 0;
-    for (const std::uint64_t some : p_.age_histogram().entries) {
+    for (const std::uint64_t some : p_.accesses().age_histogram().entries) {
       entries += some;
     }
-    require(entries == p_.ranked(access_order::count).size(), "each entry has an age");
+    require(entries == p_.accesses().ranked(access_order::count).size(), "each entry has an age");
   }
 
   input& in_;

@@ -49,11 +49,11 @@ TEST(CloseByForce, EndsEveryKindOfTensorAndHandlesMayFollow) {
     EXPECT_EQ(p.close(close_mode::force), 8U);
     EXPECT_EQ(released, 1);
     EXPECT_EQ(log.handed_out.load(), 0U);
-    const statistics s = p.statistics();
+    const statistics s = p.control().statistics();
     EXPECT_EQ(s.total.live, 0U);
     EXPECT_EQ(s.total.requested_bytes, 0U);
     EXPECT_EQ(s.devices[0].reserved_bytes, 0U);
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().verify(), nullptr);
     for (const tensor_id id : ids) {
       EXPECT_EQ(p.info(id).error().code, errc::stale_id);
     }
@@ -120,8 +120,8 @@ TEST(CloseByForce, InDebugModesGivesBlocksBackAsTheyWere) {
         EXPECT_EQ(misuses.of(misuse_kind::overflow), guard == guard_mode::none ? 0 : 1);
         EXPECT_EQ(log.handed_out.load(), 0U);
         EXPECT_EQ(log.wrong_returns.load(), 0U);
-        EXPECT_EQ(p.statistics().devices[0].reserved_bytes, 0U);
-        EXPECT_EQ(p.verify(), nullptr);
+        EXPECT_EQ(p.control().statistics().devices[0].reserved_bytes, 0U);
+        EXPECT_EQ(p.control().verify(), nullptr);
       }
       held.clear();
       EXPECT_EQ(misuses.of(misuse_kind::after_close), 6);
@@ -170,13 +170,13 @@ TEST(CloseByForce, TellsTheObserver) {
   } observer;
   misuse_counts misuses;
   pool p(small_cpu(), misuses.options());
-  p.set_observer(&observer);
+  p.control().set_observer(&observer);
   const tensor a = p.allocate(100);
   const tensor b = p.allocate(0);
   EXPECT_EQ(observer.live, 2);
   EXPECT_EQ(p.close(close_mode::force), 2U);
   EXPECT_EQ(observer.live, 0);
-  p.set_observer(nullptr);
+  p.control().set_observer(nullptr);
 }
 
 TEST(CloseByForce, WhileThreadsAllocateAndFree) {
@@ -196,9 +196,9 @@ TEST(CloseByForce, WhileThreadsAllocateAndFree) {
       (void)p->close(close_mode::force);
       EXPECT_EQ(log.handed_out.load(), 0U);
       EXPECT_EQ(released, 5);
-      EXPECT_EQ(p->statistics().total.live, 0U);
+      EXPECT_EQ(p->control().statistics().total.live, 0U);
     }
-    EXPECT_EQ(p->verify(), nullptr);
+    EXPECT_EQ(p->control().verify(), nullptr);
     p.reset();
     std::thread([&] { adopted.clear(); }).join();
     EXPECT_EQ(released, 5);
@@ -230,7 +230,7 @@ TEST(CloseInACallback, OfTheObserver) {
       pool p(std::make_unique<heap_backend>(log), misuses.options());
       closing_observer observer;
       observer.how = how;
-      p.set_observer(&observer);
+      p.control().set_observer(&observer);
       tensor kept = p.allocate(100);
       tensor t;
       observer.closes = where == 0 ? &p : nullptr;
@@ -245,10 +245,10 @@ TEST(CloseInACallback, OfTheObserver) {
       EXPECT_EQ(observer.live, 2U) << where;
       EXPECT_EQ(p.try_allocate(64).error().code, errc::closed);
       const bool ended = how == close_mode::force;
-      EXPECT_EQ(p.statistics().total.live, ended ? 0U : where == 1 ? 1U : 2U);
-      EXPECT_EQ(log.handed_out.load(), p.statistics().total.live);
-      EXPECT_EQ(p.verify(), nullptr);
-      p.set_observer(nullptr);
+      EXPECT_EQ(p.control().statistics().total.live, ended ? 0U : where == 1 ? 1U : 2U);
+      EXPECT_EQ(log.handed_out.load(), p.control().statistics().total.live);
+      EXPECT_EQ(p.control().verify(), nullptr);
+      p.control().set_observer(nullptr);
       t.reset();
       kept.reset();
       EXPECT_EQ(log.handed_out.load(), 0U);
@@ -274,7 +274,7 @@ TEST(CloseInACallback, OfMisuseAndRelease) {
     tensor kept = p.allocate(100);
     EXPECT_EQ(p.deallocate(tensor_id::from_value(12345)), errc::stale_id);
     EXPECT_EQ(shared.calls, 1);
-    EXPECT_EQ(p.statistics().total.live, how == close_mode::force ? 0U : 1U);
+    EXPECT_EQ(p.control().statistics().total.live, how == close_mode::force ? 0U : 1U);
     kept.reset();
     EXPECT_EQ(shared.calls, how == close_mode::force ? 2 : 1);
 
@@ -325,13 +325,13 @@ TEST(CloseInACallback, InTwoThreadsAtOnce) {
     misuse_counts misuses;
     pool p(small_cpu(), misuses.options({.max_tensors = 4096}));
     observer.p = &p;
-    p.set_observer(&observer);
+    p.control().set_observer(&observer);
     std::thread other([&] { (void)p.try_allocate(64); });
     (void)p.try_allocate(64);
     other.join();
     EXPECT_EQ(p.close(), 0U);
     EXPECT_EQ(imbalance(p), nullptr);
-    p.set_observer(nullptr);
+    p.control().set_observer(nullptr);
   }
 }
 

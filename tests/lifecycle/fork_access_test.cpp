@@ -3,6 +3,7 @@
 // fork beside batches of accesses: they are no operations that fork waits for, it takes the locks
 // of their tables.
 #include "support.hpp"
+#include <tidepool/access_tracker.hpp>
 
 #include <array>
 #include <cstdint>
@@ -15,13 +16,14 @@ TEST(ForkAccesses, TheChildRecordsAndAsksWhateverOtherThreadsWereRecording) {
     GTEST_SKIP() << "children of a loaded parent hang in libasan's allocator";
   }
   pool p(small_cpu());
-  const domain d = *p.make_domain({.size = 64, .standalone = true});
+  const domain d = *p.accesses().make_domain({.size = 64, .standalone = true});
   const tensor w = p.allocate(64, {}, {.category = category::weight});
   std::atomic<bool> stop{false};
   const auto record = [&] {
     const std::vector<std::int32_t> ids{1, 2, 3, 63};
     const std::array named{w.id()};
-    return p.record_access({.where = d, .indices = ids}) && p.record_access({.tensors = named});
+    return p.accesses().record({.where = d, .indices = ids}) &&
+           p.accesses().record({.tensors = named});
   };
   std::vector<std::thread> others;
   for (int t = 0; t < 3; ++t) {
@@ -33,10 +35,10 @@ TEST(ForkAccesses, TheChildRecordsAndAsksWhateverOtherThreadsWereRecording) {
   }
   for (int i = 0; i < rounds(100); ++i) {
     ASSERT_EQ(in_loaded_child([&] {
-                const std::uint64_t before = p.access(d, 63)->count;
+                const std::uint64_t before = p.accesses().info(d, 63)->count;
                 require(record(), "a batch of the child");
-                require(p.access(d, 63)->count == before + 1, "it counts once");
-                require(p.verify() == nullptr, "all structures hold");
+                require(p.accesses().info(d, 63)->count == before + 1, "it counts once");
+                require(p.control().verify() == nullptr, "all structures hold");
               }),
               0)
         << i;
@@ -45,7 +47,7 @@ TEST(ForkAccesses, TheChildRecordsAndAsksWhateverOtherThreadsWereRecording) {
   for (std::thread& t : others) {
     t.join();
   }
-  EXPECT_EQ(p.access(d, 63)->count, p.access(w.id())->count);
+  EXPECT_EQ(p.accesses().info(d, 63)->count, p.accesses().info(w.id())->count);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace {
 
 /// Ends all that the child can end: what its vanished threads hold stays alive.
 void end(pool& p) {
-  const std::size_t live = p.statistics().total.live;
+  const std::size_t live = p.control().statistics().total.live;
   require(p.close() == live, "close answers what the vanished threads hold");
   require(imbalance(p), "balance after close");
 }
@@ -82,10 +82,10 @@ TEST(Fork, TheChildHasWhatVanishedThreadsKeptReady) {
     std::this_thread::yield();
   }
   p.allocate(100).reset();
-  const statistics before = p.statistics();
+  const statistics before = p.control().statistics();
   EXPECT_EQ(before.threads, 2U);
   EXPECT_EQ(in_child([&] {
-              const statistics s = p.statistics();
+              const statistics s = p.control().statistics();
               require(s.threads == 1, "one thread is left");
               require(s.total.live == 0, "nothing is alive");
               require(s.devices[0].cached_bytes == before.devices[0].cached_bytes,
@@ -96,14 +96,14 @@ TEST(Fork, TheChildHasWhatVanishedThreadsKeptReady) {
               for (int i = 0; i < 40; ++i) {
                 held.push_back(p.allocate(4000));
               }
-              const statistics now = p.statistics();
+              const statistics now = p.control().statistics();
               require(now.devices[0].reserved_bytes == reserved, "no new memory was needed");
               require(now.total.refills == s.total.refills, "the backend was not asked");
               p.allocate(100).reset();
-              require(p.statistics().total.front_hits > now.total.front_hits,
+              require(p.control().statistics().total.front_hits > now.total.front_hits,
                       "this thread kept its cache");
               held.clear();
-              require(p.trim().reserved_bytes == 0, "nothing is stranded");
+              require(p.control().trim().reserved_bytes == 0, "nothing is stranded");
             }),
             0);
   state = 2;
@@ -141,14 +141,14 @@ TEST(Fork, TheParentGoesOnAsBefore) {
       p.allocate(640).reset();
     }
   }
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_EQ(s.total.live, 0U);
   EXPECT_EQ(imbalance(p), nullptr);
   p.allocate(640).reset();  // the last trim may have taken what was ready
-  const std::uint64_t hits = p.statistics().total.front_hits;
+  const std::uint64_t hits = p.control().statistics().total.front_hits;
   p.allocate(640).reset();
-  EXPECT_EQ(p.statistics().total.front_hits, hits + 1);  // the gate is open again
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
+  EXPECT_EQ(p.control().statistics().total.front_hits, hits + 1);  // the gate is open again
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
 }
 
 TEST_F(ForkUnderLoad, PoolsThatComeAndGoMeanwhile) {
@@ -208,19 +208,19 @@ TEST_F(ForkUnderLoad, FromACallbackOfThePool) {
     pool p(small_cpu());
     const load others(p, 2);
     forking_observer observer;
-    p.set_observer(&observer);
+    p.control().set_observer(&observer);
     observer.armed = !on_free;
     tensor t = p.allocate(100);
     observer.armed = on_free;
     t.reset();
     if (observer.in_the_child) {
-      p.set_observer(nullptr);
+      p.control().set_observer(nullptr);
       use_everything(p);
       end(p);
       ::_exit(0);
     }
     EXPECT_EQ(observer.seen, 0) << on_free;
-    p.set_observer(nullptr);
+    p.control().set_observer(nullptr);
   }
 }
 
@@ -238,23 +238,24 @@ TEST(Fork, DoesNotWaitForCallbacks) {
     std::atomic<bool> leave{false};
   } observer;
   pool p(small_cpu());
-  p.set_observer(&observer);
+  p.control().set_observer(&observer);
   std::thread waits([&] { p.allocate(100).reset(); });
   while (!observer.inside) {
     std::this_thread::yield();
   }
   EXPECT_EQ(in_child([&] {
               observer.leave = true;
-              p.set_observer(nullptr);
-              require(p.statistics().total.live == 1, "the vanished thread's tensor is alive");
+              p.control().set_observer(nullptr);
+              require(p.control().statistics().total.live == 1,
+                      "the vanished thread's tensor is alive");
               use_everything(p);
               end(p);
             }),
             0);
   observer.leave = true;
   waits.join();
-  p.set_observer(nullptr);
-  EXPECT_EQ(p.statistics().total.live, 0U);
+  p.control().set_observer(nullptr);
+  EXPECT_EQ(p.control().statistics().total.live, 0U);
 }
 
 TEST_F(ForkUnderLoad, WhileAnotherThreadCloses) {
@@ -315,7 +316,7 @@ TEST_F(ForkUnderLoad, HandlersOfTheApplicationMayUseThePool) {
     while (!stop) {
       const std::lock_guard lock(application_mutex);
       p.allocate(4000).reset();
-      p.thread_idle();
+      p.control().thread_idle();
     }
   });
   for (int i = 0; i < rounds(20); ++i) {
@@ -353,7 +354,7 @@ TEST(Fork, ExecAndSpawnAreUndisturbed) {
     ASSERT_EQ(end_of_vforked(), 5);
   }
   others.reset();
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 //
 // A shared library that is loaded and unloaded at run time: it uses the program's pool, and it has
 // a pool in static storage, whose tensors it gives away. Its statics are destroyed by dlclose.
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -43,5 +44,5 @@ int plugin_work() {
   for (std::size_t i = 0; i < 100; ++i) {
     held.push_back(own_pool().allocate(i * 100));
   }
-  return own_pool().verify() == nullptr ? 0 : 1;
+  return own_pool().control().verify() == nullptr ? 0 : 1;
 }

@@ -43,7 +43,7 @@ void detach_workers(int count) {
           begun.fetch_add(1);
         }
         if (i % 500 == 0) {
-          (void)immortal().trim();
+          (void)immortal().control().trim();
         }
       }
     }).detach();

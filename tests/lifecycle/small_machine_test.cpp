@@ -3,6 +3,7 @@
 // Little address space, and filters that refuse system calls: a pool works with what it gets or
 // says what it lacks; it never takes the process down. Each case in a child of its own.
 #include "support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/error.hpp>
 
 #include <linux/audit.h>
@@ -87,7 +88,7 @@ enum { works = 0, refused = 3, cannot_limit = 4 };
     std::thread([&] { p->allocate(100 * kib).reset(); }).join();
   }
   held.clear();
-  (void)p->trim();
+  (void)p->control().trim();
   p.reset();
   ::_exit(works);
 }
@@ -179,15 +180,15 @@ void work(pool& p, bool threads) {
   if (threads) {
     const load others(p, 2);
     for (int i = 0; i < 20; ++i) {
-      (void)p.trim();
+      (void)p.control().trim();
       p.allocate(100 * kib).reset();
     }
   }
-  (void)p.trim();  // what is ready counts for a plan
+  (void)p.control().trim();  // what is ready counts for a plan
   prewarm_plan plan;
   plan.items.push_back({.bytes = mib, .count = 3});
   plan.threads = 1;
-  require(p.prewarm(plan).populated_bytes == 3 * mib, "pages are made present");
+  require(p.control().prewarm(plan).populated_bytes == 3 * mib, "pages are made present");
   const tensor kept = p.allocate(100 * kib);
   std::memset(kept.data(), 5, kept.bytes());
   std::vector<tensor> held;
@@ -196,8 +197,8 @@ void work(pool& p, bool threads) {
     std::memset(held.back().data(), 6, mib);
   }
   held.clear();
-  (void)p.trim();
-  require(p.memory({}).reserved_bytes < mib, "memory goes back");
+  (void)p.control().trim();
+  require(p.control().memory({}).reserved_bytes < mib, "memory goes back");
   require(static_cast<unsigned char*>(kept.data())[kept.bytes() - 1] == 5, "what is alive stays");
   const tensor again = p.allocate(4 * mib);
   require(static_cast<unsigned char*>(again.data())[mib] == 0, "pages that went back are new");

@@ -7,6 +7,7 @@
 #include "statics.hpp"
 
 #include "../support/sanitizers.hpp"
+#include <tidepool/control.hpp>
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -64,11 +65,11 @@ int load_and_unload(const char* plugin) {
     if (child == 0) {
       ::alarm(60);
       one.reset();
-      ::_exit(static_pool.verify() == nullptr ? 0 : 1);
+      ::_exit(static_pool.control().verify() == nullptr ? 0 : 1);
     }
     int how = 1;
     ::waitpid(child, &how, 0);
-    if (how != 0 || static_pool.verify() != nullptr) {
+    if (how != 0 || static_pool.control().verify() != nullptr) {
       std::fprintf(stderr, "child %d\n", how);
       return 1;
     }
@@ -82,7 +83,8 @@ int load_and_unload(const char* plugin) {
   std::thread([] {
     ::pthread_join(first, nullptr);
     fill();
-    if (static_pool.statistics().threads != 1 || static_pool.verify() != nullptr) {
+    if (static_pool.control().statistics().threads != 1 ||
+        static_pool.control().verify() != nullptr) {
       ::_exit(1);
     }
   }).detach();

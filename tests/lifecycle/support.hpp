@@ -8,6 +8,7 @@
 #include "../support/amount.hpp"
 #include "../support/sanitizers.hpp"
 #include "../support/small_cpu.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/pool.hpp>
 
 #include <gtest/gtest.h>
@@ -89,12 +90,13 @@ int in_loaded_child(Work work) {
 
 /// live + cached + free == reserved, and every structure as it should be.
 inline const char* imbalance(pool& p) {
-  if (const char* const broken = p.verify()) {
+  if (const char* const broken = p.control().verify()) {
     return broken;
   }
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   for (const device_statistics& d : s.devices) {
-    if (d.live_bytes + d.cached_bytes + p.memory(d.where).free_bytes != d.reserved_bytes) {
+    if (d.live_bytes + d.cached_bytes + p.control().memory(d.where).free_bytes !=
+        d.reserved_bytes) {
       return "live + cached + free == reserved";
     }
     if (d.total.live != d.total.allocations - d.total.frees) {
@@ -156,13 +158,13 @@ class load {
   static void other(pool& p, std::mt19937& random, std::vector<tensor>& held) {
     switch (random() % 8) {
     case 0:
-      (void)p.trim(random() % 2 == 0 ? 0 : mib);
+      (void)p.control().trim(random() % 2 == 0 ? 0 : mib);
       break;
     case 1:
-      (void)p.statistics();
+      (void)p.control().statistics();
       break;
     case 2:
-      p.thread_idle();
+      p.control().thread_idle();
       break;
     case 3:
       (void)p.intern("name " + std::to_string(random() % 50));
@@ -182,7 +184,7 @@ class load {
       std::thread([&p] { (void)p.try_allocate(200); }).join();
       break;
     default:
-      p.tick();
+      p.control().tick();
       break;
     }
   }
@@ -209,9 +211,9 @@ inline void use_everything(pool& p) {
   const tensor other = std::move(*p.share(keyed));
   require(imbalance(p), "balance");
   held.resize(100);
-  p.thread_idle();
-  p.tick();
-  (void)p.trim();
+  p.control().thread_idle();
+  p.control().tick();
+  (void)p.control().trim();
   require(imbalance(p), "balance after trim");
   held.clear();
 }

@@ -22,11 +22,11 @@ namespace tidepool::test {
 namespace {
 
 void expect_clean(pool& p) {
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_EQ(s.threads, 0U);
   EXPECT_EQ(s.total.live, 0U);
   EXPECT_EQ(imbalance(p), nullptr);
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
 }
 
 /// Work for the end of the thread that made it.
@@ -54,7 +54,7 @@ TEST(ThreadEnd, ThreadLocalsBeforeAndAfterTheThreadsCache) {
       std::vector<tensor> held;
       first_made().work = [&p] {  // ends after the cache
         p.allocate(500).reset();
-        (void)p.statistics();
+        (void)p.control().statistics();
       };
       p.allocate(500).reset();
       held.push_back(p.allocate(70 * kib));
@@ -125,7 +125,7 @@ TEST(ThreadEnd, KeysWhoseDestructorsUseThePool) {
         }
       }).join();
       // The thread and its table are gone: closing a gate there would write into freed memory.
-      EXPECT_EQ(p.statistics().threads, 0U) << used_before << i;
+      EXPECT_EQ(p.control().statistics().threads, 0U) << used_before << i;
     }
     ::pthread_key_delete(k.key);
     kept.reset();
@@ -171,10 +171,10 @@ TEST(ThreadEnd, CancellationWaitsForTheEndOfOperations) {
     plan.items.push_back(item);
     plan.threads = 3;
     plan.populate = true;
-    p.prewarm(plan);  // threads, joined
-    p.trim();
-    (void)p.statistics();
-    (void)p.verify();
+    p.control().prewarm(plan);  // threads, joined
+    p.control().trim();
+    (void)p.control().statistics();
+    (void)p.control().verify();
     done = 1;
     ::pthread_testcancel();
     done = 2;
@@ -212,7 +212,7 @@ TEST(ThreadEnd, ManyShortThreads) {
     t.join();
   }
   left.clear();
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_EQ(s.total.allocations, static_cast<std::uint64_t>(count) * 10);
   EXPECT_EQ(s.total.frees, s.total.allocations);
   expect_clean(p);

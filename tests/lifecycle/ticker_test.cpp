@@ -2,6 +2,7 @@
 //
 // ticker: it ticks, ends at once, moves, and means nothing in a child.
 #include "support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/ticker.hpp>
 
 #include <stdexcept>
@@ -18,7 +19,7 @@ using std::chrono::seconds;
 /// milliseconds are enough: the deadline only ends a test that would wait for ever.
 [[nodiscard]] bool is_given_back(const pool& p, std::chrono::seconds patience = minutes(2)) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (p.statistics().devices[0].reserved_bytes != 0) {
+  while (p.control().statistics().devices[0].reserved_bytes != 0) {
     if (std::chrono::steady_clock::now() > deadline) {
       return false;
     }
@@ -39,7 +40,7 @@ TEST(Ticker, GivesBackWhatStaysFree) {
     leave_free_memory(p);
     ASSERT_TRUE(is_given_back(p)) << no_ticks;
   }
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(Ticker, EndsWithoutWaitingForItsInterval) {
@@ -47,7 +48,7 @@ TEST(Ticker, EndsWithoutWaitingForItsInterval) {
   for (int i = 0; i < 50; ++i) {
     const ticker ticks(p, hours(24));
   }
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(Ticker, MovesAndIsReplaced) {
@@ -78,7 +79,7 @@ TEST(Ticker, WorksBesideThreadsAndAClose) {
     }
   }
   (void)p.close();
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(Ticker, OfTheParentEndsInAChildToo) {

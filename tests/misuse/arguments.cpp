@@ -86,7 +86,8 @@ std::vector<misuse> wrong_arguments() {
        [](scene& s) { return s.p.set_name(s.bystander().id(), name_id::from_value(12345)); }},
       {"trim_of_a_device_of_nobody", errc::ok, nothing,
        [](scene& s) {
-         return s.p.trim(device::cuda(1), 0).released_bytes == 0 ? errc::ok : errc::unknown_device;
+         return s.p.control().trim(device::cuda(1), 0).released_bytes == 0 ? errc::ok
+                                                                           : errc::unknown_device;
        }},
       {"retire_a_stream_that_nobody_attached", errc::ok, nothing,
        [](scene& s) {
@@ -94,8 +95,9 @@ std::vector<misuse> wrong_arguments() {
        }},
       {"prewarm_of_nothing", errc::ok, nothing,
        [](scene& s) {
-         return s.p.prewarm({.items = {{0, 10}, {10, 0}}}).blocks == 0 ? errc::ok
-                                                                       : errc::invalid_argument;
+         return s.p.control().prewarm({.items = {{0, 10}, {10, 0}}}).blocks == 0
+                    ? errc::ok
+                    : errc::invalid_argument;
        }},
   };
 }

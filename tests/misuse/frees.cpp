@@ -77,7 +77,7 @@ std::vector<misuse> wrong_frees() {
       {"double_free_after_the_memory_went_to_the_system", errc::stale_id, stale_free,
        [](scene& s) {
          const tensor_id a = s.freed(2 * mib);
-         (void)s.p.trim();
+         (void)s.p.control().trim();
          return s.p.deallocate(a);
        }},
       {"double_free_by_another_thread", errc::stale_id, stale_free,

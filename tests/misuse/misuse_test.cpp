@@ -72,19 +72,20 @@ TEST_P(Misuse, IsAnsweredAndChangesNothing) {
     EXPECT_EQ(static_cast<int>(told.kind), static_cast<int>(row.told.value_or(told.kind)));
     EXPECT_NE(told.text, nullptr);
   }
-  EXPECT_EQ(s.p.statistics().misuses, s.reports.size());
+  EXPECT_EQ(s.p.control().statistics().misuses, s.reports.size());
   expect_untouched(s);
-  EXPECT_EQ(s.p.verify(), nullptr);
+  EXPECT_EQ(s.p.control().verify(), nullptr);
   if (row.told != misuse_kind::after_close && s.p.try_allocate(1).has_value()) {
     expect_no_block_twice(s);
     expect_untouched(s);
-    EXPECT_EQ(s.p.statistics().total.live, s.bystanders().size()) << "the row leaves none";
+    EXPECT_EQ(s.p.control().statistics().total.live, s.bystanders().size())
+        << "the row leaves none";
   }
   s.end();
-  EXPECT_EQ(s.p.statistics().total.live, 0U);
-  EXPECT_EQ(s.p.statistics().total.requested_bytes, 0U);
-  EXPECT_EQ(s.p.trim().reserved_bytes, 0U);
-  EXPECT_EQ(s.p.verify(), nullptr);
+  EXPECT_EQ(s.p.control().statistics().total.live, 0U);
+  EXPECT_EQ(s.p.control().statistics().total.requested_bytes, 0U);
+  EXPECT_EQ(s.p.control().trim().reserved_bytes, 0U);
+  EXPECT_EQ(s.p.control().verify(), nullptr);
 }
 
 std::vector<misuse> all_rows() {

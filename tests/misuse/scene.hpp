@@ -5,6 +5,7 @@
 #pragma once
 
 #include "../support/small_cpu.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/pool.hpp>
 
 #include <cstddef>

@@ -5,6 +5,7 @@
 #include "scene.hpp"
 #include <tidepool.h>
 #include <tidepool/c_interop.hpp>
+#include <tidepool/control.hpp>
 
 namespace tidepool::test {
 
@@ -104,7 +105,7 @@ std::vector<misuse> wrong_uses() {
          const void* const data = gone.data();
          (void)find(s, data);
          gone.reset();
-         (void)s.p.trim();
+         (void)s.p.control().trim();
          return find(s, data);
        }},
       {"find_of_a_parts_address_inside_its_parent", errc::not_found, nothing,

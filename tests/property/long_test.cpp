@@ -6,6 +6,7 @@
 // TIDEPOOL_TEST_STEPS: operations. The seed is TIDEPOOL_TEST_SEED, 1 where it is not set.
 #include "../support/amount.hpp"
 #include "../support/small_cpu.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/failing_backend.hpp>
 #include <tidepool/pool.hpp>
@@ -140,17 +141,17 @@ class long_run {
     place& at = places_[random_.below(places_.size())];
     switch (const std::size_t kind = random_.below(1024); kind) {
     case 0:
-      (void)pool_.trim(random_.below(8) * mib);
+      (void)pool_.control().trim(random_.below(8) * mib);
       return;
     case 1:
-      pool_.tick();
+      pool_.control().tick();
       return;
     case 2:
-      pool_.thread_idle();
+      pool_.control().thread_idle();
       return;
     case 3:
       try {
-        (void)pool_.prewarm(
+        (void)pool_.control().prewarm(
             {.items = {{1 + random_.below(100000), random_.below(10)}}, .populate = false});
       } catch (const out_of_memory&) {
         ++refused_;
@@ -228,11 +229,11 @@ class long_run {
 
   // Nothing is lost: the sums of the pool, of its backend and of this table.
   void check(std::uint64_t step) {
-    const char* const broken = pool_.verify();
+    const char* const broken = pool_.control().verify();
     EXPECT_EQ(broken, nullptr) << broken << " after " << step;
-    const statistics s = pool_.statistics();
+    const statistics s = pool_.control().statistics();
     const device_statistics& d = s.devices[0];
-    const memory_info held = pool_.memory(d.where);
+    const memory_info held = pool_.control().memory(d.where);
     EXPECT_EQ(s.total.live, live_) << "after " << step;
     EXPECT_EQ(s.total.requested_bytes, requested_) << "after " << step;
     EXPECT_EQ(d.live_bytes + d.cached_bytes + held.free_bytes, d.reserved_bytes) << step;
@@ -251,9 +252,9 @@ class long_run {
     }
     check(steps);
     for (int i = 0; i < 4; ++i) {
-      (void)pool_.trim();  // one system call in 31 fails; the next trim tries again
+      (void)pool_.control().trim();  // one system call in 31 fails; the next trim tries again
     }
-    EXPECT_EQ(pool_.trim().reserved_bytes, 0U);
+    EXPECT_EQ(pool_.control().trim().reserved_bytes, 0U);
     EXPECT_EQ(faults_.handed_out_bytes(), 0U);
     check(steps);
     EXPECT_TRUE(steps < 100000 || refused_ != 0);

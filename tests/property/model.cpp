@@ -27,10 +27,10 @@ class runner {
   void step(const operation& what) { std::visit(*this, what); }
   void check() {
     require(reports_ == expected_reports_, "the misuse handler is called once per misuse");
-    if (const char* const broken = pool_.verify()) {
+    if (const char* const broken = pool_.control().verify()) {
       throw failed(broken);
     }
-    const statistics s = pool_.statistics();
+    const statistics s = pool_.control().statistics();
     std::size_t requested = 0;
     for (const auto& [id, t] : live_) {
       requested += t.has_block() ? t.bytes : 0;
@@ -45,7 +45,7 @@ class runner {
     require(s.total.requested_bytes == requested, "requested bytes");
     require(s.misuses == expected_reports_, "misuses");
     require(s.devices[0].reserved_bytes <= options_.pool.limit_bytes, "reserved <= limit");
-    require_balance(s.devices[0], pool_.memory(s.devices[0].where));
+    require_balance(s.devices[0], pool_.control().memory(s.devices[0].where));
     for (const auto& [key, id] : keys_) {
       require(pool_.find(key).has_value() && *pool_.find(key) == id, "find(key)");
     }
@@ -70,7 +70,7 @@ class runner {
     check();
     options_.end_faults(pool_);
     (*this)(observe{false});
-    require(pool_.trim().reserved_bytes == 0, "nothing is reserved once all is free and trimmed");
+    require(pool_.control().trim().reserved_bytes == 0, "freed and trimmed, nothing is reserved");
     check();
   }
   /// After a failure: lets go of the handles, whatever they are worth.
@@ -226,10 +226,10 @@ class runner {
       require(pool_.find(t.data).has_value() && *pool_.find(t.data) == id, "find(data)");
     }
   }
-  void operator()(const trim_all& o) { (void)pool_.trim(o.keep); }
+  void operator()(const trim_all& o) { (void)pool_.control().trim(o.keep); }
   void operator()(const prewarm_some& o) {
     try {
-      (void)pool_.prewarm({.items = {{o.bytes, o.count}}, .populate = false});
+      (void)pool_.control().prewarm({.items = {{o.bytes, o.count}}, .populate = false});
       require(!is_closed_, "a closed pool makes nothing ready");
     } catch (const out_of_memory& why) {
       require(options_.is_lack(why.why().code), "only a limit or a fault refuses to prewarm");
@@ -275,17 +275,17 @@ class runner {
     add(std::move(t));
   }
   void operator()(const observe& o) {
-    const std::uint64_t failures = pool_.statistics().failures;
+    const std::uint64_t failures = pool_.control().statistics().failures;
     observer_.check(failures);
-    pool_.set_observer(o.on ? &observer_ : nullptr);
+    pool_.control().set_observer(o.on ? &observer_ : nullptr);
     observer_.attach(o.on, failures);
   }
   void operator()(const close_pool&) {
     require(pool_.close() == live_.size(), "closing counts what is alive");
     is_closed_ = true;
   }
-  void operator()(const thread_idle&) { pool_.thread_idle(); }
-  void operator()(const tick&) { pool_.tick(); }
+  void operator()(const thread_idle&) { pool_.control().thread_idle(); }
+  void operator()(const tick&) { pool_.control().tick(); }
   void operator()(const count_all&) { check(); }
 
  private:

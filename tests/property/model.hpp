@@ -5,6 +5,7 @@
 #pragma once
 
 #include "operations.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/failing_backend.hpp>
 #include <tidepool/pool.hpp>
 
@@ -37,7 +38,7 @@ struct model_options {
 inline void end_faults(failing_backend& faults, pool& p) noexcept {
   faults.order({});
   for (int i = 0; i < 4; ++i) {
-    (void)p.trim();  // a refused give-back is tried again by the next
+    (void)p.control().trim();  // a refused give-back is tried again by the next
   }
 }
 

@@ -3,6 +3,7 @@
 // Batches of many threads at once: nothing is lost, nothing reaches another entry than its own, and
 // whoever asks sees what was recorded before.
 #include "support.hpp"
+#include <tidepool/access_tracker.hpp>
 
 #include <gtest/gtest.h>
 
@@ -22,14 +23,14 @@ using ints = std::vector<std::int32_t>;
 std::uint64_t sum_of(const pool& p, domain d, std::uint64_t n) {
   std::uint64_t sum = 0;
   for (std::uint64_t i = 0; i < n; ++i) {
-    sum += p.access(d, i)->count;
+    sum += p.accesses().info(d, i)->count;
   }
   return sum;
 }
 
 TEST(AccessThreads, SumsOfCountsEqualTheIdsSentInEveryKindOfBatch) {
   pool p{small_cpu()};
-  const domain d = *p.make_domain({.size = 300, .standalone = true});
+  const domain d = *p.accesses().make_domain({.size = 300, .standalone = true});
   std::atomic<std::uint64_t> sent{0};
   std::atomic<std::uint64_t> answered{0};
   in_threads(most_threads, [&](int t) {
@@ -50,7 +51,7 @@ TEST(AccessThreads, SumsOfCountsEqualTheIdsSentInEveryKindOfBatch) {
         weights.assign(n, 3);
         adds = 3 * n;
       }
-      const result<access_report> report = p.record_access(
+      const result<access_report> report = p.accesses().record(
           {.where = d,
            .indices = ids,
            .mode = weights.empty() ? access_mode::occurrence : access_mode::weighted,
@@ -63,34 +64,34 @@ TEST(AccessThreads, SumsOfCountsEqualTheIdsSentInEveryKindOfBatch) {
     }
   });
   EXPECT_EQ(sum_of(p, d, 300), sent.load());
-  const access_totals totals = p.total_accesses();
+  const access_totals totals = p.accesses().totals();
   EXPECT_EQ(totals.recorded, answered.load());
   EXPECT_EQ(totals.batches,
             static_cast<std::uint64_t>(most_threads) * 400U * static_cast<std::uint64_t>(effort()));
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(AccessThreads, AQuerySeesWhatItsThreadRecordedBefore) {
   pool p{small_cpu()};
-  const domain d = *p.make_domain({.size = most_threads + 1U, .standalone = true});
+  const domain d = *p.accesses().make_domain({.size = most_threads + 1U, .standalone = true});
   in_threads(most_threads, [&](int t) {
     const ints own{t, static_cast<std::int32_t>(most_threads)};
     for (std::uint64_t i = 1; i <= 500U * static_cast<unsigned>(effort()); ++i) {
-      ASSERT_TRUE(p.record_access({.where = d, .indices = own, .tick = i}).has_value());
+      ASSERT_TRUE(p.accesses().record({.where = d, .indices = own, .tick = i}).has_value());
       if (i % 3 == 0) {
-        const access_info seen = *p.access(d, static_cast<std::uint64_t>(t));
+        const access_info seen = *p.accesses().info(d, static_cast<std::uint64_t>(t));
         ASSERT_EQ(seen.count, i);
         ASSERT_EQ(seen.tick, i);
       }
     }
   });
-  EXPECT_EQ(p.access(d, most_threads)->count,
+  EXPECT_EQ(p.accesses().info(d, most_threads)->count,
             500U * static_cast<unsigned>(effort()) * most_threads);
 }
 
 TEST(AccessThreads, OncePerBatchIsOncePerBatchOfEachThread) {
   pool p{small_cpu()};
-  const domain d = *p.make_domain({.size = 5000, .standalone = true});
+  const domain d = *p.accesses().make_domain({.size = 5000, .standalone = true});
   const int rounds = 50 * effort();
   in_threads(most_threads, [&](int t) {
     ints ids;
@@ -99,13 +100,13 @@ TEST(AccessThreads, OncePerBatchIsOncePerBatchOfEachThread) {
     }
     for (int i = 0; i < rounds; ++i) {
       const access_report report =
-          *p.record_access({.where = d, .indices = ids, .mode = access_mode::once});
+          *p.accesses().record({.where = d, .indices = ids, .mode = access_mode::once});
       ASSERT_EQ(report.recorded + report.deferred, 200U);
       ASSERT_EQ(report.duplicates, ids.size() - 200);
     }
   });
   for (std::uint64_t i = 0; i < 200; ++i) {
-    ASSERT_EQ(p.access(d, i)->count, static_cast<std::uint64_t>(rounds * most_threads));
+    ASSERT_EQ(p.accesses().info(d, i)->count, static_cast<std::uint64_t>(rounds * most_threads));
   }
 }
 
@@ -114,7 +115,7 @@ TEST(AccessThreads, OncePerBatchIsOncePerBatchOfEachThread) {
 TEST(AccessThreads, TensorsEndAndElementsAreBoundAgainWhileBatchesRun) {
   pool p{small_cpu()};
   constexpr std::size_t elements = 16;
-  const domain d = *p.make_domain({.size = elements});
+  const domain d = *p.accesses().make_domain({.size = elements});
   std::array<std::atomic<std::uint64_t>, elements> ids{};
   std::atomic<bool> stop{false};
   in_threads(most_threads, [&](int t) {
@@ -126,11 +127,11 @@ TEST(AccessThreads, TensorsEndAndElementsAreBoundAgainWhileBatchesRun) {
         tensor made = p.allocate(
             64, {}, {.category = category::kv_cache, .key = 1000U + static_cast<std::uint64_t>(i)});
         if (i % 4 == 0) {
-          ASSERT_EQ(p.track(made.id(), 3), errc::ok);
-          ASSERT_EQ(p.bind_parts(d, at, made.id(), {.first = 1, .count = 1}), errc::ok);
+          ASSERT_EQ(p.accesses().track(made.id(), 3), errc::ok);
+          ASSERT_EQ(p.accesses().bind_parts(d, at, made.id(), {.first = 1, .count = 1}), errc::ok);
         } else {
           const std::array one{made.id()};
-          ASSERT_EQ(p.bind(d, at, one), errc::ok);
+          ASSERT_EQ(p.accesses().bind(d, at, one), errc::ok);
         }
         ASSERT_EQ(p.set_category(made.id(), category::expert), errc::ok);
         ids[at].store(made.id().value());
@@ -142,9 +143,9 @@ TEST(AccessThreads, TensorsEndAndElementsAreBoundAgainWhileBatchesRun) {
     std::array<access_info, 8> best;
     for (int i = 0; !stop.load(); ++i) {
       if (t == 3) {
-        (void)p.coldest(best);
-        (void)p.age_histogram();
-        (void)p.access(d, random() % elements);
+        (void)p.accesses().coldest(best);
+        (void)p.accesses().age_histogram();
+        (void)p.accesses().info(d, random() % elements);
         std::this_thread::yield();
         continue;
       }
@@ -153,7 +154,7 @@ TEST(AccessThreads, TensorsEndAndElementsAreBoundAgainWhileBatchesRun) {
         for (auto& id : some) {
           id = static_cast<std::int32_t>(random() % elements);
         }
-        ASSERT_TRUE(p.record_access({.where = d, .indices = some}).has_value());
+        ASSERT_TRUE(p.accesses().record({.where = d, .indices = some}).has_value());
       } else {
         std::array<tensor_id, elements> named;
         std::array<std::uint64_t, elements> keys;
@@ -161,13 +162,13 @@ TEST(AccessThreads, TensorsEndAndElementsAreBoundAgainWhileBatchesRun) {
           named[k] = tensor_id::from_value(ids[k].load());
           keys[k] = 1000 + random() % 600;
         }
-        ASSERT_TRUE(p.record_access({.tensors = named}).has_value());
-        ASSERT_TRUE(p.record_access({.keys = keys, .mode = access_mode::once}).has_value());
+        ASSERT_TRUE(p.accesses().record({.tensors = named}).has_value());
+        ASSERT_TRUE(p.accesses().record({.keys = keys, .mode = access_mode::once}).has_value());
       }
     }
   });
-  EXPECT_EQ(p.verify(), nullptr);
-  EXPECT_TRUE(p.ranked(access_order::tick).empty()) << "all tensors ended";
+  EXPECT_EQ(p.control().verify(), nullptr);
+  EXPECT_TRUE(p.accesses().ranked(access_order::tick).empty()) << "all tensors ended";
 }
 
 TEST(AccessThreads, LateIdsOfFreedTensorsNeverReachLivingOnes) {
@@ -183,17 +184,17 @@ TEST(AccessThreads, LateIdsOfFreedTensorsNeverReachLivingOnes) {
         // In its slot, most times. Nobody sends its id.
         const tensor young = p.allocate(64, {}, {.category = category::weight});
         std::this_thread::yield();
-        ASSERT_EQ(p.access(young.id())->count, 0U);
+        ASSERT_EQ(p.accesses().info(young.id())->count, 0U);
       }
       stop.store(true);
       return;
     }
     while (!stop.load()) {
       const std::array ids{tensor_id::from_value(dead.load()), tensor_id::from_value(dead.load())};
-      ASSERT_TRUE(p.record_access({.tensors = ids}).has_value());
+      ASSERT_TRUE(p.accesses().record({.tensors = ids}).has_value());
     }
   });
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 TEST(AccessThreads, DomainsAreMadeAndDroppedWhileOthersRecord) {
@@ -203,10 +204,10 @@ TEST(AccessThreads, DomainsAreMadeAndDroppedWhileOthersRecord) {
   in_threads(3, [&](int t) {
     if (t == 0) {
       for (int i = 0; i < 100; ++i) {
-        const domain d = *p.make_domain({.size = 100, .standalone = true});
+        const domain d = *p.accesses().make_domain({.size = 100, .standalone = true});
         current.store(d.value());
         std::this_thread::yield();
-        ASSERT_EQ(p.drop_domain(d), errc::ok);
+        ASSERT_EQ(p.accesses().drop_domain(d), errc::ok);
       }
       stop.store(true);
       return;
@@ -214,11 +215,11 @@ TEST(AccessThreads, DomainsAreMadeAndDroppedWhileOthersRecord) {
     const ints ids{1, 2, 3, 99, 100};
     while (!stop.load()) {
       const result<access_report> report =
-          p.record_access({.where = domain::from_value(current.load()), .indices = ids});
+          p.accesses().record({.where = domain::from_value(current.load()), .indices = ids});
       ASSERT_TRUE(report.has_value() || report.error().code == errc::not_found);
     }
   });
-  EXPECT_EQ(p.verify(), nullptr);
+  EXPECT_EQ(p.control().verify(), nullptr);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // call on, runs out or refuses to grow, and what fails changes under the threads. Each sees errors
 // that it may see and keeps what it holds; afterwards nothing is lost.
 #include "support.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/failing_backend.hpp>
 
 #include <iterator>
@@ -24,11 +25,11 @@ class worker {
   void step() {
     switch (const auto kind = random_() % 64) {
     case 0:
-      return pool_.thread_idle();
+      return pool_.control().thread_idle();
     case 1:
-      return (void)pool_.trim(random_() % 8 * mib);
+      return (void)pool_.control().trim(random_() % 8 * mib);
     case 2:
-      return pool_.tick();
+      return pool_.control().tick();
     case 3:
       return prewarm();
     case 4:
@@ -94,7 +95,8 @@ class worker {
   }
   void prewarm() {
     try {
-      (void)pool_.prewarm({.items = {{1 + random_() % 100000, random_() % 10}}, .populate = false});
+      (void)pool_.control().prewarm(
+          {.items = {{1 + random_() % 100000, random_() % 10}}, .populate = false});
     } catch (const out_of_memory& why) {
       (void)is_lack(why.why().code);
     }
@@ -130,7 +132,7 @@ class Faults : public ::testing::TestWithParam<std::uint64_t> {  // every n-th s
       // Until it did what it is for. A thread that keeps to its cache calls no backend for a while.
       const std::uint64_t most = steps.load() + 20000;
       while (faults.failures() < 8 && steps.load(std::memory_order_relaxed) < most) {
-        EXPECT_LE(p.statistics().devices[0].reserved_bytes, limit);
+        EXPECT_LE(p.control().statistics().devices[0].reserved_bytes, limit);
         std::this_thread::yield();
       }
       failed_calls += faults.failures();
@@ -141,7 +143,7 @@ class Faults : public ::testing::TestWithParam<std::uint64_t> {  // every n-th s
     }
     faults.order({});
     for (int i = 0; i < 4; ++i) {
-      (void)p.trim();  // a refused give-back is tried again by the next
+      (void)p.control().trim();  // a refused give-back is tried again by the next
     }
   }
 
@@ -181,7 +183,7 @@ TEST_P(Faults, LoseNothingWhileThreadsWork) {
   EXPECT_GT(failed_calls, 0U);
   EXPECT_GT(refused.load(), 0U) << "no thread ever saw an error";
   EXPECT_EQ(faults.handed_out_bytes(), 0U);
-  EXPECT_EQ(p.statistics().misuses, 0U);
+  EXPECT_EQ(p.control().statistics().misuses, 0U);
   expect_clean(p);
 }
 
@@ -199,7 +201,7 @@ TEST_P(Faults, AllThreadsAtOnceMeetABackendThatHasNothing) {
   });
   for (int round = 0; round < 20 * effort(); ++round) {
     faults.order({.fail_from = 1});
-    (void)p.trim();  // nobody keeps anything ready
+    (void)p.control().trim();  // nobody keeps anything ready
     in_threads(threads, [&](int t) {
       EXPECT_EQ(p.try_allocate(200000).error().code, errc::out_of_memory);
       const std::vector<marked>& mine = held[static_cast<std::size_t>(t)];
@@ -207,13 +209,13 @@ TEST_P(Faults, AllThreadsAtOnceMeetABackendThatHasNothing) {
           std::all_of(mine.begin(), mine.end(), [](const marked& m) { return m.intact(); }));
     });
     faults.order({});
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
   for (std::vector<marked>& mine : held) {
     mine.clear();
   }
   for (int i = 0; i < 4; ++i) {
-    (void)p.trim();
+    (void)p.control().trim();
   }
   EXPECT_EQ(faults.handed_out_bytes(), 0U);
   expect_clean(p);

@@ -70,7 +70,7 @@ TEST(HandOver, AroundARingOfProducersAndConsumers) {
     }
     eat();
   });
-  EXPECT_EQ(p.statistics().total.allocations, blocks.load());  // empty tensors have none
+  EXPECT_EQ(p.control().statistics().total.allocations, blocks.load());  // empty tensors have none
   for (ring& r : rings) {
     marked left;
     while (r.take(left)) {
@@ -125,8 +125,8 @@ TEST(HandOver, BetweenHundredsOfShortThreads) {
       }
     });
   }
-  EXPECT_EQ(p.statistics().threads, 0U);
-  EXPECT_EQ(p.statistics().total.live, shared.size());
+  EXPECT_EQ(p.control().statistics().threads, 0U);
+  EXPECT_EQ(p.control().statistics().total.live, shared.size());
   for (const marked& m : shared) {
     EXPECT_TRUE(m.intact());
   }

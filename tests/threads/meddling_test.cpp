@@ -39,9 +39,9 @@ void work_while(pool& p, int workers, int times, const std::function<void(int)>&
 
 TEST(Meddling, StatisticsAreConsistentAtEveryMoment) {
   pool p(small_cpu());
-  statistics before = p.statistics();
+  statistics before = p.control().statistics();
   work_while(p, 3, 200 * effort(), [&](int) {
-    const statistics s = p.statistics();
+    const statistics s = p.control().statistics();
     EXPECT_GE(s.total.allocations, before.total.allocations);
     EXPECT_GE(s.total.frees, before.total.frees);
     EXPECT_EQ(s.total.front_hits + s.total.ready_hits + s.total.refills, s.total.allocations);
@@ -54,9 +54,9 @@ TEST(Meddling, StatisticsAreConsistentAtEveryMoment) {
 TEST(Meddling, TrimAndIdleThreadsTakeNothingThatIsInUse) {
   pool p(small_cpu());
   work_while(p, 3, 150 * effort(), [&](int i) {
-    (void)p.trim(i % 3 == 0 ? 0 : 4 * mib);
-    p.tick();
-    p.thread_idle();
+    (void)p.control().trim(i % 3 == 0 ? 0 : 4 * mib);
+    p.control().tick();
+    p.control().thread_idle();
   });
   expect_clean(p);
 }
@@ -84,7 +84,7 @@ TEST(Meddling, ALimitMakesThreadsRecallEachOther) {
       }
     }
   });
-  EXPECT_LE(p.statistics().devices[0].peak_reserved_bytes, 24 * mib);
+  EXPECT_LE(p.control().statistics().devices[0].peak_reserved_bytes, 24 * mib);
   expect_clean(p);
 }
 
@@ -200,10 +200,10 @@ TEST(Meddling, ObserversComeAndGo) {
   std::vector<gone> kept;
   work_while(p, 3, 200 * effort(), [&](int i) {
     auto seen = std::make_unique<counting_observer>();
-    p.set_observer(seen.get());
+    p.control().set_observer(seen.get());
     if (i % 2 == 0) {
       std::this_thread::yield();
-      p.set_observer(nullptr);
+      p.control().set_observer(nullptr);
       seen.reset();  // from here on nobody may call it, else a sanitizer finds it or the test dies
       return;
     }
@@ -211,7 +211,7 @@ TEST(Meddling, ObserversComeAndGo) {
     for (int n = 0; n < 100000 && seen->made.load() + seen->freed.load() == 0; ++n) {
       std::this_thread::yield();
     }
-    p.set_observer(nullptr);
+    p.control().set_observer(nullptr);
     const std::uint64_t made = seen->made.load();
     const std::uint64_t freed = seen->freed.load();
     kept.push_back({std::move(seen), made, freed});  // its counts show whether anybody calls it
@@ -225,8 +225,8 @@ TEST(Meddling, ObserversComeAndGo) {
     made += each.made;
     freed += each.freed;
   }
-  EXPECT_LE(made, p.statistics().total.allocations);
-  EXPECT_LE(freed, p.statistics().total.frees);
+  EXPECT_LE(made, p.control().statistics().total.allocations);
+  EXPECT_LE(freed, p.control().statistics().total.frees);
   expect_clean(p);
 }
 
@@ -274,7 +274,7 @@ TEST(Meddling, CloseWhileThreadsUseEveryFunction) {
     });
     closer.join();
     if (round % 2 == 0) {
-      EXPECT_EQ(p->verify(), nullptr);
+      EXPECT_EQ(p->control().verify(), nullptr);
     }
     p.reset();
     in_threads(4, [&](int t) { kept[static_cast<std::size_t>(t)].clear(); });
@@ -323,7 +323,7 @@ TEST(Meddling, PoolsOpenAndCloseUnderThreadsThatGoOn) {
   for (std::thread& t : threads) {
     t.join();
   }
-  EXPECT_EQ(current->verify(), nullptr);
+  EXPECT_EQ(current->control().verify(), nullptr);
 }
 
 TEST(Meddling, RacingDoubleFreesGiveNoBlockToTwoOwners) {
@@ -363,7 +363,7 @@ TEST(Meddling, RacingDoubleFreesGiveNoBlockToTwoOwners) {
       }
       barrier(mine);
       if (t == 0 && r % 8 == 0) {
-        (void)p.trim();
+        (void)p.control().trim();
       }
       barrier(mine);
     }

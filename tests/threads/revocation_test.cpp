@@ -69,7 +69,7 @@ TEST_P(Revocation, WhatSleepingThreadsHoldIsThereForAll) {
   for (int round = 0; round < 4 * effort(); ++round) {
     pool p(small_cpu(), options(32 * mib));
     const sleepers idle(p, 6, 5 * mib);
-    EXPECT_GT(p.statistics().devices[0].reserved_bytes, 4 * mib);
+    EXPECT_GT(p.control().statistics().devices[0].reserved_bytes, 4 * mib);
     result<tensor> large = p.try_allocate(31 * mib);
     ASSERT_TRUE(large.has_value()) << to_string(large.error());
     large->reset();
@@ -80,8 +80,8 @@ TEST_P(Revocation, WhatSleepingThreadsHoldIsThereForAll) {
       small.push_back(std::move(*one));
     }
     small.clear();
-    EXPECT_EQ(p.trim().reserved_bytes, 0U) << "though all of them still sleep";
-    EXPECT_EQ(p.verify(), nullptr);
+    EXPECT_EQ(p.control().trim().reserved_bytes, 0U) << "though all of them still sleep";
+    EXPECT_EQ(p.control().verify(), nullptr);
   }
 }
 
@@ -121,12 +121,12 @@ TEST_P(Revocation, FromEverySideWhileOthersWork) {
     }
   };
   const std::array<std::function<void(int)>, 4> revokers{
-      [&](int i) { (void)p.trim(i % 4 == 0 ? 0 : 8 * mib); },
+      [&](int i) { (void)p.control().trim(i % 4 == 0 ? 0 : 8 * mib); },
       [&](int) { (void)p.try_allocate(20 * mib); },  // climbs the ladder
-      [&](int) { EXPECT_LE(p.statistics().devices[0].reserved_bytes, 24 * mib); },
+      [&](int) { EXPECT_LE(p.control().statistics().devices[0].reserved_bytes, 24 * mib); },
       [&](int i) {
-        p.tick();
-        p.thread_idle();
+        p.control().tick();
+        p.control().thread_idle();
         if (i % 8 == 0) {
           p.allocate(0).reset();
         }
@@ -158,8 +158,8 @@ TEST_P(Revocation, OfThreadsThatEndMeanwhile) {
   std::atomic<bool> stop{false};
   std::thread revoker([&] {
     while (!stop.load(std::memory_order_relaxed)) {
-      (void)p.trim();
-      (void)p.statistics();
+      (void)p.control().trim();
+      (void)p.control().statistics();
     }
   });
   for (int round = 0; round < 20 * effort(); ++round) {

@@ -84,7 +84,7 @@ TEST(Streams, TensorsTravelBetweenThreadsAndStreams) {
     for (const stream_ref& s : streams) {
       (void)p.retire(gpu, s);  // the thread above has retired some already
     }
-    EXPECT_EQ(p.trim().reserved_bytes, 0U);
+    EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
     expect_clean(p);
   }
   EXPECT_EQ(log.handed_out.load(), 0U);

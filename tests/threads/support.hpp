@@ -6,6 +6,7 @@
 
 #include "../support/amount.hpp"
 #include "../support/small_cpu.hpp"
+#include <tidepool/control.hpp>
 #include <tidepool/pool.hpp>
 
 #include <gtest/gtest.h>
@@ -75,13 +76,13 @@ inline std::size_t some_size(std::mt19937& random) {
 
 /// Nothing alive, nothing kept, nothing broken.
 inline void expect_clean(pool& p) {
-  const statistics s = p.statistics();
+  const statistics s = p.control().statistics();
   EXPECT_EQ(s.total.live, 0U);
   EXPECT_EQ(s.total.requested_bytes, 0U);
   EXPECT_EQ(s.total.allocations, s.total.frees);
-  EXPECT_STREQ(p.verify(), nullptr);
-  EXPECT_EQ(p.trim().reserved_bytes, 0U);
-  EXPECT_STREQ(p.verify(), nullptr);
+  EXPECT_STREQ(p.control().verify(), nullptr);
+  EXPECT_EQ(p.control().trim().reserved_bytes, 0U);
+  EXPECT_STREQ(p.control().verify(), nullptr);
 }
 
 }  // namespace tidepool::test

@@ -6,7 +6,7 @@
 #include "tidepool/replay/make_pool.hpp"
 #include "tidepool/replay/samples.hpp"
 #include "tidepool/replay/vocabulary.hpp"
-#include <tidepool/access.hpp>
+#include <tidepool/access_tracker.hpp>
 
 #include <algorithm>
 #include <array>
@@ -30,7 +30,7 @@ class access_pass {
  public:
   access_pass(const replay_plan& plan, pool& target)
       : plan_(plan.accesses), pool_(target), words_(target, plan) {
-    if (const result<domain> made = pool_.make_domain({.size = plan_.elements}); made) {
+    if (const result<domain> made = pool_.accesses().make_domain({.size = plan_.elements}); made) {
       parts_ = *made;
     }
     live_.resize(plan_.tensors.size());
@@ -70,8 +70,8 @@ class access_pass {
 
   [[nodiscard]] std::vector<access_figures::ranked> rank(bool hottest) const {
     std::array<access_info, 5> best;
-    const std::size_t n = hottest ? pool_.hottest(best, access_order::count)
-                                  : pool_.coldest(best, access_order::count);
+    const std::size_t n = hottest ? pool_.accesses().hottest(best, access_order::count)
+                                  : pool_.accesses().coldest(best, access_order::count);
     std::vector<access_figures::ranked> answer;
     for (std::size_t i = 0; i < n; ++i) {
       const result<tensor_info> info = pool_.info(best[i].id);
@@ -102,8 +102,8 @@ class access_pass {
     }
     live_[number] = made->id;
     if (one.parts != 0) {
-      (void)pool_.track(made->id, one.parts);
-      (void)pool_.bind_parts(parts_, one.first_element, made->id);
+      (void)pool_.accesses().track(made->id, one.parts);
+      (void)pool_.accesses().bind_parts(parts_, one.first_element, made->id);
     }
   }
 
@@ -134,13 +134,13 @@ class access_pass {
     for (const batch& each : batches_) {
       ++tick_;
       if (each.tensors != 0) {
-        (void)pool_.record_access(
+        (void)pool_.accesses().record(
             {.tensors = std::span(whole_).subspan(each.first_tensor, each.tensors), .tick = tick_});
       }
       if (each.parts != 0) {
         const std::span<const std::int64_t> some =
             std::span(elements_).subspan(each.first_part, each.parts);
-        (void)pool_.record_access({.where = parts_, .indices = some, .tick = tick_});
+        (void)pool_.accesses().record({.where = parts_, .indices = some, .tick = tick_});
       }
     }
     const auto end = std::chrono::steady_clock::now();

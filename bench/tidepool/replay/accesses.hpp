@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The recorded reads of a trace, replayed through pool::record_access: what batches of accesses
+// The recorded reads of a trace, replayed through access_tracker::record: what batches of accesses
 // cost in a real sequence, and which tensors are hot and cold in it. A pass of its own, beside the
 // replay of allocations: tensors have entries here, but no bytes.
 #pragma once
@@ -17,7 +17,7 @@ namespace tidepool::bench {
 
 struct access_figures {
   std::uint64_t reads = 0;     ///< of one pass
-  std::uint64_t batches = 0;   ///< calls of record_access
+  std::uint64_t batches = 0;   ///< calls of record
   std::uint64_t left_out = 0;  ///< reads of tensors without an entry
   double ns_per_read = 0;      ///< median over the passes; two readings of the clock per stretch of
                                ///< batches included

@@ -11,6 +11,7 @@
 #include "tidepool/replay/samples.hpp"
 #include "tidepool/replay/streams.hpp"
 #include "tidepool/replay/vocabulary.hpp"
+#include <tidepool/control.hpp>
 
 #include <malloc.h>
 #include <sys/resource.h>
@@ -196,7 +197,7 @@ class session {
 
   void after_turn(const turn& now) {
     if (now.round == 0 && now.contestant == 0) {
-      cold_ = pool_.statistics();
+      cold_ = pool_.control().statistics();
     }
     progress_.step();
   }
@@ -255,7 +256,7 @@ class session {
   }
 
   void add_pool_figures(replay_figures& figures) const {
-    const statistics all = pool_.statistics();
+    const statistics all = pool_.control().statistics();
     const statistics warm = all.since(cold_);
     contestant_figures& own = figures.contestants.front();
     own.hit_rate_cold = cold_.total.hit_rate();
@@ -365,7 +366,7 @@ replay_outcome run_replay(replay_plan& plan, const replay_settings& settings) {
   std::uint64_t prewarmed_bytes = 0;
   if (!prewarm.items.empty()) {
     try {
-      prewarmed_bytes = made->prewarm(prewarm).bytes;
+      prewarmed_bytes = made->control().prewarm(prewarm).bytes;
     } catch (const out_of_memory& lack) {
       return {.figures = {}, .failure = {std::string("prewarming failed: ") + lack.what()}};
     }

@@ -119,7 +119,7 @@ std::string ranking_text(const std::vector<access_figures::ranked>& ranking) {
 
 void add_accesses(table& out, const access_figures& of) {
   out.line("");
-  out.line("  Recorded reads, through record_access: " + count_text(of.reads) + " in " +
+  out.line("  Recorded reads, through access_tracker::record: " + count_text(of.reads) + " in " +
            count_text(of.batches) + " batches, " + figure_text(of.ns_per_read) +
            " ns per read (median of the passes)" +
            (of.left_out == 0 ? "." : "; " + count_text(of.left_out) + " of untracked tensors."));

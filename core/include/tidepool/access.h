@@ -175,7 +175,7 @@ TIDEPOOL_EXPORT tidepool_status tidepool_access_at(const tidepool_pool* pool,
 // The first *count entries in an order (TIDEPOOL_ORDER_...), coldest or hottest first, written to
 // out[0], out[1], ..., which lie out->size bytes apart; *count becomes their number. Pre: out->size
 // is set, unless *count is 0. With room for all entries (tidepool_accesses_by_category counts them)
-// these are all of them in order: what pool::ranked answers in C++.
+// these are all of them in order: what access_tracker::ranked answers in C++.
 TIDEPOOL_EXPORT tidepool_status tidepool_coldest(const tidepool_pool* pool, uint32_t order,
                                                  const tidepool_access_filter* filter,
                                                  tidepool_access_info* out, size_t* count);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Access entries and domains: what the pool knows of how its tensors and their parts are used.
-// Values only; pool.hpp has the functions (track, make_domain, bind, record_access, coldest, ...).
+// Values only; access_tracker.hpp has the functions (track, make_domain, bind, record, ...).
 //
-//   domain experts = *pool.make_domain({.size = layers * 128});
-//   pool.track(weights.id(), 128);                         // a tensor with 128 parts
-//   pool.bind_parts(experts, layer * 128, weights.id());   // elements 128 l .. 128 l + 127
-//   pool.record_access({.where = experts, .indices = routed, .tick = step});
-//   pool.coldest(victims, access_order::tick, {.categories = {category::expert}});
+//   access_tracker accesses = pool.accesses();
+//   domain experts = *accesses.make_domain({.size = layers * 128});
+//   accesses.track(weights.id(), 128);                        // a tensor with 128 parts
+//   accesses.bind_parts(experts, layer * 128, weights.id());  // elements 128 l .. 128 l + 127
+//   accesses.record({.where = experts, .indices = routed, .tick = step});
+//   accesses.coldest(victims, access_order::tick, {.categories = {category::expert}});
 //
 // An *entry* is a tensor of an evictable category (8 to 15), one made with `tracked`, or a part
 // of one made by track. A *domain* is a dense index space whose elements stand for entries; an
@@ -143,7 +144,7 @@ struct access_batch {
 ///   ids == recorded + deferred + padding + masked + out_of_range + stale + duplicates.
 struct access_report {
   std::uint64_t recorded = 0;
-  /// Another thread held the table: it adds these for us. Queries that begin after record_access
+  /// Another thread held the table: it adds these for us. Queries that begin after record
   /// returned see them all the same.
   std::uint64_t deferred = 0;
   std::uint64_t padding = 0;       ///< index -1, tensor id 0, key 0

@@ -16,11 +16,11 @@
 #include <tidepool/info.hpp>
 #include <tidepool/result.hpp>
 #include <tidepool/stream.hpp>
+#include <tidepool/transfer.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string_view>
 
 namespace tidepool {
 inline namespace v0 {
@@ -45,31 +45,6 @@ struct block_request {
   /// by no call that the capture would record or refuse. Without it a backend answers
   /// stream_captures when the stream captures.
   bool for_capture = false;
-};
-
-/// What a device is and can do. Valid as long as the backend lives.
-struct device_description {
-  device where = {};
-  std::string_view name;        ///< for people
-  std::size_t alignment = 64;   ///< of every block, a power of two
-  std::size_t total_bytes = 0;  ///< physical size, 0: unknown
-  bool host_accessible = true;
-  bool stream_ordered = false;  ///< frees are ordered by streams
-  bool can_populate = false;
-  bool can_extend = false;
-  bool can_migrate = false;  ///< prefetch and advise do something
-};
-
-/// How managed memory will be used. Each has an inverse, which takes it back.
-enum class memory_advice : std::uint8_t {
-  read_mostly = 0,         ///< copies may be kept where it is read
-  preferred_location = 1,  ///< stays on the device while it can
-  accessed_by = 2,         ///< the device keeps it mapped
-};
-struct advice_request {
-  memory_advice what = memory_advice::read_mostly;
-  device of = {};          ///< the device concerned, device::cpu() for the host
-  bool take_back = false;  ///< the inverse
 };
 
 struct memory_info {
@@ -157,7 +132,8 @@ class TIDEPOOL_EXPORT backend {
   /// Returns the bytes given back.
   virtual std::size_t trim(device where, std::size_t keep_bytes) noexcept = 0;
 
-  /// Lets memory that stayed free for long go; called now and then by pool::tick. Default: nothing.
+  /// Lets memory that stayed free for long go; called now and then by pool_control::tick. Default:
+  /// nothing.
   virtual std::size_t decay(device where) noexcept;
 
   [[nodiscard]] virtual memory_info memory(device where) const noexcept = 0;

@@ -6,17 +6,17 @@
 
 #include <tidepool/device.hpp>
 #include <tidepool/export.hpp>
-#include <tidepool/report.hpp>
 #include <tidepool/result.hpp>
 
 #include <cstddef>
 #include <memory>
 #include <new>
 #include <stdexcept>
-#include <string>
 
 namespace tidepool {
 inline namespace v0 {
+
+struct pool_report;
 
 /// Any failure that is not a lack of memory.
 class TIDEPOOL_EXPORT error : public std::runtime_error {
@@ -46,7 +46,7 @@ class TIDEPOOL_EXPORT out_of_memory : public std::bad_alloc {
   [[nodiscard]] tidepool::device device() const noexcept { return why_.where; }
   [[nodiscard]] const status& why() const noexcept { return why_; }
   /// Where the pool's memory was at that moment and what to do; to_text and to_json make text of
-  /// it. Null when there was no memory for the report itself.
+  /// it (report.hpp). Null when there was no memory for the report itself.
   [[nodiscard]] const pool_report* report() const noexcept { return report_.get(); }
 
  private:

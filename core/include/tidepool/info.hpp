@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Answers about tensors, memory and misuse: plain values.
+// Answers about tensors, devices, memory and misuse: plain values.
 #pragma once
 
 #include <tidepool/attributes.hpp>
@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace tidepool {
 inline namespace v0 {
@@ -36,6 +37,19 @@ struct tensor_info {
 struct raw_tensor {
   void* data = nullptr;
   tensor_id id = {};
+};
+
+/// What a device is and can do. Valid as long as its backend lives.
+struct device_description {
+  device where = {};
+  std::string_view name;        ///< for people
+  std::size_t alignment = 64;   ///< of every block, a power of two
+  std::size_t total_bytes = 0;  ///< physical size, 0: unknown
+  bool host_accessible = true;
+  bool stream_ordered = false;  ///< frees are ordered by streams
+  bool can_populate = false;
+  bool can_extend = false;
+  bool can_migrate = false;  ///< prefetch and advise do something
 };
 
 /// Answer of trim: what went and what kept the rest,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Limits of reserved bytes, and the handler that is asked to give tensors up when memory runs out.
+// Limits of reserved bytes, and what a reclaim handler (options.hpp) is asked when memory runs out.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -40,12 +40,6 @@ struct reclaim_request {
   /// meanwhile: their ids say so.
   std::span<const tensor_info> candidates;
 };
-
-/// Frees what it can spare (from the same pool, with its functions) and answers how many bytes, 0
-/// for none: then it is not called again for this allocation. Called on the allocating thread with
-/// no lock of the pool held. Allocations that it makes itself fail rather than call it again. Must
-/// not throw.
-using reclaim_handler = std::size_t (*)(const reclaim_request& request, void* context);
 
 }  // namespace v0
 }  // namespace tidepool

@@ -5,10 +5,9 @@
 #pragma once
 
 #include <tidepool/attributes.hpp>
-#include <tidepool/debug.hpp>
+#include <tidepool/debug_options.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/ids.hpp>
-#include <tidepool/limits.hpp>
 #include <tidepool/stream.hpp>
 
 #include <cstddef>
@@ -17,8 +16,8 @@
 namespace tidepool {
 inline namespace v0 {
 
-class allocation_observer;
 struct misuse_report;
+struct reclaim_request;
 
 /// What an allocation may say beyond size and device.
 ///   auto t = pool.allocate(bytes, device::cuda(0), {.stream = s, .category = category::weight});
@@ -61,6 +60,12 @@ struct adopt_options {
 /// lock, on the thread that did it. Must not throw.
 using misuse_handler = void (*)(const misuse_report& report, void* context);
 
+/// Frees what it can spare (from the same pool, with its functions) and answers how many bytes, 0
+/// for none: then it is not called again for this allocation. Called on the allocating thread with
+/// no lock of the pool held. Allocations that it makes itself fail rather than call it again. Must
+/// not throw.
+using reclaim_handler = std::size_t (*)(const reclaim_request& request, void* context);
+
 /// Chooses a device for placement::automatic. Must answer a device that the pool has.
 using placement_policy = device (*)(std::size_t bytes, const allocation_options& options,
                                     void* context);
@@ -78,7 +83,7 @@ enum class close_mode : std::uint8_t {
 /// How a pool is set up. All byte figures may be 0 only where said.
 struct pool_options {
   /// Upper bound of reserved bytes of each device, caches included. SIZE_MAX: none. limits.hpp says
-  /// what hard and soft mean; pool::set_limits changes them, also for one device alone.
+  /// what hard and soft mean; pool_control::set_limits changes them, also for one device alone.
   std::size_t limit_bytes = SIZE_MAX;
   std::size_t soft_limit_bytes = SIZE_MAX;
   /// The same for all devices of the pool together.

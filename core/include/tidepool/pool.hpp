@@ -15,28 +15,19 @@
 // metadata. Other costs are said where they differ from "one short lock".
 #pragma once
 
-#include <tidepool/access.hpp>
 #include <tidepool/attributes.hpp>
-#include <tidepool/backend.hpp>
-#include <tidepool/debug.hpp>
 #include <tidepool/detail/allocate.hpp>
 #include <tidepool/device.hpp>
 #include <tidepool/error.hpp>
 #include <tidepool/export.hpp>
 #include <tidepool/ids.hpp>
 #include <tidepool/info.hpp>
-#include <tidepool/limits.hpp>
-#include <tidepool/observer.hpp>
 #include <tidepool/options.hpp>
-#include <tidepool/prewarm.hpp>
-#include <tidepool/report.hpp>
 #include <tidepool/result.hpp>
-#include <tidepool/statistics.hpp>
 #include <tidepool/stream.hpp>
 #include <tidepool/tensor.hpp>
 #include <tidepool/transfer.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -46,6 +37,10 @@
 
 namespace tidepool {
 inline namespace v0 {
+
+class access_tracker;
+class backend;
+class pool_control;
 
 class TIDEPOOL_EXPORT pool {
  public:
@@ -143,8 +138,8 @@ class TIDEPOOL_EXPORT pool {
   /// The tensor with this key. errc::not_found.
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
 
-  /// These touch the record only, never the data. A category asked for later gives no entry: see
-  /// track.
+  /// These touch the record only, never the data. A category asked for later gives no access
+  /// entry: see access_tracker::track.
   errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
   errc set_category(tensor_id id, category what) noexcept;
   errc set_name(tensor_id id, name_id name) noexcept;
@@ -163,62 +158,6 @@ class TIDEPOOL_EXPORT pool {
   [[nodiscard]] std::uint8_t eviction_priority(category what) const noexcept;
 
   [[nodiscard]] std::span<const device_description> devices() const noexcept;
-
-  // Access entries (access.hpp).
-  /// Gives a tensor an entry, and parts != 0 entries of its parts, which then stand for it in
-  /// queries. Repeating it changes nothing. stale_id; invalid_argument: it has another number of
-  /// parts, or is bound; out_of_memory.
-  errc track(tensor_id id, std::uint32_t parts = 0) noexcept;
-  /// invalid_argument, unknown_device, out_of_memory; too_many: 1024 domains were made so far.
-  /// Cost: standalone elements are written, the others' memory is only reserved (48 bytes each).
-  [[nodiscard]] result<domain> make_domain(const domain_options& options) noexcept;
-  /// Its elements are bound to nothing any more; their counts stay with their entries. not_found.
-  errc drop_domain(domain which) noexcept;
-  /// Elements first, first + 1, ... stand for these tensors from now on, for none where an id is
-  /// empty. An entry that was at another element leaves that one. Batches recorded before count for
-  /// the entries that the elements had then, whose counts stay with them. All or nothing: stale_id,
-  /// not_found, invalid_argument (beyond the domain, standalone, a tensor with parts).
-  /// Cost: waits for batches that other threads are adding to these tables.
-  errc bind(domain to, std::size_t first, std::span<const tensor_id> ids) noexcept;
-  /// The same for parts of one tensor.
-  errc bind_parts(domain to, std::size_t first, tensor_id id, part_range parts = {}) noexcept;
-  /// Adds what was used to the entries. What could not be added is counted in the answer and
-  /// changes nothing. invalid_argument: sizes that do not fit together; not_found: no such domain;
-  /// out_of_memory: none for bits in mode once; in all three cases nothing was recorded. Threads
-  /// never wait for each other with up to 1024 ids, unless the log (64 KiB for each eighth of the
-  /// threads) is full. Cost: one uncontended lock and about 1 ns for each id, see core/README.md.
-  result<access_report> record_access(const access_batch& batch) noexcept;
-  /// Adds at once what threads left for each other. Queries do it by themselves.
-  void flush_access() noexcept;
-  /// All queries see every batch whose record_access returned before. not_found: no entry.
-  [[nodiscard]] result<access_info> access(tensor_id id,
-                                           std::uint32_t part = whole_tensor) const noexcept;
-  [[nodiscard]] result<access_info> access(domain within, std::uint64_t index) const noexcept;
-  /// The first out.size() entries in order, coldest or hottest first; how many there were. Cost: a
-  /// look at every entry (4 to 6 ns by tick, see bench/README.md), more for each that enters the
-  /// best so far or equals the last of them in the order; nothing is allocated.
-  [[nodiscard]] std::size_t coldest(std::span<access_info> out,
-                                    access_order by = access_order::tick,
-                                    const access_filter& filter = {}) const noexcept;
-  [[nodiscard]] std::size_t hottest(std::span<access_info> out,
-                                    access_order by = access_order::tick,
-                                    const access_filter& filter = {}) const noexcept;
-  /// Entries last used before `tick`: how many, and the coldest of them.
-  [[nodiscard]] access_selection older_than(std::uint64_t tick, std::span<access_info> out,
-                                            const access_filter& filter = {}) const noexcept;
-  /// All entries, coldest first. Throws std::bad_alloc.
-  [[nodiscard]] std::vector<access_info> ranked(access_order by,
-                                                const access_filter& filter = {}) const;
-  /// By number of category.
-  [[nodiscard]] std::array<category_accesses, 256> accesses_by_category(
-      const access_filter& filter = {}) const noexcept;
-  [[nodiscard]] access_ages age_histogram(const access_filter& filter = {}) const noexcept;
-  [[nodiscard]] access_totals total_accesses() const noexcept;
-  /// Fetches the first bytes of these tensors' data into this processor's cache, where it can read
-  /// them; dead ids are ignored. A hint.
-  void prefetch(std::span<const tensor_id> ids, std::size_t bytes = 64) const noexcept;
-  /// Null detaches. Pre: no other thread records meanwhile.
-  void set_access_predictor(access_predictor* predictor) noexcept;
 
   // Streams, of devices that are stream-ordered; elsewhere they are accepted and mean nothing.
   // No stream, and the legacy default stream, are the device's default one. What is allocated on a
@@ -264,62 +203,24 @@ class TIDEPOOL_EXPORT pool {
   /// Waits until all that was enqueued on the stream is done. Errors: unknown_device, device_lost.
   [[nodiscard]] status synchronise(device where, const stream_ref& stream = {}) noexcept;
 
-  // Memory.
-  /// Takes all free blocks back from threads and ready lists and gives memory to the system until
-  /// at most keep_bytes per device are reserved. Live tensors are not touched. Post, while no other
-  /// thread works on the pool: reserved <= max(keep_bytes, in use + pending + stranded), and the
-  /// report names what kept the rest. Cost: interrupts each thread's cache once (about 10 us each),
-  /// then system calls.
-  trim_report trim(std::size_t keep_bytes = 0) noexcept;
-  trim_report trim(device where, std::size_t keep_bytes) noexcept;
-  /// Limits of one device, or of all devices together. Lower ones than what is reserved: free
-  /// memory is given back at once, and until live tensors end, every growth fails. unknown_device:
-  /// nothing changed. Cost: as trim, if something is to be given back.
-  result<trim_report> set_limits(device where, const memory_limits& limits) noexcept;
-  trim_report set_limits(const memory_limits& limits) noexcept;
-  /// {0, 0} for unknown devices.
-  [[nodiscard]] memory_limits limits(device where) const noexcept;
-  [[nodiscard]] memory_limits limits() const noexcept;
-  /// The peaks in statistics and reports count from now on.
-  void reset_peaks() noexcept;
-  /// Gives back what stayed free for long: the caches of threads that did nothing since the last
-  /// tick, and what the backends kept. For an idle moment or a timer of the application; a ticker
-  /// (ticker.hpp) calls it from a thread of its own. Cost: interrupts each thread's cache once,
-  /// then system calls.
-  void tick() noexcept;
-  /// Gives the calling thread's ready blocks to the others.
-  void thread_idle() noexcept;
-  /// Makes blocks ready. Throws as allocate; blocks made before a failure stay ready.
-  prewarm_report prewarm(const prewarm_plan& plan);
-  [[nodiscard]] memory_info memory(device where) const noexcept;
-
-  // Observation.
-  /// Exact sums over all threads. Cost: interrupts each thread's cache once.
-  [[nodiscard]] tidepool::statistics statistics() const;
-  /// Where the memory is, who holds it, what happened last, and what to do about the last failure.
-  /// Throws std::bad_alloc. Cost: reads the record of every tensor.
-  [[nodiscard]] pool_report report() const;
-  /// Null detaches. After the call returns no further call into the previous observer begins.
-  void set_observer(allocation_observer* observer) noexcept;
+  // Closing.
   /// Ends allocation; frees still work. Gives all free memory back. Answers the number of live
   /// tensors, with close_mode::force of those that it ended. Waits for operations of other threads.
   /// Within a callback of this pool it answers the tensors alive and waits for nothing: the last
   /// operation under way, often the one around the callback, then closes. Idempotent; force may
   /// follow. Cost: a look at every slot ever used.
   std::size_t close(close_mode how = close_mode::orderly) noexcept;
-  /// Walks the pool's and the backends' structures: null, or the first broken invariant in words.
-  /// For tests; stops every cache meanwhile.
-  [[nodiscard]] const char* verify() const noexcept;
 
-  // Debug modes (pool_options::debug).
-  /// Looks at the bytes around all live tensors and at the quarantine now, reports each damage to
-  /// the misuse handler and mends it. The number of damages; 0 where no mode is on. Other threads
-  /// may work meanwhile. Cost: reads all guards and the whole quarantine.
-  std::size_t check_memory() noexcept;
-  /// What is alive now, by category, name and, where recorded, call site; most bytes first. Works
-  /// without debug modes too. Throws std::bad_alloc. Cost: reads all records.
-  [[nodiscard]] leak_report leaks() const;
-  [[nodiscard]] tidepool::debug_counts debug_counts() const noexcept;
+  // What else a pool can do stands in headers of its own, so that programs which only allocate do
+  // not compile it. Each answer is a handle of one pointer, valid as long as the pool; making one
+  // costs nothing. Both functions are const, so that a const pool can be asked for its statistics.
+  // They answer the same handle either way: a handle can be copied, so a const pool could not keep
+  // its holder from changing the pool, as a const std::span does not protect its elements.
+  /// How tensors and their parts are used. Include <tidepool/access_tracker.hpp> to call it.
+  [[nodiscard]] access_tracker accesses() const noexcept;
+  /// Limits, trim, statistics, reports, observers, checks. Include <tidepool/control.hpp> to call
+  /// it.
+  [[nodiscard]] pool_control control() const noexcept;
 
  private:
   friend class graph_arena;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // prewarm_plan: which blocks to make ready before the work begins. Nothing is ever grabbed unless a
-// plan is given to pool::prewarm.
+// plan is given to pool_control::prewarm.
 #pragma once
 
 #include <tidepool/device.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // pool_report: where a pool's memory is, who holds it, what happened last and what to do about it.
-// For the moment when memory ran out (out_of_memory::report) and on demand (pool::report). Making
-// one reads every tensor's record: milliseconds, not for a hot loop.
+// For the moment when memory ran out (out_of_memory::report) and on demand (pool_control::report).
+// Making one reads every tensor's record: milliseconds, not for a hot loop.
 #pragma once
 
 #include <tidepool/device.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ticker: calls pool::tick from a thread of its own, for applications that have no timer. No pool
-// starts a thread by itself.
+// ticker: calls pool_control::tick from a thread of its own, for applications that have no timer.
+// No pool starts a thread by itself.
 #pragma once
 
 #include <tidepool/export.hpp>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What pool::copy is asked for. Plain values.
+// What pool::copy and pool::advise are asked for. Plain values.
 #pragma once
 
+#include <tidepool/device.hpp>
 #include <tidepool/ids.hpp>
 #include <tidepool/stream.hpp>
 
@@ -20,6 +21,18 @@ struct copy_request {
   std::size_t src_offset = 0;
   std::size_t bytes = SIZE_MAX;  ///< SIZE_MAX: all from src_offset on
   stream_ref stream = {};        ///< none: the default stream of the device concerned
+};
+
+/// How managed memory will be used. Each has an inverse, which takes it back.
+enum class memory_advice : std::uint8_t {
+  read_mostly = 0,         ///< copies may be kept where it is read
+  preferred_location = 1,  ///< stays on the device while it can
+  accessed_by = 2,         ///< the device keeps it mapped
+};
+struct advice_request {
+  memory_advice what = memory_advice::read_mostly;
+  device of = {};          ///< the device concerned, device::cpu() for the host
+  bool take_back = false;  ///< the inverse
 };
 
 }  // namespace v0

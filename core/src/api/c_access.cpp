@@ -6,7 +6,6 @@
 #include "api/c_api.hpp"
 #include "pool/entries.hpp"
 #include <tidepool/access.h>
-#include <tidepool/pool.hpp>
 
 #include <cstdint>
 #include <span>

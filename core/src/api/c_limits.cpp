@@ -2,7 +2,6 @@
 //
 // The C interface: limits, trim, the report of a pool's memory.
 #include "api/c_api.hpp"
-#include <tidepool/pool.hpp>
 
 #include <string>
 

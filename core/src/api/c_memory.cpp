@@ -2,7 +2,6 @@
 //
 // The C interface: streams, prewarming, statistics. Limits and trim are in c_api_limits.cpp.
 #include "api/c_api.hpp"
-#include <tidepool/pool.hpp>
 
 #include <string>
 

@@ -2,7 +2,6 @@
 //
 // The C interface: streams, tensors that several of them use, arenas for graphs, and data.
 #include "api/c_api.hpp"
-#include <tidepool/pool.hpp>
 
 #include <new>
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The C interface: allocation, references and parts, what the pool knows about tensors.
+#include "api/allocate_all.hpp"
 #include "api/c_api.hpp"
-#include <tidepool/pool.hpp>
+
+#include <algorithm>
+#include <span>
 
 namespace tidepool {
 inline namespace v0 {
@@ -94,21 +97,8 @@ tidepool_status tidepool_allocate_n(tidepool_pool* pool, std::size_t bytes, tide
   if (options != nullptr && !read_options(options, wanted)) {
     return bad_struct();
   }
-  if (count > 1 && wanted.key != 0) {
-    return fail(errc::invalid_argument, "one key, one tensor");
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    const tidepool_status why =
-        allocate_one(*pool->core, bytes, device::from_bits(where), wanted, out[i]);
-    if (why != TIDEPOOL_OK) {
-      while (i-- > 0) {
-        (void)deallocate_id(pool->core, tensor_id::from_value(out[i].id));
-        out[i] = {};
-      }
-      return why;
-    }
-  }
-  return TIDEPOOL_OK;
+  return record_error(
+      allocate_all({pool->core, bytes, device::from_bits(where), wanted}, std::span(out, count)));
 }
 
 tidepool_status tidepool_deallocate(tidepool_pool* pool, tidepool_tensor_id id) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The pool handle: forwards to pool_core, throws where the interface throws.
+#include "api/allocate_all.hpp"
 #include "pool/pool_core.hpp"
 #include <tidepool/pool.hpp>
 
@@ -62,22 +63,7 @@ pool::~pool() {
 
 errc pool::allocate_n(std::size_t bytes, std::span<raw_tensor> made, device where,
                       const allocation_options& options) noexcept {
-  if (made.size() > 1 && options.key != 0) {
-    return errc::invalid_argument;  // one key, one tensor
-  }
-  for (std::size_t i = 0; i < made.size(); ++i) {
-    made[i] = detail::allocate(core_, bytes, where, options);
-    if (!made[i].id) {
-      const errc code = detail::failure_status(core_, made[i], bytes, where).code;
-      made[i] = {};
-      while (i-- > 0) {
-        (void)detail::deallocate_id(core_, made[i].id);
-        made[i] = {};
-      }
-      return code;
-    }
-  }
-  return errc::ok;
+  return detail::allocate_all({core_, bytes, where, options}, made).code;
 }
 
 errc pool::deallocate(tensor_id id, const stream_ref& stream) noexcept {
@@ -252,90 +238,8 @@ status pool::synchronise(device where, const stream_ref& stream) noexcept {
   return core_->synchronise(where, stream);
 }
 
-trim_report pool::trim(std::size_t keep_bytes) noexcept {
-  return core_->trim(keep_bytes);
-}
-
-trim_report pool::trim(device where, std::size_t keep_bytes) noexcept {
-  detail::device_entry* const entry = core_->lanes.find(where);
-  return entry == nullptr ? trim_report{} : core_->trim(*entry, keep_bytes);
-}
-
-result<trim_report> pool::set_limits(device where, const memory_limits& limits) noexcept {
-  detail::device_entry* const entry = core_->lanes.find(where);
-  if (entry == nullptr) {
-    return status{.code = errc::unknown_device, .where = where};
-  }
-  return core_->set_limits(entry, limits);
-}
-
-trim_report pool::set_limits(const memory_limits& limits) noexcept {
-  return core_->set_limits(nullptr, limits);
-}
-
-memory_limits pool::limits(device where) const noexcept {
-  const detail::device_entry* const entry = core_->lanes.find(where);
-  return entry == nullptr ? memory_limits{.hard = 0, .soft = 0} : entry->reserved.limits();
-}
-
-memory_limits pool::limits() const noexcept {
-  return core_->lanes.reserved.limits();
-}
-
-void pool::reset_peaks() noexcept {
-  core_->reset_peaks();
-}
-
-void pool::tick() noexcept {
-  core_->tick();
-}
-void pool::thread_idle() noexcept {
-  core_->thread_idle();
-}
-
-prewarm_report pool::prewarm(const prewarm_plan& plan) {
-  const result<prewarm_report> report = core_->prewarm(plan);
-  if (!report) {
-    throw_status(report.error());
-  }
-  return *report;
-}
-
-memory_info pool::memory(device where) const noexcept {
-  const detail::device_entry* const entry = core_->lanes.find(where);
-  return entry == nullptr ? memory_info{} : core_->memory(*entry);
-}
-
-tidepool::statistics pool::statistics() const {
-  return core_->statistics();
-}
-
-pool_report pool::report() const {
-  return core_->make_report({});
-}
-
-void pool::set_observer(allocation_observer* observer) noexcept {
-  core_->set_observer(observer);
-}
-
 std::size_t pool::close(close_mode how) noexcept {
   return core_->close(how == close_mode::force ? close_mode::force : close_mode::orderly);
-}
-
-std::size_t pool::check_memory() noexcept {
-  return core_->check_memory();
-}
-
-leak_report pool::leaks() const {
-  return core_->leaks();
-}
-
-tidepool::debug_counts pool::debug_counts() const noexcept {
-  return core_->debug_counts();
-}
-
-const char* pool::verify() const noexcept {
-  return core_->verify();
 }
 
 }  // namespace v0

@@ -3,7 +3,7 @@
 // The tickers of both interfaces, and the thread behind them.
 #include "api/c_api.hpp"
 #include "api/tick_thread.hpp"
-#include <tidepool/pool.hpp>
+#include <tidepool/control.hpp>
 #include <tidepool/ticker.hpp>
 
 #include <unistd.h>
@@ -57,8 +57,8 @@ ticker::ticker(pool& which, std::chrono::milliseconds every) {
   if (every <= std::chrono::milliseconds::zero()) {
     throw std::invalid_argument("tidepool::ticker: the interval must be > 0");
   }
-  const detail::tick_thread::target of{[](void* what) { static_cast<pool*>(what)->tick(); },
-                                       &which};
+  const detail::tick_thread::target of{
+      [](void* what) { static_cast<pool*>(what)->control().tick(); }, &which};
   state_ = std::make_unique<state>(of, every);
 }
 

@@ -26,7 +26,8 @@ namespace detail {
 
 class directory {
  public:
-  explicit directory(const detail::lanes& lanes) noexcept : lanes_(lanes) {}
+  /// Throws std::bad_alloc.
+  explicit directory(const detail::lanes& lanes) : lanes_(lanes) {}
   directory(const directory&) = delete;
   directory& operator=(const directory&) = delete;
 

@@ -4,6 +4,7 @@
 #include "system/format.hpp"
 #include <tidepool/assert.hpp>
 #include <tidepool/error.hpp>
+#include <tidepool/report.hpp>
 #include <tidepool/result.hpp>
 #include <tidepool/version.hpp>
 

@@ -41,8 +41,8 @@ struct backend_options {
   /// others. Choose less where addresses are dear (qemu-user keeps a word for each page of them).
   /// The environment may replace the default: TIDEPOOL=arena_bytes=BYTES.
   std::size_t arena_bytes = std::size_t{64} << 30;
-  /// Memory that stays free for this many calls of pool::tick goes back to the system. 0: only trim
-  /// gives memory back.
+  /// Memory that stays free for this many calls of pool_control::tick goes back to the system. 0:
+  /// only trim gives memory back.
   std::uint32_t decay_ticks = 16;
   /// The environment may replace what is left at its default: TIDEPOOL=fail_call=N, fail_every=N,
   /// exhaust_at=BYTES. TIDEPOOL=no_huge_pages has the effect of huge_pages::never.

@@ -21,8 +21,8 @@ namespace cuda {
 /// How a CUDA backend is set up. The defaults suit every program.
 struct backend_options {
   std::uint16_t ordinal = 0;  ///< the GPU, numbered as the CUDA runtime does
-  /// A slab that stays free for this many calls of pool::tick goes back to the driver. 0: only trim
-  /// gives slabs back.
+  /// A slab that stays free for this many calls of pool_control::tick goes back to the driver. 0:
+  /// only trim gives slabs back.
   std::uint32_t decay_ticks = 16;
   /// The devices to serve, in this order. Empty: those that the GPU can serve of
   /// device::cuda(ordinal), the same with memory_kind::plain and memory_kind::growable,
