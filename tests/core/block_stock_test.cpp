@@ -2,6 +2,7 @@
 //
 // block_stock by itself: blocks on their way between a backend, ready lists and slots.
 #include "part_support.hpp"
+#include "pool/operation_entry.hpp"
 
 namespace tidepool::detail {
 namespace {

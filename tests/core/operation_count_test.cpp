@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // operation_count by itself: who is told to finish a close and to destroy, who waits for whom.
-#include "pool/operation_count.hpp"
+#include "pool/operation_entry.hpp"
 
 #include <gtest/gtest.h>
 

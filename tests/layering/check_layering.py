@@ -39,9 +39,10 @@ def folders(src, common, order):
 # may include: calls between parts go one way. Other files there are steps of the root.
 POOL_PARTS = {
     "process": "",
-    "operation_count": "process",
+    "operation_count": "operation_entry",
+    "operation_entry": "operation_count process",
     "event_log": "",
-    "incidents": "event_log operation_count",
+    "incidents": "event_log operation_count operation_entry",
     "lanes": "",
     "stream_uses": "",
     "directory": "lanes stream_uses",

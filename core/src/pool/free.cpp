@@ -33,10 +33,14 @@ namespace {
   }
 }
 
-// Ends one reference. The header of the last one, whose slot is free then; 0: others are left. A
-// misuse is reported, and errc says which.
-[[nodiscard]] result<std::uint64_t> end_reference(pool_core& core, record& slot, tensor_id id,
-                                                  const stream_ref& stream) noexcept {
+struct ended_reference {
+  std::uint64_t last_header = 0;  // the tensor's, where its last reference ended; else 0
+  errc code = errc::ok;           // of a misuse, which was reported
+};
+
+// Ends one reference. With the last one the slot is free.
+[[nodiscard]] ended_reference end_reference(pool_core& core, record& slot, tensor_id id,
+                                            const stream_ref& stream) noexcept {
   directory& known = core.directory;
   std::uint64_t header = slot.header.load(std::memory_order_acquire);
   // Before this reference ends: the last one may end at once in another thread.
@@ -53,12 +57,13 @@ namespace {
   bool is_told = false;
   do {
     if (!known.slots.is_live(slot, header, id.value())) {
-      return core.report_misuse(core.forget_handle(slot, id.value()) ? misuse_kind::after_close
-                                                                     : misuse_kind::stale_free,
-                                id);
+      return {.code =
+                  core.report_misuse(core.forget_handle(slot, id.value()) ? misuse_kind::after_close
+                                                                          : misuse_kind::stale_free,
+                                     id)};
     }
     if (!has_owner(slot, known.slots.cold(slot), header)) {
-      return core.report_misuse(misuse_kind::stale_free, id);
+      return {.code = core.report_misuse(misuse_kind::stale_free, id)};
     }
     is_last = references_of(header) == 1;
     if (is_last && !is_told) {
@@ -68,7 +73,7 @@ namespace {
   } while (!slot.header.compare_exchange_weak(
       header, is_last ? freed_header(id.value()) : header - reference_step,
       std::memory_order_acq_rel, std::memory_order_acquire));
-  return is_last ? header : 0;
+  return {.last_header = is_last ? header : 0};
 }
 
 // Ends a tensor that owns no block, and calls what adopted memory is released by.
@@ -137,14 +142,11 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* 
   // Ending a part may end its parent, and so on.
   for (tensor_id ending = id; ending;) {
     record& slot = directory.slots.at(ending.value());
-    const result<std::uint64_t> last = end_reference(*this, slot, ending, stream);
-    if (!last) {
-      return last.error().code;
+    const ended_reference last = end_reference(*this, slot, ending, stream);
+    if (last.last_header == 0) {
+      return last.code;
     }
-    if (*last == 0) {
-      return errc::ok;
-    }
-    const tensor_flags flags = flags_of(*last);
+    const tensor_flags flags = flags_of(last.last_header);
     if (any(flags & tensor_flags::tracked)) {
       accesses->end(ending);
     }

@@ -3,6 +3,7 @@
 // incidents: telling the misuse handler, stderr and the observer.
 #include "pool/incidents.hpp"
 
+#include "pool/operation_entry.hpp"
 #include "system/uncancellable.hpp"
 
 #include <cstdio>

@@ -5,7 +5,7 @@
 // one thread's stack.
 #pragma once
 
-#include "pool/operation_count.hpp"
+#include "pool/operation_entry.hpp"
 #include "pool/pool_core.hpp"
 
 namespace tidepool {

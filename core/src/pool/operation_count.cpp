@@ -3,7 +3,7 @@
 // operation_count: how operations begin, end and nest, and what closing and fork see of them.
 #include "pool/operation_count.hpp"
 
-#include "pool/process.hpp"
+#include "pool/operation_entry.hpp"
 
 #include <thread>
 
@@ -11,9 +11,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-namespace {
-constinit thread_local operation_count::entry* innermost_entry = nullptr;
-}  // namespace
+constinit thread_local operation_count::entry* operation_count::innermost_entry = nullptr;
 
 std::optional<close_mode> operation_count::mode_of(
     const std::atomic<std::uint8_t>& level) noexcept {
@@ -30,20 +28,6 @@ operation_count::own_operations operation_count::of_this_thread() const noexcept
     }
   }
   return sum;
-}
-
-// Whichever operation leaves last finishes the close, so no thread can wait for itself, even if it
-// called close() from a callback. Count and wish share one word: read apart, an operation that
-// began in between would be missed.
-operation_count::outcome operation_count::leave(std::uint64_t share) noexcept {
-  std::uint64_t now = word_.load(std::memory_order_seq_cst);
-  do {
-    if ((share & operations_mask) != 0 && (now & operations_mask) == one_operation &&
-        (now & closing_bit) != 0) {
-      return outcome::must_close;
-    }
-  } while (!word_.compare_exchange_weak(now, now - share, std::memory_order_seq_cst));
-  return now == share ? outcome::last : outcome::left;
 }
 
 bool operation_count::want_close(close_mode mode) noexcept {
@@ -101,31 +85,6 @@ void operation_count::continue_in_child() noexcept {
   }
 }
 
-operation_count::entry::entry(operation_count& count) noexcept
-    : count_(count), outer_(innermost_entry) {
-  innermost_entry = this;
-}
-
-operation_count::entry::~entry() {
-  innermost_entry = outer_;
-}
-
-operation_count::entry::obstacle operation_count::entry::begin(may_wait wait) noexcept {
-  // An operation within another one, not within a callback of it, is a part of that.
-  const bool is_part = outer_ != nullptr && outer_->active_;
-  active_ = true;
-  count_.word_.fetch_add(one_operation + one_active, std::memory_order_seq_cst);
-  if (wait == may_wait::no) {
-    return obstacle::none;
-  }
-  if (!is_part && must_wait_for_fork()) {
-    return obstacle::fork;
-  }
-  reached_seen_ = count_.reached_.load(std::memory_order_seq_cst);
-  const bool closing = reached_seen_ < count_.wanted_.load(std::memory_order_seq_cst);
-  return closing && !nests() ? obstacle::closing : obstacle::none;
-}
-
 void operation_count::entry::wait_for(obstacle seen) const noexcept {
   if (seen == obstacle::fork) {
     wait_for_fork();
@@ -143,7 +102,7 @@ bool operation_count::entry::nests() const noexcept {
   return false;
 }
 
-callback::callback(in_observer observes) noexcept : innermost_(innermost_entry) {
+callback::callback(in_observer observes) noexcept : innermost_(operation_count::innermost_entry) {
   for (auto* e = innermost_; e != nullptr && e->active_; e = e->outer_) {
     e->active_ = false;
     e->count_.word_.fetch_sub(operation_count::one_active, std::memory_order_seq_cst);

@@ -95,6 +95,8 @@ class operation_count {
       const std::atomic<std::uint8_t>& level) noexcept;
   [[nodiscard]] outcome leave(std::uint64_t share) noexcept;
 
+  static constinit thread_local entry* innermost_entry;  // of the calling thread
+
   std::atomic<std::uint64_t> word_{handle_bit};
   // level_of a close_mode, 0: none. reached_ <= wanted_, and the last operation closes that gap.
   std::atomic<std::uint8_t> wanted_{0};  // raised with the process mutex held
@@ -102,47 +104,19 @@ class operation_count {
   std::atomic<bool> releasing_{false};
 };
 
-class operation_count::entry {
- public:
-  explicit entry(operation_count& count) noexcept;
-  ~entry();
-  entry(const entry&) = delete;
-  entry& operator=(const entry&) = delete;
-
-  /// What the operation must not run beside.
-  enum class obstacle : std::uint8_t { none, fork, closing };
-  /// Counts the operation. Where it answers an obstacle, the caller leaves, waits with wait_for and
-  /// calls it again.
-  [[nodiscard]] obstacle begin(may_wait wait) noexcept;
-  void wait_for(obstacle seen) const noexcept;
-  /// Is this thread within another operation of the same pool?
-  [[nodiscard]] bool nests() const noexcept;
-
- private:
-  friend class operation_count;
-  friend class callback;
-  operation_count& count_;
-  entry* const outer_;
-  bool active_ = false;            // counted, and not within a callback
-  bool observes_ = false;          // within a callback of the observer, whose mutex is held shared
-  std::uint8_t reached_seen_ = 0;  // when begin answered closing
-};
-
-/// Stands around every call of the user's code within an operation: fork does not wait for it. Pre:
-/// nothing is half done.
-class callback {
- public:
-  explicit callback(in_observer observes = in_observer::no) noexcept;
-  ~callback();
-  callback(const callback&) = delete;
-  callback& operator=(const callback&) = delete;
-
- private:
-  void count(std::uint64_t change) const noexcept;
-
-  operation_count::entry* const innermost_;
-  operation_count::entry* last_ = nullptr;  // the outermost entry that is not active meanwhile
-};
+// Whichever operation leaves last finishes the close, so no thread can wait for itself, even if it
+// called close() from a callback. Count and wish share one word: read apart, an operation that
+// began in between would be missed.
+inline operation_count::outcome operation_count::leave(std::uint64_t share) noexcept {
+  std::uint64_t now = word_.load(std::memory_order_seq_cst);
+  do {
+    if ((share & operations_mask) != 0 && (now & operations_mask) == one_operation &&
+        (now & closing_bit) != 0) {
+      return outcome::must_close;
+    }
+  } while (!word_.compare_exchange_weak(now, now - share, std::memory_order_seq_cst));
+  return now == share ? outcome::last : outcome::left;
+}
 
 }  // namespace detail
 }  // namespace v0

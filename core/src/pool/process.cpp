@@ -5,8 +5,6 @@
 
 #include "record/record.hpp"
 
-#include <atomic>
-
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
@@ -16,10 +14,11 @@ namespace {
 constinit std::mutex process_lock;
 constinit std::uint64_t used_tags = 1;  // guarded by process_lock; bit t: tag t, 0 is never given
 constinit unsigned next_serial = 0;     // guarded by process_lock
-constinit std::atomic<std::uint32_t> forking{0};
-constinit thread_local bool this_thread_forks = false;
 
 }  // namespace
+
+constinit std::atomic<std::uint32_t> forking{0};
+constinit thread_local bool this_thread_forks = false;
 
 std::mutex& process_mutex() noexcept {
   return process_lock;
@@ -59,10 +58,6 @@ void end_fork() noexcept {
   this_thread_forks = false;
   forking.store(0, std::memory_order_seq_cst);
   forking.notify_all();
-}
-
-bool must_wait_for_fork() noexcept {
-  return forking.load(std::memory_order_seq_cst) != 0 && !this_thread_forks;
 }
 
 void wait_for_fork() noexcept {

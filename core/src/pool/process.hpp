@@ -7,6 +7,7 @@
 // Thread safety: every function from any thread, unless its comment says otherwise.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 
@@ -31,8 +32,12 @@ void set_pool_tags(std::uint64_t tags) noexcept;
 /// held, and the calling thread is the one that forks.
 void begin_fork() noexcept;
 void end_fork() noexcept;
+extern constinit std::atomic<std::uint32_t> forking;  // 1 between the two
+extern constinit thread_local bool this_thread_forks;
 /// Must an operation that begins now wait? Not in the thread that forks. Sequentially consistent.
-[[nodiscard]] bool must_wait_for_fork() noexcept;
+[[nodiscard]] inline bool must_wait_for_fork() noexcept {
+  return forking.load(std::memory_order_seq_cst) != 0 && !this_thread_forks;
+}
 void wait_for_fork() noexcept;
 
 }  // namespace detail
