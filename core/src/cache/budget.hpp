@@ -9,6 +9,7 @@
 // Thread safety: atomics; every function from any thread.
 #pragma once
 
+#include "system/peak.hpp"
 #include <tidepool/limits.hpp>
 
 #include <algorithm>
@@ -20,15 +21,6 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-template <class T>
-void raise(std::atomic<T>& peak, T value) noexcept {
-  T seen = peak.load(std::memory_order_relaxed);
-  // A level that wrapped below zero for a moment (frees published first) is no peak.
-  while (seen < value && value < T{1} << 62 &&
-         !peak.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
-  }
-}
-
 class budget {
  public:
   [[nodiscard]] bool claim(std::size_t bytes) noexcept {
@@ -39,7 +31,7 @@ class budget {
         return false;
       }
     } while (!claimed_.compare_exchange_weak(now, now + bytes, std::memory_order_relaxed));
-    raise(peak_, now + bytes);
+    raise_peak(peak_, now + bytes);
     return true;
   }
   void unclaim(std::size_t bytes) noexcept { claimed_.fetch_sub(bytes, std::memory_order_relaxed); }

@@ -63,12 +63,6 @@ struct footprint {
   std::size_t alignment = 0;
 };
 
-/// Has the tensor a block of this pool's backends to itself? Parts, adopted memory and zero bytes
-/// have none.
-[[nodiscard]] constexpr bool owns_block(const tensor_info& info) noexcept {
-  return !any(info.flags & (tensor_flags::slice | tensor_flags::adopted)) && info.capacity != 0;
-}
-
 /// How the block of a tensor ends.
 struct ended_block {
   std::uint64_t bytes = 0;       // of its tensor
@@ -95,13 +89,6 @@ struct block_demand {
           .bytes = rounded,
           .alignment = room.alignment,
           .size_class = size_class_of(rounded)};
-}
-
-[[nodiscard]] inline status no_slots(std::size_t bytes, device where) noexcept {
-  return {.code = errc::too_many,
-          .requested = bytes,
-          .where = where,
-          .text = "all slots are in use: raise pool_options::max_tensors"};
 }
 
 /// The blocks of a call that failed or succeeded: a record, or why there is none.

@@ -9,6 +9,7 @@
 #include "cache/class_counts.hpp"
 #include "cache/front_cache.hpp"
 #include "cache/ready_list.hpp"
+#include "system/peak.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/size_class.hpp>
 
@@ -53,7 +54,7 @@ struct device_entry {
   }
 
   void publish_live(std::uint64_t change) noexcept {
-    raise(peak_live, live_bytes.fetch_add(change, std::memory_order_relaxed) + change);
+    raise_peak(peak_live, live_bytes.fetch_add(change, std::memory_order_relaxed) + change);
   }
 };
 

@@ -24,6 +24,12 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+/// Has the tensor a block of this pool's backends to itself? Parts, adopted memory and zero bytes
+/// have none.
+[[nodiscard]] constexpr bool owns_block(const tensor_info& info) noexcept {
+  return !any(info.flags & (tensor_flags::slice | tensor_flags::adopted)) && info.capacity != 0;
+}
+
 class directory {
  public:
   /// Throws std::bad_alloc.

@@ -59,28 +59,6 @@ errc pool_core::set_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) n
   return errc::ok;
 }
 
-void pool_core::notify_made(tensor_id id) noexcept {
-  if (incidents.is_observed()) {
-    if (const std::optional<tensor_info> info = directory.read(id)) {
-      incidents.made(*info);
-    }
-  }
-}
-
-void pool_core::notify_ended(tensor_id id) noexcept {
-  if (incidents.is_observed()) {
-    if (const std::optional<tensor_info> info = directory.read(id)) {
-      incidents.ended(*info);
-    }
-  }
-}
-
-void pool_core::set_observer(allocation_observer* observer) noexcept {
-  const operation guard(*this);
-  incidents.set_observer(observer);
-  caches.list.set_observed(incidents.is_observed());
-}
-
 void* current_data(pool_core* core, tensor_id id) noexcept {
   const std::optional<tensor_info> info = core->directory.read(id);
   return info ? info->data : nullptr;

@@ -23,7 +23,7 @@ namespace {
 void give_after(pool_core& core, record& slot, const ended_block& how,
                 std::span<const std::uint16_t> others) noexcept {
   lane& own = core.lanes.of(slot);
-  lane& home = how.last == nullptr ? own : *how.last;
+  lane& last = how.last == nullptr ? own : *how.last;
   const bool for_host = own.device->is_for_host();
   core.stock.count_ended(own, slot.size_class.load(std::memory_order_relaxed), how.bytes);
   const block held = core.directory.slots.block_of(slot);
@@ -37,16 +37,16 @@ void give_after(pool_core& core, record& slot, const ended_block& how,
   std::array<stream_ref, 16> after;
   std::size_t n = 0;
   if (!for_host || how.last != nullptr) {
-    after[n++] = stream_of(home);
+    after[n++] = stream_of(last);
   }
   for (const std::uint16_t number : others) {
     if (n < after.size()) {
       after[n++] = stream_of(core.lanes.at(number));
     } else {
-      core.order(core.lanes.at(number), home);
+      core.order(core.lanes.at(number), last);
     }
   }
-  home.device->source->take_back_after(home.device->where, held, std::span(after).first(n));
+  last.device->source->take_back_after(last.device->where, held, std::span(after).first(n));
 }
 
 }  // namespace

@@ -347,9 +347,9 @@ errc deallocate_id(pool_core* core, tensor_id id) noexcept {
   if (slot.header.load(std::memory_order_acquire) != id.value()) [[unlikely]] {
     return deallocate_slow(core, id, gate);
   }
-  magazine& home = cache.at(slot.magazine.load(std::memory_order_relaxed));
-  const std::uint16_t depth = home.depth();
-  if (depth >= home.limit) [[unlikely]] {
+  magazine& ready = cache.at(slot.magazine.load(std::memory_order_relaxed));
+  const std::uint16_t depth = ready.depth();
+  if (depth >= ready.limit) [[unlikely]] {
     return deallocate_slow(core, id, gate);
   }
   if constexpr (TIDEPOOL_ASSERT_LEVEL >= 1) {
@@ -361,10 +361,10 @@ errc deallocate_id(pool_core* core, tensor_id id) noexcept {
   } else {
     slot.header.store(freed, std::memory_order_release);
   }
-  home.slots[depth] = home.top;
-  home.top = &slot;
-  home.word += push_step;
-  home.requested -= slot.bytes.load(std::memory_order_relaxed);
+  ready.slots[depth] = ready.top;
+  ready.top = &slot;
+  ready.word += push_step;
+  ready.requested -= slot.bytes.load(std::memory_order_relaxed);
   gate.leave();
   return errc::ok;
 }

@@ -7,6 +7,7 @@
 #include "record/record.hpp"
 #include "system/address_space.hpp"
 #include <tidepool/backend.hpp>
+#include <tidepool/result.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +17,14 @@
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
+
+/// Why an allocation fails for which acquire has no slot.
+[[nodiscard]] inline status no_slots(std::size_t bytes, device where) noexcept {
+  return {.code = errc::too_many,
+          .requested = bytes,
+          .where = where,
+          .text = "all slots are in use: raise pool_options::max_tensors"};
+}
 
 class slot_table {
  public:
