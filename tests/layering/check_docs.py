@@ -23,8 +23,6 @@ import textwrap
 sys.dont_write_bytecode = True
 from check_layering import MAX_COLUMNS, tracked_files
 
-# Files that are still too wide, as others rewrite them in issue 14. Remove a file when it is done.
-NOT_YET = {"core/README.md"}
 MARKER = re.compile(r"^<!-- example: ([^#\s]+)#(\S+) -->$")
 LINK = r"<?https?://\S+|\[[^\]]*\](\(\S+\)|: \S+)"
 UNBREAKABLE = re.compile(rf"\||<!-- example|\s*([-*+] )?({LINK})$")
@@ -57,13 +55,9 @@ def check_block(root, lines, marker):
 
 
 def check_width(path, lines):
-    wide = [(number, line) for number, line in enumerate(lines, 1)
-            if len(line) > MAX_COLUMNS and not UNBREAKABLE.match(line)]
-    if path not in NOT_YET:
-        for number, line in wide:
+    for number, line in enumerate(lines, 1):
+        if len(line) > MAX_COLUMNS and not UNBREAKABLE.match(line):
             yield f"{path}:{number}: {len(line)} columns, more than {MAX_COLUMNS}"
-    elif not wide:
-        yield f"{path}: is done, remove it from NOT_YET in check_docs.py"
 
 
 def check_labels(root, files):
