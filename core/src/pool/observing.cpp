@@ -29,7 +29,12 @@ void pool_core::notify_ended(tensor_id id) noexcept {
 void pool_core::set_observer(allocation_observer* observer) noexcept {
   const operation guard(*this);
   incidents.set_observer(observer);
-  caches.list.set_observed(incidents.is_observed());
+  // Other threads may set observers too: whoever comes last leaves the gates as they have to be.
+  for (bool again = true; again;) {
+    const bool observed = incidents.is_observed();
+    caches.list.set_observed(observed);
+    again = incidents.is_observed() != observed;
+  }
 }
 
 }  // namespace detail
