@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// operation_count: how operations begin, end and nest, and what closing and fork see of them.
+// operation_count: operations begin, end and nest; closing and fork wait for them.
 #include "pool/operation_count.hpp"
 
 #include "pool/process.hpp"
@@ -83,7 +83,8 @@ void operation_count::set_releasing(bool releasing) noexcept {
   }
 }
 
-// This thread may have operations under way: it forks within a backend.
+// Waits for all threads but this one, which may have operations under way if it forks inside a
+// backend.
 void operation_count::wait_until_idle() const noexcept {
   const std::uint64_t own = of_this_thread().counted & active_mask;
   while ((word_.load(std::memory_order_seq_cst) & active_mask) != own) {
@@ -91,7 +92,7 @@ void operation_count::wait_until_idle() const noexcept {
   }
 }
 
-// Operations in callbacks, or waiting for this fork, went with their threads.
+// Operations of other threads, which were in callbacks or waited for this fork, ended with them.
 void operation_count::continue_in_child() noexcept {
   const std::uint64_t own = of_this_thread().counted;
   constexpr std::uint64_t others = operations_mask | active_mask;
@@ -111,7 +112,7 @@ operation_count::entry::~entry() {
 }
 
 operation_count::entry::obstacle operation_count::entry::begin(may_wait wait) noexcept {
-  // An operation within another one, not within a callback of it, is a part of that.
+  // Unless a callback stands between them, an operation inside another one is a part of it.
   const bool is_part = outer_ != nullptr && outer_->active_;
   active_ = true;
   count_.word_.fetch_add(one_operation + one_active, std::memory_order_seq_cst);
