@@ -223,7 +223,7 @@ TEST(AccessTable, AFullLogRefusesAndKeepsWhatItHas) {
                                             [](std::uint32_t*, std::uint64_t, std::uint64_t) {});
   EXPECT_EQ(seen, held * 1000);
   EXPECT_EQ(out.batches, held);
-  EXPECT_EQ(out.rest.recorded, held);
+  EXPECT_EQ(out.left_out.recorded, held);
   EXPECT_FALSE(log.has_any());
   EXPECT_TRUE(log.append(ones.view(1), {}));
 }

@@ -77,11 +77,11 @@ class access_kernels_check {
       }
     }
     std::vector<std::uint32_t> out(n + 16);
-    access_tally rest{};
-    out.resize(kernel(ids.data(), n, range, out.data(), &rest));
+    access_tally left_out{};
+    out.resize(kernel(ids.data(), n, range, out.data(), &left_out));
     EXPECT_EQ(out, expected) << tested_.name << ", extent " << range.extent;
-    EXPECT_EQ(rest.padding, lost.padding);
-    EXPECT_EQ(rest.out_of_range, lost.out_of_range);
+    EXPECT_EQ(left_out.padding, lost.padding);
+    EXPECT_EQ(left_out.out_of_range, lost.out_of_range);
   }
 
   template <class Id>
@@ -105,11 +105,11 @@ class access_kernels_check {
       }
     }
     std::vector<std::uint32_t> bins(70);
-    access_tally rest{};
-    EXPECT_EQ(kernel(bins.data(), ids.data(), ids.size(), range, &rest), valid);
+    access_tally left_out{};
+    EXPECT_EQ(kernel(bins.data(), ids.data(), ids.size(), range, &left_out), valid);
     EXPECT_EQ(bins, expected) << tested_.name;
-    EXPECT_EQ(rest.padding, lost.padding);
-    EXPECT_EQ(rest.out_of_range, lost.out_of_range);
+    EXPECT_EQ(left_out.padding, lost.padding);
+    EXPECT_EQ(left_out.out_of_range, lost.out_of_range);
   }
 
   std::vector<access_record> some_records(std::size_t n) {

@@ -46,31 +46,31 @@ class domain {
   std::uint64_t value_ = 0;
 };
 
-/// Some parts of a tensor.
+/// A range of parts of a tensor.
 struct part_range {
   std::uint32_t first = 0;
-  std::uint32_t count = 0;  ///< 0: all from `first` on
+  std::uint32_t count = 0;  ///< 0: all parts from `first` to the last
 };
 
 struct domain_options {
   std::size_t size = 0;  ///< elements, 1..2^32 - 64
-  /// The elements are entries of their own from the beginning and are never bound: for memory that
-  /// the pool does not know. Otherwise elements are nothing until they are bound.
+  /// Each element is an entry from the beginning and is never bound: for memory that the pool does
+  /// not know. If this is false, an element stands for no entry before it is bound.
   bool standalone = false;
-  // Of standalone elements:
+  // For standalone elements only:
   device where = {};
   tidepool::category category = category::other;
   tidepool::lifecycle lifecycle = lifecycle::persistent;
 };
 
-/// How often an index that occurs several times in one batch counts.
+/// How much an index counts that occurs several times in one batch.
 enum class access_mode : std::uint8_t {
-  occurrence = 0,  ///< each time
-  once = 1,        ///< one time: "was used by this batch"
-  weighted = 2,    ///< each time with its weight
+  occurrence = 0,  ///< one for each occurrence
+  once = 1,        ///< one in all: the batch used it
+  weighted = 2,    ///< the weight of each occurrence
 };
 
-/// Indices of a batch: 32 or 64 bits wide, in host memory of the caller.
+/// The indices of a batch, 32 or 64 bits wide. They stay in the caller's host memory.
 class access_indices {
  public:
   constexpr access_indices() noexcept = default;
@@ -78,7 +78,7 @@ class access_indices {
       : data_(ids.data()), size_(ids.size()) {}
   constexpr access_indices(std::span<const std::int64_t> ids) noexcept  // NOLINT: implicit
       : data_(ids.data()), size_(ids.size()), wide_(true) {}
-  /// Whatever becomes one of these spans: vectors, arrays.
+  /// Takes every range that converts to one of these spans: vectors, arrays.
   template <class Range>
   requires std::is_convertible_v<const Range&, std::span<const std::int32_t>>
   constexpr access_indices(const Range& ids) noexcept  // NOLINT: implicit
@@ -98,38 +98,43 @@ class access_indices {
   bool wide_ = false;
 };
 
-/// Indices that stand as [layers, tokens, k]: element (l, t, j) is
-///   indices[l * layer_stride + t * token_stride + j], of the domain's element bases[l] + index.
+/// The shape of a batch of indices, [layers, tokens, k]. Position (l, t, j) has the index
+///   i = indices[l * layer_stride + t * token_stride + j]
+/// and names the domain's element bases[l] + i.
 struct access_layout {
   std::size_t layers = 1;
-  std::size_t tokens = 0;  ///< 0: no layout, the indices are one row after the other
+  std::size_t tokens = 0;  ///< 0: there is no layout, the indices are one row
   std::size_t k = 1;
   std::size_t token_stride = 0;  ///< in indices; 0: k
   std::size_t layer_stride = 0;  ///< in indices; 0: tokens * token_stride
-  /// Elements of one layer: larger indices are out of range. 0: all from the layer's base on.
+  /// Number of elements of one layer; larger indices are out of range. 0: all elements from the
+  /// layer's base to the end of the domain.
   std::size_t extent = 0;
   /// First element of each layer; empty: l * extent.
   std::span<const std::uint64_t> bases = {};
 };
 
-/// What was used, in one call. Exactly one of tensors, keys and indices says what.
-/// Not counted, by what the report says: -1 (padding) and other indices outside of the domain or
-/// layer, masked rows, zero weights, tensors that are gone or have no entry, unbound elements.
+/// The uses that one call reports. Exactly one of tensors, keys and indices names what was used.
+/// These do not count; access_report says how many of each there were: -1 (padding), other indices
+/// outside of the domain or layer, masked rows, zero weights, tensors that are gone or have no
+/// entry, and unbound elements.
 struct access_batch {
+  // clang-format off
   std::span<const tensor_id> tensors = {};
-  std::span<const std::uint64_t> keys =
-      {};             ///< of tensors with allocation_options::key; 0: padding
-  domain where = {};  ///< of indices
+  std::span<const std::uint64_t> keys = {};  ///< allocation_options::key of tensors; 0: padding
+  domain where = {};                         ///< the domain of the indices
   access_indices indices = {};
-  access_layout layout = {};  ///< of indices
+  access_layout layout = {};                 ///< the shape of the indices
+  // clang-format on
   access_mode mode = access_mode::occurrence;
-  /// The caller's clock, in any unit; 0: the latest that the pool has seen. An entry keeps the
-  /// highest of its ticks.
+  /// The time of the uses by the caller's clock, in any unit. An entry keeps the highest of its
+  /// ticks. 0: the latest tick that the pool has seen.
   std::uint64_t tick = 0;
-  /// One for each id, exactly if the mode is weighted. Integers, so that sums are exact and come in
-  /// any order; scale probabilities, by 2^16 say.
+  /// One weight for each id if the mode is weighted, else empty. Weights are integers, so that sums
+  /// are exact in any order; multiply probabilities, for example by 2^16.
   std::span<const std::uint32_t> weights = {};
-  /// One for each id, or with a layout one for each token: 0 leaves it out. Empty: all count.
+  /// One value for each id, or one for each token of a layout. A 0 leaves that id or token out.
+  /// Empty: all count.
   std::span<const std::uint8_t> mask = {};
 
   [[nodiscard]] constexpr std::size_t size() const noexcept {
@@ -144,7 +149,7 @@ struct access_batch {
 ///   ids == recorded + deferred + padding + masked + out_of_range + stale + duplicates.
 struct access_report {
   std::uint64_t recorded = 0;
-  /// Another thread held the table: it adds these for us. Queries that begin after record
+  /// Ids that another thread will add, because it held the table. Queries that begin after record
   /// returned see them all the same.
   std::uint64_t deferred = 0;
   std::uint64_t padding = 0;       ///< index -1, tensor id 0, key 0
@@ -155,7 +160,8 @@ struct access_report {
   friend constexpr bool operator==(const access_report&, const access_report&) noexcept = default;
 };
 
-/// Sums over all batches since the pool was made, what was deferred included where it went.
+/// Sums over all batches since the pool was made. A deferred id also counts as recorded or stale,
+/// whichever it became when it was added.
 struct access_totals {
   std::uint64_t batches = 0;
   std::uint64_t recorded = 0;
@@ -164,22 +170,22 @@ struct access_totals {
   std::uint64_t out_of_range = 0;
   std::uint64_t stale = 0;
   std::uint64_t duplicates = 0;
-  std::uint64_t deferred = 0;   ///< of all, how many another thread added
-  std::uint64_t saturated = 0;  ///< entries whose count stays at its end: more than that, unknown
+  std::uint64_t deferred = 0;   ///< how many of these ids another thread added
+  std::uint64_t saturated = 0;  ///< entries whose count stays at UINT64_MAX: the true one is larger
   std::uint64_t rebases = 0;    ///< times that a table's scores were shifted
 };
 
-/// Elements of a tensor that are entries; whole: the tensor itself.
+/// The part number that stands for the tensor itself.
 inline constexpr std::uint32_t whole_tensor = UINT32_MAX;
 
-/// Answer about one entry.
+/// What a query says about one entry.
 struct access_info {
   tensor_id id = {};                  ///< empty: an element of a standalone domain
   std::uint32_t part = whole_tensor;  ///< which of the tensor's parts
-  domain bound_to = {};               ///< empty: to none
-  std::uint64_t index = 0;            ///< in that domain
+  domain bound_to = {};               ///< the domain it stands in; empty: none
+  std::uint64_t index = 0;            ///< its element of that domain
   std::uint64_t count = 0;            ///< sum of weights; UINT64_MAX: saturated
-  std::uint64_t tick = 0;             ///< highest of its uses and of its creation
+  std::uint64_t tick = 0;             ///< highest tick of its uses and of its creation
   double score = 0;  ///< sum of weight * 2^((tick - now) / half-life); 0 without one
   device where = {};
   tidepool::category category = category::temporary;
@@ -212,9 +218,9 @@ class enum_set {
   std::array<std::uint64_t, 4> words_{};
 };
 
-/// By what entries are ranked. Equals are ranked by count, then by tick, in the same direction;
-/// what is still equal comes in ascending order of tensor id, part, domain, index. So every answer
-/// is determined by the entries alone.
+/// The figure by which a query ranks entries. Equal entries are ranked by count, then by tick, in
+/// the same direction. Entries that are still equal come in ascending order of tensor id, part,
+/// domain, index. So the entries alone determine every answer.
 enum class access_order : std::uint8_t { tick = 0, count = 1, score = 2 };
 
 /// Which entries a query looks at. A tensor with parts is represented by its parts.
@@ -241,8 +247,9 @@ struct access_selection {
   std::size_t written = 0;  ///< of these, the first in order, in the caller's span
 };
 
-/// Told of every batch after it was recorded, by the thread that recorded it, outside all locks.
-/// The place for code that foresees which entries come next. Must not throw.
+/// A base class for code that predicts which entries come next. Each batch is passed to observe
+/// after it was recorded, in the thread that recorded it and outside all locks. observe must not
+/// throw.
 class access_predictor {
  public:
   virtual void observe(const access_batch& batch) noexcept = 0;

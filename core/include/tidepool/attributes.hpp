@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the pool knows about a tensor besides its bytes: category (what it is), lifecycle (what
-// state it is in) and flags. Changing any of them touches the tensor's record only, never its data.
+// Attributes of a tensor: its category (what it is), its lifecycle (the state that it is in) and
+// flags. A change of any of them touches the tensor's record only, never its data.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ enum class category : std::uint8_t {
 };
 inline constexpr unsigned built_in_categories = 16;
 
-/// In which state a tensor is. `automatic` is a request, never an answer: the category decides.
+/// The state of a tensor. `automatic` can be asked for, but is never an answer: it stands for the
+/// state that the category decides.
 enum class lifecycle : std::uint8_t {
   temporary = 0,   ///< expected to be freed soon
   persistent = 1,  ///< expected to stay
@@ -73,7 +74,8 @@ enum class tensor_flags : std::uint8_t {
   return static_cast<std::uint8_t>(what) < 8 ? lifecycle::temporary : lifecycle::persistent;
 }
 
-/// Does every tensor of the category have an access entry (access.hpp)? Others where asked for.
+/// Does every tensor of the category have an access entry (access.hpp)? Tensors of other categories
+/// have one only if they are tracked.
 [[nodiscard]] constexpr bool is_evictable(category what) noexcept {
   return static_cast<std::uint8_t>(what) < built_in_categories &&
          default_lifecycle(what) == lifecycle::persistent;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Between the C++ and the C interface: for backends that offer a factory in C (tidepool/cpu.h is
-// one), and for programs that write a backend in C++ and the rest in C.
+// Connects the C++ and the C interface, for backends that offer a factory in C (tidepool/cpu.h is
+// one), and for programs that are written in C but have a backend in C++.
 #pragma once
 
 #include <tidepool/backend.hpp>
@@ -27,21 +27,21 @@ inline namespace v0 {
   return std::unique_ptr<backend>(reinterpret_cast<backend*>(handle));
 }
 
-/// The code of `why`. If it is no success, `why` becomes the calling thread's tidepool_last_error.
-/// Pre: why.text is null or static.
+/// Returns the code of `why`. Unless that is success, `why` becomes the calling thread's
+/// tidepool_last_error. Pre: why.text is null or static.
 TIDEPOOL_EXPORT tidepool_status record_error(const status& why) noexcept;
 
 namespace detail {
 
-/// Longer structs come from a wrong size, not from a later version.
+/// A longer struct can only have a wrong size; no later version will have one.
 inline constexpr std::size_t longest_c_struct = 4096;
 
 [[nodiscard]] inline bool is_c_size(std::size_t size) noexcept {
   return size != 0 && size % 8 == 0 && size <= longest_c_struct;
 }
 
-/// Reads a struct that begins with its size (tidepool/c_types.h). What it does not have becomes 0.
-/// False: the size cannot be, or it asks for something that this version does not know.
+/// Reads a struct that begins with its size (tidepool/c_types.h). Fields that it does not have
+/// become 0. False: the size is not possible, or a field that this version does not know is set.
 template <class T>
 [[nodiscard]] bool read_c_struct(const T* from, T& to) noexcept {
   static_assert(std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T> &&

@@ -6,11 +6,11 @@
 //   pool.control().set_limits({.hard = std::size_t{8} << 30});
 //   std::puts(to_text(pool.control().statistics()).c_str());
 //
-// A handle of one pointer, to be passed by value. It is valid as long as the pool is, also when the
-// pool is moved meanwhile, and owns nothing. A const handle only reads.
+// The handle is one pointer: pass it by value. It owns nothing and is valid as long as the pool,
+// also after the pool is moved. A const handle only reads.
 //
-// Thread safety: every function may be called by any number of threads at once. Observers are
-// called outside every lock.
+// Thread safety: every function may be called by any number of threads at once. The pool calls
+// observers outside every lock.
 #pragma once
 
 #include <tidepool/backend.hpp>
@@ -41,46 +41,49 @@ class TIDEPOOL_EXPORT pool_control {
   /// then system calls.
   trim_report trim(std::size_t keep_bytes = 0) noexcept;
   trim_report trim(device where, std::size_t keep_bytes) noexcept;
-  /// Limits of one device, or of all devices together. Lower ones than what is reserved: free
-  /// memory is given back at once, and until live tensors end, every growth fails. unknown_device:
-  /// nothing changed. Cost: as trim, if something is to be given back.
+  /// Sets the limits of one device, or of all devices together. If more than that is reserved now,
+  /// free memory goes back to the system at once, and the pool cannot grow until live tensors have
+  /// ended. Error: unknown_device, after which nothing has changed. Cost: the cost of trim, if
+  /// memory has to go back.
   result<trim_report> set_limits(device where, const memory_limits& limits) noexcept;
   trim_report set_limits(const memory_limits& limits) noexcept;
-  /// {0, 0} for unknown devices.
+  /// Returns the limits of one device ({0, 0} if it is unknown), or of all devices together.
   [[nodiscard]] memory_limits limits(device where) const noexcept;
   [[nodiscard]] memory_limits limits() const noexcept;
-  /// The peaks in statistics and reports count from now on.
+  /// Lets the peaks in statistics and reports start anew at the present levels.
   void reset_peaks() noexcept;
-  /// Gives back what stayed free for long: the caches of threads that did nothing since the last
-  /// tick, and what the backends kept. For an idle moment or a timer of the application; a ticker
+  /// Gives memory back that stayed free for long: the caches of threads that did nothing since the
+  /// last tick, and what the backends kept. Call it in idle moments or by a timer; a ticker
   /// (ticker.hpp) calls it from a thread of its own. Cost: interrupts each thread's cache once,
   /// then system calls.
   void tick() noexcept;
   /// Gives the calling thread's ready blocks to the others.
   void thread_idle() noexcept;
-  /// Makes blocks ready. Throws as allocate; blocks made before a failure stay ready.
+  /// Makes blocks ready before they are needed. Throws the same as allocate; blocks made before a
+  /// failure stay ready.
   prewarm_report prewarm(const prewarm_plan& plan);
   [[nodiscard]] memory_info memory(device where) const noexcept;
 
   // Observation.
-  /// Exact sums over all threads. Cost: interrupts each thread's cache once.
+  /// Returns exact sums over all threads. Cost: interrupts each thread's cache once.
   [[nodiscard]] tidepool::statistics statistics() const;
-  /// Where the memory is, who holds it, what happened last, and what to do about the last failure.
-  /// Throws std::bad_alloc. Cost: reads the record of every tensor.
+  /// Says where the memory is, which tensors and threads hold it, what happened last, and what to
+  /// do about the last failure. Throws std::bad_alloc. Cost: reads the record of every tensor.
   [[nodiscard]] pool_report report() const;
-  /// Null detaches. After the call returns no further call into the previous observer begins.
+  /// Attaches an observer; null detaches it. Post: no further call into the previous observer
+  /// begins.
   void set_observer(allocation_observer* observer) noexcept;
-  /// Walks the pool's and the backends' structures: null, or the first broken invariant in words.
-  /// For tests; stops every cache meanwhile.
+  /// Checks the structures of the pool and of the backends, for tests. Returns null, or the first
+  /// broken invariant in words. Cost: stops every thread's cache meanwhile.
   [[nodiscard]] const char* verify() const noexcept;
 
   // Debug modes (pool_options::debug).
-  /// Looks at the bytes around all live tensors and at the quarantine now, reports each damage to
-  /// the misuse handler and mends it. The number of damages; 0 where no mode is on. Other threads
-  /// may work meanwhile. Cost: reads all guards and the whole quarantine.
+  /// Checks the bytes around all live tensors and the quarantine, reports each damage to the misuse
+  /// handler and repairs it. Other threads may work meanwhile. Returns the number of damages, 0 if
+  /// no debug mode is on. Cost: reads all guards and the whole quarantine.
   std::size_t check_memory() noexcept;
-  /// What is alive now, by category, name and, where recorded, call site; most bytes first. Works
-  /// without debug modes too. Throws std::bad_alloc. Cost: reads all records.
+  /// Lists the live tensors by category, name and, where recorded, call site, most bytes first. It
+  /// needs no debug mode. Throws std::bad_alloc. Cost: reads all records.
   [[nodiscard]] leak_report leaks() const;
   [[nodiscard]] tidepool::debug_counts debug_counts() const noexcept;
 

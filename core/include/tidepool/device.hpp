@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// device: where memory lives, as a value. It names a place and owns nothing; whether the place
-// exists is answered by the pool that is asked for memory there (errc::unknown_device).
+// device: where memory lives, as a value. It names a place and owns nothing. An allocation from a
+// pool that does not have the place fails with errc::unknown_device.
 #pragma once
 
 #include <compare>
@@ -23,8 +23,8 @@ enum class device_kind : std::uint8_t {
   automatic = 15,  ///< no place: the pool's placement policy chooses
 };
 
-/// How the memory of a CUDA device comes from the driver. Each is a place of its own, with its own
-/// limit and figures, so none is ever taken for another silently. Values are stable.
+/// How the memory of a CUDA device comes from the driver. Each kind is a place of its own, with its
+/// own limit and figures, so the pool never uses one kind instead of another. Values are stable.
 enum class memory_kind : std::uint8_t {
   pooled = 0,    ///< slabs from a stream-ordered pool of the driver; the default
   plain = 1,     ///< cudaMalloc slabs: can be registered for RDMA, opened by legacy IPC
@@ -64,7 +64,8 @@ class device {
   constexpr device(device_kind kind, std::uint16_t ordinal, std::uint8_t numa_node) noexcept
       : ordinal_(ordinal), node_(numa_node), kinds_(static_cast<std::uint8_t>(kind)) {}
 
-  /// The same device by memory of another kind: device::cuda(0).with(memory_kind::plain).
+  /// Returns the same device with memory of another kind, as
+  /// device::cuda(0).with(memory_kind::plain).
   [[nodiscard]] constexpr device with(memory_kind how) const noexcept {
     device other = *this;
     other.kinds_ = static_cast<std::uint8_t>((kinds_ & 0x0f) | static_cast<unsigned>(how) << 4);

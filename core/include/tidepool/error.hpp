@@ -30,7 +30,7 @@ class TIDEPOOL_EXPORT error : public std::runtime_error {
   status why_;
 };
 
-/// The device, the system or a limit has no room. Carries the numbers one acts on.
+/// The device, the system or a limit has no room. It carries the figures that say why.
 class TIDEPOOL_EXPORT out_of_memory : public std::bad_alloc {
  public:
   /// requested, limit, reserved: bytes. limit is SIZE_MAX where none is set.
@@ -45,8 +45,8 @@ class TIDEPOOL_EXPORT out_of_memory : public std::bad_alloc {
   [[nodiscard]] std::size_t reserved() const noexcept { return reserved_; }
   [[nodiscard]] tidepool::device device() const noexcept { return why_.where; }
   [[nodiscard]] const status& why() const noexcept { return why_; }
-  /// Where the pool's memory was at that moment and what to do; to_text and to_json make text of
-  /// it (report.hpp). Null when there was no memory for the report itself.
+  /// Says where the pool's memory was at that moment and what to do; to_text and to_json
+  /// (report.hpp) make text of it. Null if there was no memory for the report itself.
   [[nodiscard]] const pool_report* report() const noexcept { return report_.get(); }
 
  private:
@@ -57,7 +57,7 @@ class TIDEPOOL_EXPORT out_of_memory : public std::bad_alloc {
   char text_[512];
 };
 
-/// Throws out_of_memory, std::bad_alloc's child, for out_of_memory and over_budget, else error.
+/// Throws out_of_memory, a std::bad_alloc, for out_of_memory and over_budget; else throws error.
 [[noreturn]] TIDEPOOL_EXPORT void throw_status(const status& why);
 
 }  // namespace v0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// failing_backend: any backend, with failures to order. For tests of programs that use a pool: does
-// yours survive when the memory that it asks for is not there?
+// failing_backend: a backend around another one whose calls fail as ordered. Tests use it to see
+// whether a program survives when the memory that it asks for is not there.
 //
 //   auto failing = std::make_unique<tidepool::failing_backend>(tidepool::cpu::make_backend());
 //   tidepool::failing_backend& faults = *failing;  // valid as long as the pool
@@ -20,9 +20,10 @@
 //   }
 //
 // The pool asks again before it lets an allocation fail (core/README.md), so a single failed call
-// is usually survived without anybody noticing. Calls are counted from the last order().
+// usually has no effect. Calls are counted from the last order().
 //
-// Thread safety: all members, at any time. Cost: one mutex per call, and never on the warm path.
+// Thread safety: any thread may call all members at any time. Cost: one mutex per call, never on
+// the warm path.
 #pragma once
 
 #include <tidepool/backend.hpp>
@@ -40,7 +41,7 @@
 namespace tidepool {
 inline namespace v0 {
 
-/// The functions of a backend that may fail, and trim and decay, which may achieve nothing.
+/// The functions of a backend that may fail. trim and decay cannot fail, but may give nothing back.
 enum class backend_call : std::uint8_t {
   refill = 0,
   allocate_large = 1,
@@ -58,9 +59,9 @@ enum class backend_call : std::uint8_t {
 };
 inline constexpr unsigned backend_call_count = 13;
 
-/// Which calls fail: those that any of the fields names. The default: none.
+/// The calls that fail: each one that any of these fields names. By default none fails.
 struct failure_plan {
-  /// Only calls of this kind are counted and fail by number or chance; nothing: all kinds.
+  /// Only calls of this kind count and fail by number or chance. No value: calls of all kinds do.
   std::optional<backend_call> only = std::nullopt;
   std::uint64_t fail_call = 0;   ///< the n-th call, from 1; 0: none
   std::uint64_t fail_from = 0;   ///< the n-th call and all after it; 0: none
@@ -69,12 +70,12 @@ struct failure_plan {
   std::uint64_t seed = 1;
   /// A refill that fails hands out half of the blocks first.
   bool halfway = false;
-  /// Bytes in blocks handed out: no more than this. Counts what was handed out before, too.
+  /// Most bytes in blocks handed out. Blocks handed out before the order count, too.
   std::size_t exhaust_at = SIZE_MAX;
-  /// Only memory that the backend already holds: as if every limit and the machine were full.
+  /// Use only memory that the backend already holds, as if every limit were reached.
   bool refuse_growth = false;
-  /// The answer of a failed call. Pools take memory back and ask again for out_of_memory,
-  /// over_budget and too_many.
+  /// The error of a failed call. After out_of_memory, over_budget and too_many the pool takes
+  /// memory back and asks again.
   errc code = errc::out_of_memory;
 };
 
@@ -84,7 +85,7 @@ class TIDEPOOL_EXPORT failing_backend final : public backend {
   explicit failing_backend(std::unique_ptr<backend> inner, const failure_plan& plan = {}) noexcept;
   ~failing_backend() override;
 
-  /// From now on calls fail by this plan; its calls are counted from 1.
+  /// Lets calls fail by this plan from now on, and counts calls from 1 again.
   void order(const failure_plan& plan) noexcept;
   /// Calls of one kind since the last order, failed ones included.
   [[nodiscard]] std::uint64_t calls(backend_call what) const noexcept;
@@ -95,7 +96,7 @@ class TIDEPOOL_EXPORT failing_backend final : public backend {
   /// Bytes in blocks that the pool has now.
   [[nodiscard]] std::size_t handed_out_bytes() const noexcept;
 
-  // What a backend does: forwarded, or failed.
+  // The functions of backend: each call is forwarded, or fails.
   [[nodiscard]] std::span<const device_description> devices() const noexcept override;
   void attach(backend_host& host) noexcept override;
   [[nodiscard]] refill_result refill(const block_request& request,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory for work that is captured into a graph and replayed (CUDA graphs). A replay uses the
-// addresses that were there at the capture, so they must not serve anybody else meanwhile: they
-// come from a graph_arena, and stay in it as long as the arena lives.
+// addresses of the capture again, so no other work may get this memory in between. It comes from a
+// graph_arena and stays in it as long as the arena lives.
 //
 //   tidepool::graph_arena arena{pool, device::cuda(0)};
 //   cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
@@ -10,20 +10,24 @@
 //     tidepool::capture_scope scope{arena, tidepool::cuda::stream(stream)};
 //     auto t = pool.allocate(bytes, device::cuda(0), {.stream = tidepool::cuda::stream(stream)});
 //     ...                                  // kernels that use t
-//   }                                      // t's memory is the arena's, also when t has ended
+//   }                                      // t's memory stays in the arena after t has ended
 //   cudaStreamEndCapture(stream, &graph);
 //
-// Within a scope, tensors that are allocated on the stream come from the arena, and when they end,
-// their memory serves the same stream in the order of the capture. What is allocated outside never
-// comes from an arena. A stream that captures without a scope gets errc::stream_captures wherever
-// the pool has to ask the driver, and in checked builds (TIDEPOOL_ASSERT_LEVEL >= 2) at every
-// allocation; others do not see it where the thread has memory ready: do not allocate there.
+// Within a scope, all allocations on the stream come from the arena. When such a tensor ends, the
+// same stream reuses its memory in the order of the capture. Allocations outside of a scope never
+// come from an arena.
 //
-// An arena may be used for several captures, one after the other or of graphs that are never
-// replayed at once: they share the memory. Streams that are captured into one graph need an arena
-// each, as one arena orders nothing between streams.
+// Do not allocate on a stream that is captured without a scope. The allocation fails with
+// errc::stream_captures whenever the pool has to ask the driver, and in checked builds
+// (TIDEPOOL_ASSERT_LEVEL >= 2) always. Other builds do not notice it if the thread has memory
+// ready.
 //
-// Thread safety: objects are not; different ones may be used at once. Pre: the pool outlives them.
+// Several graphs may be captured with one arena and share its memory, provided that they are never
+// replayed at the same time. Streams that are captured into one graph need an arena each, because
+// an arena orders nothing between streams.
+//
+// Thread safety: one object may be used by one thread at a time, different objects by several
+// threads at once. Pre: the pool outlives the objects.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -49,8 +53,8 @@ class TIDEPOOL_EXPORT graph_arena {
   /// Owns nothing.
   graph_arena() noexcept = default;
   /// Throws error: unknown_device, unsupported (the device orders no streams), too_many.
-  graph_arena(pool& of, device where);
-  [[nodiscard]] static result<graph_arena> try_create(pool& of, device where) noexcept;
+  graph_arena(pool& owner, device where);
+  [[nodiscard]] static result<graph_arena> try_create(pool& owner, device where) noexcept;
   graph_arena(graph_arena&& other) noexcept
       : core_(std::exchange(other.core_, nullptr)), lane_(std::exchange(other.lane_, nullptr)) {}
   graph_arena& operator=(graph_arena&& other) noexcept;
@@ -58,11 +62,11 @@ class TIDEPOOL_EXPORT graph_arena {
   graph_arena& operator=(const graph_arena&) = delete;
   ~graph_arena() { reset(); }
 
-  /// Gives the memory back, in the order of `last`: the stream of the last replay, or the device's
-  /// default stream. Pre: no graph that uses it is replayed afterwards; no scope is open. Tensors
-  /// of the arena that are still alive stay, and are ordinary ones from now on.
+  /// Gives the memory back in the order of `last`, the stream of the last replay; none means the
+  /// device's default stream. Live tensors of the arena stay and become ordinary tensors. Pre: no
+  /// graph that uses the memory is replayed afterwards, and no scope is open.
   void reset(const stream_ref& last = {}) noexcept;
-  /// Free bytes in it for the next capture, without those that threads have ready.
+  /// Free bytes for the next capture, without the blocks that threads keep ready.
   [[nodiscard]] std::size_t free_bytes() const noexcept;
   [[nodiscard]] explicit operator bool() const noexcept { return lane_ != nullptr; }
 
@@ -74,11 +78,11 @@ class TIDEPOOL_EXPORT graph_arena {
   detail::lane* lane_ = nullptr;
 };
 
-/// From here to its end, what is allocated on the stream comes from the arena.
+/// While it lives, all allocations on the stream come from the arena.
 class TIDEPOOL_EXPORT capture_scope {
  public:
-  /// Throws error: invalid_argument (the stream is in a scope, the arena in use or empty, or it is
-  /// no stream of the arena's device). Pre: no other thread uses the stream meanwhile.
+  /// Pre: no other thread uses the stream meanwhile. Throws error: invalid_argument (the stream is
+  /// in a scope already, the arena is in use or empty, or the stream is not one of its device).
   capture_scope(graph_arena& arena, const stream_ref& stream);
   [[nodiscard]] static result<capture_scope> try_create(graph_arena& arena,
                                                         const stream_ref& stream) noexcept;

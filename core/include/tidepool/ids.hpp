@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Identifiers: strong types around integers. They own nothing, may be copied and stored freely and
-// stay valid as names when the thing they name is gone: a stale id is answered with an error, never
-// with another tensor.
+// Identifiers: strong types around integers. They own nothing and may be copied and stored freely.
+// An id whose tensor is gone is stale: a call with it returns an error and never reaches another
+// tensor.
 #pragma once
 
 #include <compare>

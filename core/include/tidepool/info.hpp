@@ -39,7 +39,7 @@ struct raw_tensor {
   tensor_id id = {};
 };
 
-/// What a device is and can do. Valid as long as its backend lives.
+/// The properties of a device. The texts are valid as long as its backend lives.
 struct device_description {
   device where = {};
   std::string_view name;        ///< for people
@@ -52,17 +52,17 @@ struct device_description {
   bool can_migrate = false;  ///< prefetch and advise do something
 };
 
-/// Answer of trim: what went and what kept the rest,
+/// Answer of trim: how much went back to the system, and what kept the other bytes,
 ///   reserved == in_use + pending + cached + stranded.
 struct trim_report {
   std::size_t released_bytes = 0;  ///< given back to the system by this call
   std::size_t reserved_bytes = 0;  ///< still backed afterwards
   std::size_t in_use_bytes = 0;    ///< blocks of live tensors
-  std::size_t pending_bytes = 0;   ///< freed, but a device's stream has not come there yet
-  std::size_t cached_bytes = 0;    ///< freed by other threads since: free blocks in ready lists
-  std::size_t stranded_bytes = 0;  ///< free, but in pages or slabs that live blocks stand in too
-  /// One static sentence about the largest of these, or null when reserved_bytes is what was
-  /// asked for.
+  std::size_t pending_bytes = 0;   ///< freed, but a stream has not passed the free yet
+  std::size_t cached_bytes = 0;    ///< freed by other threads meanwhile; now in ready lists
+  std::size_t stranded_bytes = 0;  ///< free, but in a page or slab together with live blocks
+  /// One static sentence about the largest of these figures, or null when reserved_bytes is no more
+  /// than the caller asked to keep.
   const char* kept_by = nullptr;
 };
 
@@ -73,8 +73,8 @@ enum class misuse_kind : std::uint8_t {
   stale_use = 2,         ///< use of an id after its tensor was freed
   racing_free = 3,       ///< two threads freed one tensor at the same time, found afterwards
   unbalanced = 4,        ///< unpin without pin, release without reference
-  after_close = 5,       ///< allocation from a closed pool, free of what force ended
-  unretired_stream = 9,  ///< a stream was destroyed without pool::retire, its handle came again
+  after_close = 5,       ///< allocation from a closed pool, or free of a tensor that force ended
+  unretired_stream = 9,  ///< a stream was destroyed without pool::retire and its handle came again
   // Found by debug modes (debug.hpp) only:
   overflow = 6,          ///< bytes behind a tensor were written
   underflow = 7,         ///< bytes before a tensor were written
@@ -89,7 +89,8 @@ struct misuse_report {
   tensor_id id = {};
   std::uint64_t count = 0;     ///< misuses seen by this pool so far, this one included
   const char* text = nullptr;  ///< one static sentence
-  /// Of overflow, underflow and write_after_free, else null; valid during the call (debug.hpp).
+  /// What was damaged (debug.hpp), for overflow, underflow and write_after_free; else null. It is
+  /// valid during the call.
   const memory_damage* damage = nullptr;
 };
 

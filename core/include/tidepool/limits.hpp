@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Limits of reserved bytes, and what a reclaim handler (options.hpp) is asked when memory runs out.
+// Limits of reserved bytes, and the request to a reclaim handler (options.hpp) when memory runs
+// out.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -15,18 +16,20 @@ inline namespace v0 {
 
 /// Bounds of reserved bytes, everything cached included, of a device or of a whole pool.
 struct memory_limits {
-  /// Never passed: allocations fail instead, but not before every cache of every thread was taken
-  /// back, free memory was returned to the system and the reclaim handler had nothing left to give.
+  /// The pool never passes it; allocations fail instead. Before one fails, the pool has taken back
+  /// the caches of all threads, returned free memory to the system, and asked the reclaim handler
+  /// until it freed nothing more.
   std::size_t hard = SIZE_MAX;
-  /// Passed only when all that was tried first. Each growth beyond it pays for it again.
+  /// The pool passes it only after it has tried all of this. Each growth beyond it tries again, at
+  /// the same cost.
   std::size_t soft = SIZE_MAX;
 };
 
-/// Why memory is asked for.
+/// The reason why the pool asks for memory.
 enum class pressure : std::uint8_t {
   soft_limit = 0,  ///< an allocation will succeed in any case, but beyond a soft limit
-  hard_limit = 1,  ///< it will fail unless something is given up: a hard limit
-  exhausted = 2,   ///< it will fail unless something is given up: the device or system has no more
+  hard_limit = 1,  ///< an allocation will fail at a hard limit unless tensors are freed
+  exhausted = 2,   ///< it will fail unless tensors are freed, as the device or system has no more
 };
 
 struct reclaim_request {
@@ -34,10 +37,10 @@ struct reclaim_request {
   device where = {};
   std::size_t bytes = 0;  ///< what the allocation needs
   unsigned round = 0;     ///< 0 for the first call of this allocation, then 1, 2, ...
-  /// Tensors of the device whose end would return memory, the best ones to give up first: lowest
-  /// eviction priority of their category, then inactive before others, then the largest. At most
-  /// 64; none that is pinned, shared, a slice or of a category with priority 255. They may end
-  /// meanwhile: their ids say so.
+  /// Tensors of the device whose end would return memory, at most 64, the best ones first. They are
+  /// ordered by the eviction priority of their category, lowest first; then inactive tensors come
+  /// before others, then larger ones before smaller. None is pinned, shared, a slice or of a
+  /// category with priority 255. A tensor may end meanwhile; its id is stale then.
   std::span<const tensor_info> candidates;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// allocation_observer: sees every allocation and free of a pool. While one is attached operations
-// take a slower path; while none is, it costs nothing (the check is part of one that is made
-// anyway).
+// allocation_observer: sees every allocation and free of a pool. While one is attached, operations
+// take a slower path. While none is attached, it costs nothing, because its check is part of one
+// that is made anyway.
 #pragma once
 
 #include <tidepool/export.hpp>
@@ -12,9 +12,9 @@
 namespace tidepool {
 inline namespace v0 {
 
-/// Called on the thread that allocates or frees, outside every lock, after an allocation and before
-/// a free; calls of different threads may overlap. May
-/// allocate from other pools, not from this one, and may not call set_observer.
+/// The pool calls it outside every lock, on the thread that allocates or frees, after an allocation
+/// and before a free. Calls of different threads may overlap. It may allocate from other pools, but
+/// not from this one, and must not call set_observer.
 class TIDEPOOL_EXPORT allocation_observer {
  public:
   virtual ~allocation_observer();

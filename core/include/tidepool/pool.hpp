@@ -7,12 +7,12 @@
 //   auto t = pool.allocate(bytes, device::cpu(), {.name = pool.intern("blk.3.ffn")});
 //
 // Thread safety: every member may be called by any number of threads at once, except the
-// constructors, the destructor and moves. Callbacks (observer, misuse handler, adopt's release) run
-// outside every lock.
+// constructors, the destructor and moves. The pool calls the user's functions (observer, misuse
+// handler, adopt's release) outside every lock.
 //
-// Cost: "warm" below means that the calling thread has a fitting block ready: then an allocation or
-// a free takes no lock, no atomic read-modify-write, no system call and touches one cache line of
-// metadata. Other costs are said where they differ from "one short lock".
+// Cost: an operation is "warm" when the calling thread has a fitting block ready. A warm allocation
+// or free takes no lock, does no atomic read-modify-write, makes no system call and touches one
+// cache line of metadata. A function whose comment names no cost takes one short lock.
 #pragma once
 
 #include <tidepool/attributes.hpp>
@@ -44,8 +44,8 @@ class pool_control;
 
 class TIDEPOOL_EXPORT pool {
  public:
-  /// Pre: at least one backend, none null, no two serving the same device; options in range.
-  /// Throws error (invalid_argument, too_many) or std::bad_alloc.
+  /// Pre: there is at least one backend, none is null, no two serve the same device, and the
+  /// options are in range. Throws error (invalid_argument, too_many) or std::bad_alloc.
   explicit pool(std::vector<std::unique_ptr<backend>> backends, const pool_options& options = {});
   explicit pool(std::unique_ptr<backend> single, const pool_options& options = {});
   /// The same without exceptions.
@@ -55,14 +55,15 @@ class TIDEPOOL_EXPORT pool {
   pool& operator=(pool&& other) noexcept;
   pool(const pool&) = delete;
   pool& operator=(const pool&) = delete;
-  /// Closes. Live tensors stay usable; the memory of the pool lives until the last is gone.
+  /// Closes the pool. Live tensors stay usable; the pool's memory stays until the last one ends.
   ~pool();
 
   // Allocation.
-  /// Memory for `bytes` bytes on `where`, uninitialised. Zero bytes is a valid tensor with null
-  /// data. Alignment: the request's, at least 64 bytes and the device's own. Throws out_of_memory
-  /// (also for a limit) or error (unknown_device, invalid_argument, closed). Stream order: usable
-  /// in options.stream's order. Cost: warm path, see above.
+  /// Allocates `bytes` bytes on the device `where` and does not initialise them. A tensor of zero
+  /// bytes is valid; its data is null. Post: the address is aligned to options.alignment, to 64
+  /// bytes and to the device's own alignment, whichever is largest. Throws out_of_memory (a limit
+  /// counts as well) or error (unknown_device, invalid_argument, closed). Stream order: work on
+  /// options.stream may use the memory at once. Cost: the warm path's, if a block is ready.
   [[nodiscard]] tensor allocate(std::size_t bytes, device where = {},
                                 const allocation_options& options = {}) {
     const raw_tensor made = detail::allocate(core_, bytes, where, options);
@@ -80,7 +81,8 @@ class TIDEPOOL_EXPORT pool {
     }
     return tensor{core_, made.id, options.movable ? nullptr : made.data, bytes};
   }
-  /// For runtimes with tensor objects of their own: {address, id}; freed by deallocate(id).
+  /// The same for runtimes with tensor objects of their own. Returns the address and the id; the
+  /// caller frees the tensor with deallocate(id).
   [[nodiscard]] result<raw_tensor> allocate_raw(std::size_t bytes, device where = {},
                                                 const allocation_options& options = {}) noexcept {
     const raw_tensor made = detail::allocate(core_, bytes, where, options);
@@ -89,134 +91,145 @@ class TIDEPOOL_EXPORT pool {
     }
     return made;
   }
-  /// made.size() tensors of one kind, all or none. Post on failure: nothing was allocated.
+  /// Allocates made.size() equal tensors, all or none. Returns errc::ok, or why none was allocated.
   [[nodiscard]] errc allocate_n(std::size_t bytes, std::span<raw_tensor> made, device where = {},
                                 const allocation_options& options = {}) noexcept;
 
-  /// Ends one reference; with the last one the memory is free (in the stream's order on
-  /// stream-ordered devices). errc::stale_id: the id names no live tensor of this pool; the misuse
-  /// handler was called and nothing changed. An empty id is ignored. Never throws.
+  /// Ends one reference. When the last one ends, the memory becomes free; on a stream-ordered
+  /// device it does so in the stream's order. An empty id is ignored. Returns errc::stale_id if the
+  /// id names no live tensor of this pool; then the misuse handler was called and nothing changed.
   errc deallocate(tensor_id id) noexcept { return detail::deallocate_id(core_, id); }
   errc deallocate(tensor_id id, const stream_ref& stream) noexcept;
-  /// Answers the first error; the other ids are freed all the same.
+  /// Frees all ids, also those behind one that fails. Returns the first error.
   errc deallocate_n(std::span<const tensor_id> ids) noexcept;
 
-  /// Memory that the pool does not own, under a record. Pre: [data, data + bytes) is valid until
-  /// release was called. data may be null only if bytes is 0. Throws as allocate.
+  /// Makes a tensor of memory that the caller owns: the pool keeps a record of it and calls
+  /// options.release when the last reference ends. Pre: [data, data + bytes) stays valid until
+  /// then; data is null only if bytes is 0. Throws the same as allocate.
   [[nodiscard]] tensor adopt(void* data, std::size_t bytes, device where = {},
                              const adopt_options& options = {});
   [[nodiscard]] result<tensor> try_adopt(void* data, std::size_t bytes, device where = {},
                                          const adopt_options& options = {}) noexcept;
 
   // References and parts.
-  /// One more owner of the same tensor. too_many: 32767 references.
-  [[nodiscard]] result<tensor> share(const tensor& of) noexcept;
-  /// One more reference, ended by release or deallocate.
+  /// Adds one more owner of the same tensor. Error: too_many (it has 32767 references).
+  [[nodiscard]] result<tensor> share(const tensor& shared) noexcept;
+  /// Adds one reference, which release or deallocate ends.
   errc retain(tensor_id id) noexcept;
   errc release(tensor_id id) noexcept { return detail::deallocate_id(core_, id); }
-  /// Bytes [offset, offset + bytes) of a tensor as a tensor of its own, with its own id. It shares
-  /// the block, which stays until the last part is gone. Pre: offset + bytes <= of.bytes().
-  [[nodiscard]] result<tensor> slice(const tensor& of, std::size_t offset,
+  /// Makes bytes [offset, offset + bytes) of a tensor a tensor with an id of its own. Both share
+  /// one block, which stays until the last of its tensors ends.
+  /// Pre: offset + bytes <= whole.bytes().
+  [[nodiscard]] result<tensor> slice(const tensor& whole, std::size_t offset,
                                      std::size_t bytes) noexcept;
-  /// The address, and a promise that it stays until the matching unpin. Needed only for movable
-  /// tensors; allowed for all.
+  /// Returns the address, which does not change before the matching unpin. Only movable tensors
+  /// need this; every tensor allows it.
   [[nodiscard]] result<void*> pin(tensor_id id) noexcept;
   errc unpin(tensor_id id) noexcept;
-  /// Changes the size without moving the data, where the block or the memory behind it has room.
-  /// unsupported or out_of_memory: nothing changed. Pre: `what` has one reference and no slices,
-  /// and no other thread uses its id meanwhile.
-  errc resize(tensor& what, std::size_t bytes) noexcept;
+  /// Changes the size if the block, or the memory behind it, has room; the data never moves. Pre:
+  /// the tensor has one reference and no slices, and no other thread uses its id meanwhile. Errors,
+  /// after which nothing has changed: unsupported, out_of_memory.
+  errc resize(tensor& resized, std::size_t bytes) noexcept;
 
   // Knowledge.
-  /// A consistent copy of the record; from any thread, without a lock.
+  /// Returns a consistent copy of the record. Cost: no lock, from any thread.
   [[nodiscard]] result<tensor_info> info(tensor_id id) const noexcept;
-  /// The tensor whose data begins at `data`: with a block of the pool, or adopted (of several that
-  /// adopted the same memory, one of them). Slices are not looked for. The first call builds an
-  /// index of all addresses; from then on the pool keeps it up where blocks and adopted memory come
-  /// and go, never on the warm path. errc::not_found.
+  /// Finds the tensor whose data begins at `data`. It finds tensors with a block of the pool and
+  /// adopted ones, but no slices. If several tensors adopted the same memory, it returns one of
+  /// them. Error: not_found. Cost: the first call builds an index of all addresses. Afterwards the
+  /// pool updates it where blocks and adopted memory come and go, never on the warm path.
   [[nodiscard]] result<tensor_id> find(const void* data) const noexcept;
-  /// The tensor with this key. errc::not_found.
+  /// Finds the tensor with this key. Error: not_found.
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
 
-  /// These touch the record only, never the data. A category asked for later gives no access
-  /// entry: see access_tracker::track.
+  /// These three change the record and never touch the data. A category that is set here gives the
+  /// tensor no access entry; access_tracker::track does.
   errc set_lifecycle(tensor_id id, lifecycle state) noexcept;
   errc set_category(tensor_id id, category what) noexcept;
   errc set_name(tensor_id id, name_id name) noexcept;
 
-  /// The id of a name, the same for equal names; at most 2^20 names. Throws error (too_many).
+  /// Returns the id of a name; equal names have the same id. Throws error (too_many) beyond 2^20
+  /// names.
   [[nodiscard]] name_id intern(std::string_view name);
   [[nodiscard]] result<name_id> try_intern(std::string_view name) noexcept;
-  /// The name, "" for the empty id or one this pool never gave. Valid as long as the pool.
+  /// Returns the name, or "" for the empty id and for an id that this pool never gave. The text is
+  /// valid as long as the pool.
   [[nodiscard]] std::string_view name(name_id id) const noexcept;
 
-  /// A category of the application's own. Lower eviction priority goes first. Throws error
-  /// (too_many).
+  /// Makes a category of the application's own. Tensors with a lower eviction priority are evicted
+  /// first. Throws error (too_many).
   [[nodiscard]] category register_category(std::string_view name, std::uint8_t eviction_priority);
   [[nodiscard]] std::string_view category_name(category what) const noexcept;
-  /// 0..255, 255: never evicted. 0 for unknown categories.
+  /// Returns 0..255, where 255 means never evicted, and 0 for an unknown category.
   [[nodiscard]] std::uint8_t eviction_priority(category what) const noexcept;
 
   [[nodiscard]] std::span<const device_description> devices() const noexcept;
 
-  // Streams, of devices that are stream-ordered; elsewhere they are accepted and mean nothing.
-  // No stream, and the legacy default stream, are the device's default one. What is allocated on a
-  // stream may be used there at once; when it ends, its memory serves the same stream without
-  // waiting, and others after they have waited for it (they do so by themselves). Pinned and
-  // managed memory, which the host touches in no stream's order, is free when the streams that were
-  // named at allocation, record_use and the end have come there; what is allocated is in nobody's
-  // use.
-  /// Gives a stream its dense number; the answer makes later calls cheapest. Streams that were not
-  /// attached are, at their first use. The per-thread default stream is another one in each thread
-  /// and has no number (0), as the default one. Errors: unknown_device, too_many (4096).
+  // Streams matter on stream-ordered devices; other devices accept them and ignore them.
+  //   default stream      Naming no stream, or the legacy default stream, means the device's
+  //                       default stream.
+  //   device memory       The stream named at allocation may use the tensor at once. When the
+  //                       tensor ends, that stream reuses the memory without waiting. If another
+  //                       stream gets it, the pool makes that stream wait for the first one.
+  //   pinned and managed  The host touches this memory outside of every stream's order. So it is
+  //                       reused once every stream named at allocation, in record_use and at the
+  //                       free has passed that point; no stream still uses a new allocation.
+  /// Gives a stream its dense number. Passing the returned stream_ref makes later calls cheapest. A
+  /// stream that was not attached is attached at its first use. The per-thread default stream is a
+  /// different stream in each thread; like the default stream it has no number (0). Errors:
+  /// unknown_device, too_many (4096).
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
-  /// To be called before the stream is destroyed: what it kept goes back, and its live tensors end
-  /// in the order of the default stream unless another is named. Without it, a handle that comes
-  /// again is a misuse (misuse_kind::unretired_stream). Pre: no other thread works on the stream
+  /// Call this before the stream is destroyed. The memory that the pool kept for the stream becomes
+  /// free for all; live tensors of the stream later end in the default stream's order, unless their
+  /// free names another stream. If the call is left out and the driver gives the same handle again,
+  /// the pool reports misuse_kind::unretired_stream. Pre: no other thread works on the stream
   /// meanwhile. Errors: unknown_device, not_found. Cost: interrupts each thread's cache once.
   errc retire(device where, const stream_ref& stream) noexcept;
-  /// The tensor is used by work on `stream`, too: when it ends, its memory serves others only after
-  /// what that stream has been given until then. Enough once per tensor and stream. Instead of it
-  /// one can end the tensor on that stream, when its own waits for it or has nothing to do with it
-  /// any more. Errors: stale_id, unsupported (adopted memory), out_of_memory, too_many. Cost: a
-  /// lock; and such tensors end without being kept ready.
+  /// Says that work on `stream` uses the tensor as well. When the tensor ends, its memory is reused
+  /// only after all work that this stream was given before the end. One call per tensor and stream
+  /// is enough. It is not needed if the tensor is freed on `stream` and `stream` waits for all
+  /// other work that uses the tensor. Errors: stale_id, unsupported (adopted memory),
+  /// out_of_memory, too_many. Cost: one lock, and the block of such a tensor goes back to the
+  /// backend at its end instead of staying ready.
   errc record_use(tensor_id id, const stream_ref& stream) noexcept;
 
-  // Data. Errors: stale_id, invalid_argument (a range beyond the end), unsupported, driver errors;
-  // then nothing was enqueued. Stream order: enqueued on the stream, none: the device's default
-  // one; between tensors of host memory it is done when the call returns. Both tensors must live
-  // until it is done there (pinned and managed ones may end: their memory waits), and the memory of
-  // pageable tensors be unchanged.
+  // Data. Pre: both tensors live until the work is done, and the data of pageable tensors does not
+  // change before. Pinned and managed tensors may end earlier, since their memory waits for the
+  // stream. Errors, after which nothing was enqueued: stale_id, invalid_argument (a range beyond
+  // the end), unsupported, driver errors. Stream order: the work is enqueued on the stream that the
+  // call names, or on the device's default one. Between tensors of host memory it is done when the
+  // call returns.
   [[nodiscard]] status copy(const copy_request& request) noexcept;
-  /// All bytes of src to the first of dst. Pre: dst.bytes() >= src.bytes().
+  /// Copies all bytes of src to the beginning of dst. Pre: dst.bytes() >= src.bytes().
   [[nodiscard]] status copy(const tensor& dst, const tensor& src,
                             const stream_ref& stream = {}) noexcept {
     return copy({.dst = dst.id(), .src = src.id(), .stream = stream});
   }
-  /// Every byte of the tensor becomes `value`.
+  /// Sets every byte of the tensor to `value`.
   [[nodiscard]] status fill(tensor_id id, std::uint8_t value,
                             const stream_ref& stream = {}) noexcept;
-  /// Moves managed memory to a device, device::cpu() for the host. unsupported elsewhere.
+  /// Moves managed memory to a device; device::cpu() is the host. Error: unsupported for memory
+  /// that is not managed.
   [[nodiscard]] status prefetch(tensor_id id, device to, const stream_ref& stream = {}) noexcept;
-  /// How managed memory will be used. unsupported elsewhere.
+  /// Tells the driver how managed memory will be used. Error: unsupported for other memory.
   [[nodiscard]] status advise(tensor_id id, const advice_request& request) noexcept;
-  /// Waits until all that was enqueued on the stream is done. Errors: unknown_device, device_lost.
+  /// Waits until all work enqueued on the stream is done. Errors: unknown_device, device_lost.
   [[nodiscard]] status synchronise(device where, const stream_ref& stream = {}) noexcept;
 
   // Closing.
-  /// Ends allocation; frees still work. Gives all free memory back. Answers the number of live
-  /// tensors, with close_mode::force of those that it ended. Waits for operations of other threads.
-  /// Within a callback of this pool it answers the tensors alive and waits for nothing: the last
-  /// operation under way, often the one around the callback, then closes. Idempotent; force may
-  /// follow. Cost: a look at every slot ever used.
+  /// Ends allocation and gives all free memory back; frees still work. Waits for operations of
+  /// other threads, unless a callback of this pool calls it: then it waits for nothing, and the
+  /// last operation under way, often the one around the callback, finishes the close. Calling it
+  /// again does nothing, except that force may follow orderly. Returns the number of live tensors;
+  /// with close_mode::force, of those that it ended. Cost: reads every slot ever used.
   std::size_t close(close_mode how = close_mode::orderly) noexcept;
 
-  // What else a pool can do stands in headers of its own, so that programs which only allocate do
-  // not compile it. Each answer is a handle of one pointer, valid as long as the pool; making one
-  // costs nothing. Both functions are const, so that a const pool can be asked for its statistics.
-  // They answer the same handle either way: a handle can be copied, so a const pool could not keep
-  // its holder from changing the pool, as a const std::span does not protect its elements.
-  /// How tensors and their parts are used. Include <tidepool/access_tracker.hpp> to call it.
+  // The pool's other functions are in headers of their own, so that programs which only allocate do
+  // not compile them. Both functions below return a handle of one pointer, which is valid as long
+  // as the pool; making one costs nothing. They are const, so that a const pool can be asked for
+  // its statistics. A const pool and a mutable one return the same handle: handles can be copied,
+  // so constness could not protect the pool, as a const std::span does not protect its elements.
+  /// Records and ranks how tensors are used. Include <tidepool/access_tracker.hpp> to call it.
   [[nodiscard]] access_tracker accesses() const noexcept;
   /// Limits, trim, statistics, reports, observers, checks. Include <tidepool/control.hpp> to call
   /// it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// prewarm_plan: which blocks to make ready before the work begins. Nothing is ever grabbed unless a
-// plan is given to pool_control::prewarm.
+// prewarm_plan: a list of blocks to make ready before the work begins. The pool takes no memory in
+// advance unless a plan is given to pool_control::prewarm.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -25,13 +25,13 @@ struct prewarm_plan {
   std::vector<prewarm_item> items;
   device where = {};
   bool populate = true;  ///< touch every page now, so that no page fault comes later
-  unsigned threads = 0;  ///< that populate; 0: as many as the machine has, at most 8
+  unsigned threads = 0;  ///< threads that populate; 0: as many as the machine has, at most 8
 
   /// The seed system's plan: 256/128/64/32/16 blocks of 4 KiB/64 KiB/512 KiB/4 MiB/32 MiB; 681 MiB.
   [[nodiscard]] TIDEPOOL_EXPORT static prewarm_plan seed(device where = {});
 
-  /// From a stream of allocations and frees: for each size class the most blocks alive at once.
-  /// Feed it sizes in order: +bytes for an allocation, and the same bytes negated for its free.
+  /// Makes a plan from a stream of allocations and frees: for each size class, the most blocks that
+  /// were alive at once. Pass the sizes in order, +bytes for an allocation and -bytes for its free.
   [[nodiscard]] TIDEPOOL_EXPORT static prewarm_plan from_sizes(
       std::span<const std::ptrdiff_t> events, device where = {});
 
@@ -39,7 +39,7 @@ struct prewarm_plan {
   [[nodiscard]] TIDEPOOL_EXPORT std::size_t total_bytes() const noexcept;
 };
 
-/// What prewarm did. populated_bytes is 0 where the backend cannot populate.
+/// The result of prewarm. populated_bytes is 0 if the backend cannot populate.
 struct prewarm_report {
   std::size_t blocks = 0;
   std::size_t bytes = 0;

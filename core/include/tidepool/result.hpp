@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Errors as values: errc, status and result<T>. A status carries numbers and never allocates;
-// making a sentence of it (to_string) does. result<T> follows the subset of std::expected that we
-// use and is to be replaced by it one day.
+// Errors as values: errc, status and result<T>. A status carries numbers and never allocates; only
+// to_string, which makes a sentence of it, does. result<T> has the functions of std::expected that
+// the library uses, and will be replaced by it one day.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -23,14 +23,14 @@ enum class errc : std::int32_t {
   ok = 0,
   out_of_memory = 1,        ///< the device or the system has no more
   over_budget = 2,          ///< a limit set by the user would be passed
-  invalid_argument = 3,     ///< a size, alignment, category, name or option that cannot be
+  invalid_argument = 3,     ///< a size, alignment, category, name or option is not allowed
   unknown_device = 4,       ///< no backend of this pool serves that device
   stale_id = 5,             ///< the tensor is gone: freed, freed twice or never made here
   key_in_use = 6,           ///< a live tensor already has this key
   not_found = 7,            ///< no live tensor has this key or this address
   unsupported = 8,          ///< the backend cannot do this
   backend_unavailable = 9,  ///< built without it, or no device present
-  device_lost = 10,         ///< a sticky device error: every later call answers this
+  device_lost = 10,         ///< a sticky device error: every later call fails with it
   driver_error = 11,        ///< a system or driver call failed: see native
   closed = 12,              ///< the pool is closed
   too_many = 13,            ///< a table is full: pools, tensors, references, streams, names

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Size classes: eight per doubling, so a block is at most 12.5 % larger than asked. Up to 1 MiB a
-// block has exactly its class's size. Above, a block has a length of its own within its class's
-// bin. The seed system's five size categories are here too: they are for people, statistics and
-// plans.
+// Size classes: there are eight per doubling, so a block is at most 12.5 % larger than asked for.
+// Up to 1 MiB a block has exactly the size of its class. A larger block has a length of its own
+// within the bin of its class. The five size categories of the seed system are here, too; they are
+// for people, statistics and plans.
 //
-// Class of a size, for 1 <= bytes: t = (bytes - 1) | 63, e = floor(log2 t), class = 8 e + (t >> (e
-// - 3)). Size of a class, for class = 8 e + m with 8 <= m < 16 (or 15 for the lowest): (m + 1) <<
-// (e - 3). Classes that no multiple of 64 maps to are never used.
+// clang-format off
+//   class of a size   t = (bytes - 1) | 63, e = floor(log2 t), class = 8 e + (t >> (e - 3))
+//                     for bytes >= 1
+//   size of a class   (m + 1) << (e - 3)
+//                     for class = 8 e + m with 8 <= m < 16 (or m = 15 for the lowest)
+// clang-format on
+// Classes to which no multiple of 64 maps are never used.
 #pragma once
 
 #include <bit>

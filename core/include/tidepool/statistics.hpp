@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Statistics of a pool: always on, counted for free in words that the hot path writes anyway, and
-// summed when asked. Values are exact at the moment of the call unless said otherwise.
+// Statistics of a pool. They are always on and cost nothing: the counts are in words that the hot
+// path writes anyway, and a call sums them up. Values are exact at the moment of the call unless
+// their comment says otherwise.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -18,7 +19,7 @@
 namespace tidepool {
 inline namespace v0 {
 
-/// Operations on tensors of one kind of size or of one device.
+/// Operations on tensors of one size category or of one device.
 struct operation_counts {
   std::uint64_t allocations = 0;
   std::uint64_t frees = 0;
@@ -26,7 +27,8 @@ struct operation_counts {
   std::uint64_t ready_hits = 0;       ///< served from the pool's ready slots
   std::uint64_t refills = 0;          ///< served by asking the backend
   std::uint64_t requested_bytes = 0;  ///< live now, as requested
-  /// Tensors alive now: those with a block; in statistics::total all, see live_without_block.
+  /// Tensors alive now that have a block. statistics::total counts all tensors, see
+  /// live_without_block.
   std::uint64_t live = 0;
 
   /// Share of allocations that needed no backend, 0..1; 0 when there were none.
@@ -40,7 +42,7 @@ struct operation_counts {
 /// Mean of sampled operations. No clock is read per operation: one in `period` is timed.
 struct latency {
   std::uint64_t samples = 0;
-  double mean_ns = 0;  ///< clock's own cost subtracted; 0 without samples
+  double mean_ns = 0;  ///< without the clock's own cost; 0 without samples
 };
 
 struct device_statistics {
@@ -61,34 +63,34 @@ struct device_statistics {
 struct statistics {
   static constexpr int format_version = 1;
   operation_counts total;
-  /// Of total.live, the tensors that own no block of the pool: of zero bytes, adopted, slices. All
-  /// other counts are about blocks and leave them out.
+  /// Those of total.live that own no block of the pool: tensors of zero bytes, adopted ones and
+  /// slices. All other counts are about blocks and leave them out.
   std::uint64_t live_without_block = 0;
   std::vector<device_statistics> devices;
   std::size_t reserved_bytes = 0;       ///< of all devices
   std::size_t peak_reserved_bytes = 0;  ///< of all devices together; exact
   std::size_t limit_bytes = 0;          ///< of all devices together; SIZE_MAX: none
   std::size_t soft_limit_bytes = 0;     ///< SIZE_MAX: none
-  latency allocate;                     ///< warm and cold, weighted as they happened
+  latency allocate;                     ///< of warm and cold ones, weighted by their numbers
   latency free;
   std::uint64_t misuses = 0;
   std::array<std::uint64_t, misuse_kind_count> misuses_by_kind{};
   std::uint64_t failures = 0;       ///< allocations that answered an error
-  std::uint64_t recalls = 0;        ///< times that caches of threads were taken back
+  std::uint64_t recalls = 0;        ///< how often the pool took the threads' caches back
   std::uint64_t threads = 0;        ///< front caches alive
-  std::uint64_t retired_slots = 0;  ///< slots whose generations are used up
-  /// Does every warm operation run a fence? Where membarrier is refused, and in pools beyond the
-  /// process' first fifteen.
+  std::uint64_t retired_slots = 0;  ///< slots that have used up their generations
+  /// Does every warm operation run a fence? It does where the kernel refuses membarrier, and in
+  /// every pool beyond the first fifteen of the process.
   bool has_fences = false;
 
-  /// Later minus earlier for everything that counts; levels (live, reserved, ...) stay.
-  /// `s.since(warm).total.hit_rate()` is the hit rate after warm-up.
+  /// Returns these statistics with `earlier` subtracted from every count; levels (live, reserved,
+  /// ...) stay. `s.since(warm).total.hit_rate()` is the hit rate after warm-up.
   [[nodiscard]] TIDEPOOL_EXPORT statistics since(const statistics& earlier) const;
 };
 
-/// A table for people.
+/// Returns a table for people.
 [[nodiscard]] TIDEPOOL_EXPORT std::string to_text(const statistics& s);
-/// One JSON object, keys as the members above, with "format_version".
+/// Returns one JSON object, whose keys are the members above and "format_version".
 [[nodiscard]] TIDEPOOL_EXPORT std::string to_json(const statistics& s);
 
 }  // namespace v0

@@ -16,8 +16,8 @@ enum class stream_kind : std::uint8_t {
   per_thread = 3,  ///< CUDA's per-thread default stream
 };
 
-/// {handle, kind, dense number}. The number is given once by pool::attach(stream); a reference that
-/// carries it costs no look-up. 0 means "not attached".
+/// {handle, kind, dense number}. pool::attach gives a stream its number once; a stream_ref with the
+/// number needs no look-up. 0 means "not attached".
 struct stream_ref {
   void* handle = nullptr;  ///< cudaStream_t and the like, never dereferenced by core
   stream_kind kind = stream_kind::none;
@@ -26,7 +26,8 @@ struct stream_ref {
   [[nodiscard]] constexpr bool is_none() const noexcept {
     return kind == stream_kind::none && handle == nullptr;
   }
-  /// Is it the device's default stream? So is no stream, where a stream is needed.
+  /// Is it the device's default stream? Where a stream is needed, "no stream" means the default
+  /// one.
   [[nodiscard]] constexpr bool is_default() const noexcept {
     return kind == stream_kind::legacy || (handle == nullptr && kind != stream_kind::per_thread);
   }

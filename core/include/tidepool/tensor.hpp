@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// tensor: the move-only owner of one reference to one tensor of a pool. Not thread-safe itself, as
-// any value; the pool behind it is. It may outlive the pool handle: the pool's state stays until
-// its last tensor is gone.
+// tensor: the move-only owner of one reference to one tensor of a pool. It may outlive the pool
+// handle, because the pool's state stays until its last tensor is gone.
+//
+// Thread safety: one thread at a time uses an object; the pool behind it is thread-safe.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -51,12 +52,12 @@ class tensor {
   tensor& operator=(const tensor&) = delete;
   ~tensor() { reset(); }
 
-  /// Address of the first byte; null for zero bytes. Stable, unless the tensor was made movable:
-  /// then it is the address of this moment, to be read between pool::pin and pool::unpin.
+  /// The address of the first byte; null for zero bytes. It never changes, unless the tensor was
+  /// made movable: then read it between pool::pin and pool::unpin.
   [[nodiscard]] void* data() const noexcept {
     return data_ != nullptr || core_ == nullptr ? data_ : detail::current_data(core_, id_);
   }
-  /// Bytes as requested.
+  /// The number of bytes that were requested.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] tensor_id id() const noexcept { return id_; }
   /// The device that holds the bytes now. Pre: owns a tensor.
@@ -69,8 +70,8 @@ class tensor {
     return {static_cast<T*>(data()), bytes_ / sizeof(T)};
   }
 
-  /// Gives the reference up. Plain CPU memory is free at once; other memory in the order of the
-  /// stream the tensor was allocated on.
+  /// Gives the reference up. Plain CPU memory is free at once; other memory becomes free in the
+  /// order of the stream on which the tensor was allocated.
   void reset() noexcept {
     if (core_ != nullptr) {
       data_ = nullptr;
@@ -78,7 +79,7 @@ class tensor {
       (void)detail::deallocate_id(std::exchange(core_, nullptr), std::exchange(id_, {}));
     }
   }
-  /// The same in the order of `stream`: the memory is reused only by work ordered after it.
+  /// The same in the order of `stream`: only work that is ordered after it reuses the memory.
   void reset(const stream_ref& stream) noexcept {
     if (core_ != nullptr) {
       data_ = nullptr;

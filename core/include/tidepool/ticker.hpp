@@ -14,14 +14,15 @@ inline namespace v0 {
 
 class pool;
 
-/// Ticks while it lives. The pool may neither end nor be moved meanwhile. After a fork the child
-/// has no such thread: make another one there. Not safe to use by two threads at once.
+/// Ticks while it lives. Pre: the pool neither ends nor is moved meanwhile, and one thread at a
+/// time uses the ticker. The child of a fork does not have the thread, so make another ticker
+/// there.
 class TIDEPOOL_EXPORT ticker {
  public:
-  /// The first tick comes after one interval. Pre: every > 0. Throws std::invalid_argument,
-  /// std::bad_alloc, std::system_error when no thread can be had.
+  /// Starts the thread; the first tick comes after one interval. Pre: every > 0. Throws
+  /// std::invalid_argument, std::bad_alloc, or std::system_error if there is no thread.
   explicit ticker(pool& which, std::chrono::milliseconds every = std::chrono::seconds(1));
-  /// Waits for a tick under way.
+  /// Waits for the end of a tick under way.
   ~ticker();
   ticker(ticker&&) noexcept;
   ticker& operator=(ticker&&) noexcept;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What pool::copy and pool::advise are asked for. Plain values.
+// Requests to pool::copy and pool::advise. Plain values.
 #pragma once
 
 #include <tidepool/device.hpp>
@@ -23,16 +23,16 @@ struct copy_request {
   stream_ref stream = {};        ///< none: the default stream of the device concerned
 };
 
-/// How managed memory will be used. Each has an inverse, which takes it back.
+/// How managed memory will be used. Each advice can be taken back.
 enum class memory_advice : std::uint8_t {
-  read_mostly = 0,         ///< copies may be kept where it is read
+  read_mostly = 0,         ///< the driver may keep copies on the devices that read it
   preferred_location = 1,  ///< stays on the device while it can
   accessed_by = 2,         ///< the device keeps it mapped
 };
 struct advice_request {
   memory_advice what = memory_advice::read_mostly;
   device of = {};          ///< the device concerned, device::cpu() for the host
-  bool take_back = false;  ///< the inverse
+  bool take_back = false;  ///< withdraws the advice
 };
 
 }  // namespace v0

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_table: steps. The common case, occurrences of domain indices, is a kernel's; what needs a
-// look at each step (generations, weights, counts near their end) is here.
+// access_table: how steps are applied. A kernel does the common case, occurrences of domain
+// indices. This file does the steps that must be checked one by one: those with generations or
+// weights, and those whose counts may reach UINT64_MAX.
 #include "access/table.hpp"
 #include <tidepool/assert.hpp>
 
@@ -13,17 +14,19 @@ inline namespace v0 {
 namespace detail {
 
 bool access_table::is_far() const noexcept {
-  // Fetching ahead costs a little where the table stays in the second cache.
+  // Prefetching costs a little and gains nothing if the table stays in the second-level cache.
   return size_ * sizeof(access_record) > (std::size_t{1} << 20);
 }
 
-// Known: only if the generation is the index's. Careful: counts stop at their end.
+// Known: an entry takes a step only if it has the generation of the index.
+// Careful: counts saturate at UINT64_MAX.
 template <bool Known, bool Weighted, bool Careful>
-void access_table::apply_each(const access_view& what, std::uint64_t gain,
+void access_table::apply_each(const access_view& view, std::uint64_t gain,
                               access_report& report) noexcept {
-  // In registers: for all the compiler knows, a record may lie over the view or this.
+  // Local copies stay in registers: the compiler cannot know that no record overlaps the view or
+  // this object.
   access_record* const records = records_;
-  const access_view batch = what;
+  const access_view batch = view;
   std::uint64_t stale = 0;
   for (std::size_t i = 0; i < batch.n; ++i) {
     __builtin_prefetch(&records[batch.indices[i + access_lookahead - 1]], 1);
@@ -53,52 +56,53 @@ void access_table::apply_each(const access_view& what, std::uint64_t gain,
 }
 
 template <bool Weighted, bool Careful>
-void access_table::apply_by_kind(const access_view& what, std::uint64_t gain,
+void access_table::apply_by_kind(const access_view& view, std::uint64_t gain,
                                  access_report& report) noexcept {
-  what.generations != nullptr ? apply_each<true, Weighted, Careful>(what, gain, report)
-                              : apply_each<false, Weighted, Careful>(what, gain, report);
+  view.generations != nullptr ? apply_each<true, Weighted, Careful>(view, gain, report)
+                              : apply_each<false, Weighted, Careful>(view, gain, report);
 }
 
-// Occurrences of tensors: a kernel's, but for those that live elsewhere or not at all.
-void access_table::apply_known(const access_view& what, std::uint64_t gain,
+// Applies occurrences of tensors. A kernel does most of them; it returns the positions of tensors
+// whose record is in a domain's table or does not exist, and these are done here.
+void access_table::apply_known(const access_view& view, std::uint64_t gain,
                                access_report& report) noexcept {
-  TIDEPOOL_ASSERT(1, what.n <= chunk_indices);
+  TIDEPOOL_ASSERT(1, view.n <= chunk_indices);
   std::array<std::uint32_t, chunk_indices> missed;
   const std::size_t others = how_.kernels->apply_known(
-      records_, what.indices, what.generations, what.n,
-      {.weight = 1, .gain = gain, .tick = what.tick}, entry_bound, missed.data());
+      records_, view.indices, view.generations, view.n,
+      {.weight = 1, .gain = gain, .tick = view.tick}, entry_bound, missed.data());
   std::uint64_t stale = 0;
   for (const std::uint32_t i : std::span(missed).first(others)) {
-    const access_record& r = records_[what.indices[i]];
-    const bool is_bound = r.generation != 0 && r.generation == what.generations[i];
-    stale += is_bound && how_.elsewhere->forward(r, 1, what.tick) ? 0U : 1U;
+    const access_record& r = records_[view.indices[i]];
+    const bool is_bound = r.generation != 0 && r.generation == view.generations[i];
+    stale += is_bound && how_.elsewhere->forward(r, 1, view.tick) ? 0U : 1U;
   }
   report.stale += stale;
-  report.recorded += what.n - stale;
+  report.recorded += view.n - stale;
 }
 
-void access_table::apply(const access_view& what, access_report& report) noexcept {
-  std::uint64_t sum = what.n;
-  if (what.weights != nullptr) {
+void access_table::apply(const access_view& view, access_report& report) noexcept {
+  std::uint64_t sum = view.n;
+  if (view.weights != nullptr) {
     sum = 0;
-    for (std::size_t i = 0; i < what.n; ++i) {
-      sum += what.weights[i];
+    for (std::size_t i = 0; i < view.n; ++i) {
+      sum += view.weights[i];
     }
   }
-  const std::uint64_t gain = gain_at(what.tick, sum);
+  const std::uint64_t gain = gain_at(view.tick, sum);
   const bool careful = counts_may_pass(sum);
-  if (what.weights != nullptr) {
-    careful ? apply_by_kind<true, true>(what, gain, report)
-            : apply_by_kind<true, false>(what, gain, report);
+  if (view.weights != nullptr) {
+    careful ? apply_by_kind<true, true>(view, gain, report)
+            : apply_by_kind<true, false>(view, gain, report);
   } else if (careful) {
-    apply_by_kind<false, true>(what, gain, report);
-  } else if (what.generations != nullptr) {
-    apply_known(what, gain, report);
+    apply_by_kind<false, true>(view, gain, report);
+  } else if (view.generations != nullptr) {
+    apply_known(view, gain, report);
   } else {
     const std::size_t stale = how_.kernels->apply(
-        records_, what.indices, what.n, {.weight = 1, .gain = gain, .tick = what.tick}, is_far());
+        records_, view.indices, view.n, {.weight = 1, .gain = gain, .tick = view.tick}, is_far());
     report.stale += stale;
-    report.recorded += what.n - stale;
+    report.recorded += view.n - stale;
   }
 }
 
@@ -137,22 +141,23 @@ void access_table::note(const access_report& report, std::uint64_t batches) noex
   totals.duplicates += report.duplicates;
 }
 
-// Counts in bins are cheaper than steps, and threads make them beside each other, but adding them
-// looks at every record: worth it where batches are dense, and others are under way.
-bool access_table::count_beside(const access_view& what, const access_report& rest) noexcept {
-  return what.generations == nullptr && what.weights == nullptr && size_ <= most_counted_beside &&
-         2 * what.n >= size_ && log_.count(what, size_, rest);
+// Counting in bins is cheaper than applying steps, and several threads can count at once. Merging
+// the bins however reads every record of the table. So it pays off only for dense batches, and only
+// while other batches are under way.
+bool access_table::count_beside(const access_view& view, const access_report& left_out) noexcept {
+  return view.generations == nullptr && view.weights == nullptr && size_ <= most_counted_beside &&
+         2 * view.n >= size_ && log_.count(view, size_, left_out);
 }
 
 void access_table::drain() noexcept {
   access_report steps;
   const access_log::drained left =
-      log_.drain([&](const access_view& what) { apply(what, steps); },
+      log_.drain([&](const access_view& view) { apply(view, steps); },
                  [&](std::uint32_t* bins, std::uint64_t sum, std::uint64_t tick) {
                    merge({bins, size_}, sum, tick, steps);
                  });
   note(steps, left.batches);
-  note(left.rest, 0);
+  note(left.left_out, 0);
   totals.deferred += steps.recorded + steps.stale;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_store: which entry an element of a domain stands for. Whoever changes that first adds what
-// logs still hold, with the table's lock held: so every batch that was recorded before a binding
-// counts for the old entry, every later one for the new entry.
+// access_store: binding elements of a domain to entries. Before a binding changes, its caller takes
+// the table's lock and drains the log. So a batch that was recorded before the change counts for
+// the old entry, and a later one for the new entry.
 #include "access/store.hpp"
 
 #include <cstring>
@@ -16,7 +16,7 @@ access_store::divided_tensor* access_store::find_divided(tensor_id id) noexcept 
   return found == divided_.end() || found->second.id != id ? nullptr : &found->second;
 }
 
-// What an element counted goes back to where its entry has its own place.
+// Unbinds an element. Its figures go back to the entry's own record or part.
 void access_store::release_element(domain_table& in, std::size_t index) noexcept {
   if (!in.table.is_entry(index)) {
     return;
@@ -35,7 +35,8 @@ void access_store::release_element(domain_table& in, std::size_t index) noexcept
   }
 }
 
-// The figures of an entry that is to move, with its old place empty afterwards. `locked` is locked.
+// Takes the figures of an entry that moves to another element, and empties its old one. Pre: the
+// caller holds the lock of `locked`.
 access_table::figures access_store::take_from(const place& from, domain_table& locked) noexcept {
   domain_table& old = domain_at(from.domain - 1);
   if (&old != &locked) {
@@ -52,17 +53,17 @@ access_table::figures access_store::take_from(const place& from, domain_table& l
 }
 
 // Pre: the entry exists.
-void access_store::place_entry(domain_table& in, std::size_t index, const owner& what) noexcept {
+void access_store::place_entry(domain_table& in, std::size_t index, const owner& entry) noexcept {
   const owner& now_there = in.owners[index];
-  if (in.table.is_entry(index) && now_there.id == what.id && now_there.part == what.part) {
+  if (in.table.is_entry(index) && now_there.id == entry.id && now_there.part == entry.part) {
     return;
   }
   release_element(in, index);
   const place here{.domain = in.number + 1, .index = static_cast<std::uint32_t>(index)};
-  const std::size_t slot = slot_of(what.id);
+  const std::size_t slot = slot_of(entry.id);
   access_table::figures counted;
   std::uint32_t attributes = 0;
-  if (what.part == whole_tensor) {
+  if (entry.part == whole_tensor) {
     access_record& home = tensors_.at(slot);
     attributes = home.attributes & all_attributes;
     if ((home.attributes & entry_bound) != 0) {
@@ -77,8 +78,8 @@ void access_store::place_entry(domain_table& in, std::size_t index, const owner&
     home.score = 0;
     home.attributes |= entry_bound;
   } else {
-    divided_tensor& tensor = *find_divided(what.id);
-    part_entry& home = tensor.parts[what.part];
+    divided_tensor& tensor = *find_divided(entry.id);
+    part_entry& home = tensor.parts[entry.part];
     attributes = tensor.attributes;
     counted = home.where.domain != 0 ? take_from(home.where, in) : home.kept;
     home.where = here;
@@ -86,7 +87,7 @@ void access_store::place_entry(domain_table& in, std::size_t index, const owner&
   bindings_ = bindings_ == UINT32_MAX ? 1 : bindings_ + 1;
   in.table.begin(index, bindings_, attributes, counted.tick);
   in.table.write(index, counted);
-  in.owners[index] = what;
+  in.owners[index] = entry;
 }
 
 errc access_store::bind(domain to, std::size_t first, std::span<const tensor_id> ids) noexcept {
@@ -147,9 +148,9 @@ errc access_store::bind_parts(domain to, std::size_t first, tensor_id id,
   if (tensor == nullptr || in->owners == nullptr || parts.first > tensor->parts.size()) {
     return errc::invalid_argument;
   }
-  const std::size_t rest = tensor->parts.size() - parts.first;
-  const std::size_t count = parts.count == 0 ? rest : parts.count;
-  if (count > rest || first > in->table.size() || count > in->table.size() - first) {
+  const std::size_t available = tensor->parts.size() - parts.first;
+  const std::size_t count = parts.count == 0 ? available : parts.count;
+  if (count > available || first > in->table.size() || count > in->table.size() - first) {
     return errc::invalid_argument;
   }
   tensors_.drain();
@@ -162,7 +163,7 @@ errc access_store::bind_parts(domain to, std::size_t first, tensor_id id,
   return errc::ok;
 }
 
-// An entry that ends and is bound, or has parts. Pre: layout_mutex_ is held.
+// Ends an entry that is bound or has parts. Pre: layout_mutex_ is held.
 void access_store::end_elsewhere(tensor_id id) noexcept {
   const std::lock_guard tensors_lock(tensors_);
   if (!is_entry(id)) {
@@ -232,8 +233,8 @@ void access_store::set_attributes(tensor_id id, std::uint32_t mask, std::uint32_
   }
 }
 
-// Ids of a tensor that is bound: its record is at the element. Pre: the tensors' lock is held, so
-// the element stays its own meanwhile.
+// Applies a use of a bound tensor to the record of its element. Pre: the tensors' lock is held, so
+// the tensor stays bound to that element meanwhile.
 bool access_store::forward(const access_record& from, std::uint32_t weight,
                            std::uint64_t tick) noexcept {
   domain_table& in = domain_at(static_cast<std::uint32_t>(from.count));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_chunk: up to 1024 indices of a batch that were found valid, on their way into a table:
-// what is narrowed outside the lock, applied under it, or left in a log. Plain data, owned by its
-// thread.
+// access_chunk: up to 1024 valid indices of a batch on their way into a table. A source fills a
+// chunk outside the lock; then the table applies it under the lock, or the log keeps it. A chunk is
+// plain data on its thread's stack.
 #pragma once
 
 #include <tidepool/access.hpp>
@@ -18,8 +18,9 @@ namespace detail {
 
 inline constexpr std::size_t chunk_indices = 1024;
 
-/// Indices as they are applied. With `generations`, an entry takes a step only if it has that of
-/// the index; with `weights`, each has one. Invariant: access_lookahead valid indices follow.
+/// Indices to apply. With `generations`, an entry takes a step only if its generation equals the
+/// one beside the index; with `weights`, each index has a weight. Invariant: access_lookahead valid
+/// indices follow the last one.
 struct access_view {
   const std::uint32_t* indices = nullptr;
   const std::uint32_t* generations = nullptr;
@@ -29,13 +30,13 @@ struct access_view {
 };
 
 struct access_chunk {
-  // Room for what kernels write and read behind the end.
+  // Kernels write and read behind the end, so there is room for that.
   std::array<std::uint32_t, chunk_indices + 2 * access_lookahead> indices;
   std::array<std::uint32_t, chunk_indices + 1> generations;
   std::array<std::uint32_t, chunk_indices> weights;
   std::size_t n = 0;
 
-  /// Keeps the invariant of views.
+  /// Repeats the last index, which keeps the invariant of access_view.
   void pad() noexcept {
     const std::uint32_t last = n == 0 ? 0 : indices[n - 1];
     for (std::size_t i = 0; i < access_lookahead; ++i) {

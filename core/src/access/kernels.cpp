@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The scalar kernels: the reference that all others equal, bit by bit, and what runs where no
-// others fit the processor.
+// The scalar kernels. They are the reference that all others equal, bit by bit, and they run on
+// processors for which there are no others.
 #include "access/table.hpp"
 
 namespace tidepool {
@@ -12,15 +12,15 @@ namespace {
 
 template <class Id>
 std::size_t narrow(const Id* ids, std::size_t n, access_range range, std::uint32_t* out,
-                   access_tally* rest) {
+                   access_tally* left_out) {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    // Negative ones are beyond every extent.
+    // A negative id becomes a number beyond every extent.
     const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
     if (id < range.extent) {
       out[kept++] = static_cast<std::uint32_t>(range.base + id);
     } else {
-      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+      ++(ids[i] == -1 ? left_out->padding : left_out->out_of_range);
     }
   }
   return kept;
@@ -73,7 +73,7 @@ std::size_t apply_known(access_record* records, const std::uint32_t* indices,
 
 template <class Id>
 std::size_t count(std::uint32_t* bins, const Id* ids, std::size_t n, access_range range,
-                  access_tally* rest) {
+                  access_tally* left_out) {
   std::size_t counted = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const auto id = static_cast<std::uint64_t>(static_cast<std::int64_t>(ids[i]));
@@ -81,7 +81,7 @@ std::size_t count(std::uint32_t* bins, const Id* ids, std::size_t n, access_rang
       ++bins[range.base + id];
       ++counted;
     } else {
-      ++(ids[i] == -1 ? rest->padding : rest->out_of_range);
+      ++(ids[i] == -1 ? left_out->padding : left_out->out_of_range);
     }
   }
   return counted;

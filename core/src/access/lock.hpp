@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_lock: a mutex of one word that also says whether somebody waits, so that who holds it for
-// long can let others in, and that fork may hold any number of. After U. Drepper, "Futexes Are
-// Tricky", mutex 2. One atomic operation to take it uncontended, one to give it back.
+// access_lock: a mutex of one word, after U. Drepper, "Futexes Are Tricky", mutex 2. It also says
+// whether a thread waits, so that a thread which holds it for long can give others a turn. fork may
+// hold any number of them. Cost: one atomic operation to take it uncontended, one to give it back.
 #pragma once
 
 #include <atomic>
@@ -31,14 +31,14 @@ class access_lock {
       state_.notify_one();
     }
   }
-  /// Does somebody wait? A moment old.
+  /// Does a thread wait? The answer may be out of date at once.
   [[nodiscard]] bool is_wanted() const noexcept {
     return state_.load(std::memory_order_relaxed) == wanted;
   }
 
  private:
   static constexpr std::uint32_t held = 1;
-  static constexpr std::uint32_t wanted = 2;  // held, and somebody may wait
+  static constexpr std::uint32_t wanted = 2;  // held, and a thread may wait
   std::atomic<std::uint32_t> state_{0};
 };
 

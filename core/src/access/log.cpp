@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_log: how a batch stands in a stripe: header, indices, access_lookahead times the last one,
-// generations, weights.
+// access_log: how a batch is stored in a stripe. The layout is
+//   header | indices | access_lookahead times the last index | generations | weights
 #include "access/log.hpp"
 
 #include <cstring>
@@ -17,38 +17,38 @@ access_log::stripe& access_log::own_stripe() noexcept {
   return stripes_[std::hash<std::thread::id>{}(std::this_thread::get_id()) % stripe_count];
 }
 
-// Pre: the stripe's lock is held, so that who sees the bit finds the batch.
-void access_log::keep(stripe& of, const access_report& rest) noexcept {
-  add(of.kept.rest, rest);
-  ++of.kept.batches;
-  filled_.fetch_or(std::uint32_t{1} << (&of - stripes_.data()), std::memory_order_release);
+// Pre: the stripe's lock is held, so that a thread that sees the bit also finds the batch.
+void access_log::keep(stripe& target, const access_report& left_out) noexcept {
+  add(target.kept.left_out, left_out);
+  ++target.kept.batches;
+  filled_.fetch_or(std::uint32_t{1} << (&target - stripes_.data()), std::memory_order_release);
 }
 
-bool access_log::count(const access_view& what, std::size_t size,
-                       const access_report& rest) noexcept {
+bool access_log::count(const access_view& view, std::size_t size,
+                       const access_report& left_out) noexcept {
   stripe& to = own_stripe();
   const std::lock_guard lock(to.mutex);
   if (to.bins == nullptr) {
     to.bins.reset(new (std::nothrow) std::uint32_t[size]());
   }
-  if (to.bins == nullptr || (to.counted != 0 && to.bins_tick != what.tick) ||
-      to.counted + what.n > most_counted) {
+  if (to.bins == nullptr || (to.counted != 0 && to.bins_tick != view.tick) ||
+      to.counted + view.n > most_counted) {
     return false;
   }
-  for (std::size_t i = 0; i < what.n; ++i) {
-    ++to.bins[what.indices[i]];
+  for (std::size_t i = 0; i < view.n; ++i) {
+    ++to.bins[view.indices[i]];
   }
-  to.counted += what.n;
-  to.bins_tick = what.tick;
-  keep(to, rest);
+  to.counted += view.n;
+  to.bins_tick = view.tick;
+  keep(to, left_out);
   return true;
 }
 
-bool access_log::append(const access_view& what, const access_report& rest) noexcept {
-  const std::size_t arrays = (what.generations != nullptr ? 1U : 0U) +  //
-                             (what.weights != nullptr ? 1U : 0U);
+bool access_log::append(const access_view& view, const access_report& left_out) noexcept {
+  const std::size_t arrays = (view.generations != nullptr ? 1U : 0U) +  //
+                             (view.weights != nullptr ? 1U : 0U);
   const std::size_t words =
-      what.n == 0 ? 0 : header_words + access_lookahead + what.n * (1 + arrays);
+      view.n == 0 ? 0 : header_words + access_lookahead + view.n * (1 + arrays);
   stripe& to = own_stripe();
   const std::lock_guard lock(to.mutex);
   if (to.words == nullptr) {
@@ -63,22 +63,22 @@ bool access_log::append(const access_view& what, const access_report& rest) noex
       std::memcpy(at, from, n * sizeof(std::uint32_t));
       at += n;
     };
-    const header head{.tick = what.tick,
-                      .n = static_cast<std::uint32_t>(what.n),
-                      .arrays = (what.generations != nullptr ? 1U : 0U) |
-                                (what.weights != nullptr ? 2U : 0U)};
+    const header head{.tick = view.tick,
+                      .n = static_cast<std::uint32_t>(view.n),
+                      .arrays = (view.generations != nullptr ? 1U : 0U) |
+                                (view.weights != nullptr ? 2U : 0U)};
     std::memcpy(at, &head, sizeof(head));
     at += header_words;
-    put(what.indices, what.n + access_lookahead);
-    if (what.generations != nullptr) {
-      put(what.generations, what.n);
+    put(view.indices, view.n + access_lookahead);
+    if (view.generations != nullptr) {
+      put(view.generations, view.n);
     }
-    if (what.weights != nullptr) {
-      put(what.weights, what.n);
+    if (view.weights != nullptr) {
+      put(view.weights, view.n);
     }
     to.used += words;
   }
-  keep(to, rest);
+  keep(to, left_out);
   return true;
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_log: batches that found their table's lock taken, until the lock's holder adds them (flat
-// combining). Bounded. A log has a few stripes, each with a lock of its own, and a thread keeps to
-// one: so threads that are many still append side by side, and none has to be registered, ended or
-// inherited over fork. Thread safety: all members may be called at once.
+// access_log: holds batches that found their table's lock taken, until the holder of that lock adds
+// them (flat combining). Its size is bounded. A log has a few stripes with a lock each, and every
+// thread always uses the same stripe. So many threads can append at once, and the log needs no list
+// of threads, which would have to follow their starts and ends and fork.
+//
+// Thread safety: all members may be called at once.
 #pragma once
 
 #include "access/chunk.hpp"
@@ -22,25 +24,26 @@ namespace detail {
 
 class access_log {
  public:
-  /// False: no room, or no memory for the stripe's first use; nothing changed. `rest` is what the
-  /// batch holds besides: it comes out with the drain.
-  [[nodiscard]] bool append(const access_view& what, const access_report& rest) noexcept;
-  /// The same for indices alone, which are only counted: for batches that are dense in their table
-  /// of `size` records, so that adding bins later costs less than adding indices. False, too, if
-  /// the stripe has counts of another tick, or many.
-  [[nodiscard]] bool count(const access_view& what, std::size_t size,
-                           const access_report& rest) noexcept;
-  /// True: some append or count that happened before is not drained yet.
+  /// Stores a batch. `left_out` counts its ids that are not among the indices; the drain returns
+  /// it. False: there is no room, or no memory for the first use of the stripe, and nothing
+  /// changed.
+  [[nodiscard]] bool append(const access_view& view, const access_report& left_out) noexcept;
+  /// Counts the indices of a batch in bins instead of storing them. This suits batches that are
+  /// dense in their table of `size` records: merging bins later costs less than applying indices.
+  /// False, too, if the stripe has counts of another tick, or too many counts.
+  [[nodiscard]] bool count(const access_view& view, std::size_t size,
+                           const access_report& left_out) noexcept;
+  /// True: some earlier append or count is not drained yet.
   [[nodiscard]] bool has_any() const noexcept {
     return filled_.load(std::memory_order_acquire) != 0;
   }
   struct drained {
-    access_report rest;
+    access_report left_out;
     std::uint64_t batches = 0;
   };
-  /// Calls f(const access_view&) for all that was appended, g(bins, sum, tick) for what was
-  /// counted, and returns what came with it. Pre: the table's lock is held: one drain at a time;
-  /// g leaves the bins at 0.
+  /// Calls f(const access_view&) for each stored batch and g(bins, sum, tick) for the counts of
+  /// each stripe. Returns the number of batches and the ids that they left out. Pre: the caller
+  /// holds the table's lock, so only one drain runs at a time, and g sets the bins to 0.
   template <class F, class G>
   drained drain(F&& f, G&& g) noexcept {
     drained sum;
@@ -57,22 +60,22 @@ class access_log {
           g(from.bins.get(), from.counted, from.bins_tick);
           from.counted = 0;
         }
-        add(sum.rest, from.kept.rest);
+        add(sum.left_out, from.kept.left_out);
         sum.batches += from.kept.batches;
         from.kept = {};
       }
     }
     return sum;
   }
-  // For fork: nobody is inside a stripe between these.
+  // For fork: between these two calls no other thread is inside a stripe.
   void lock_all() noexcept;
   void unlock_all() noexcept;
 
  private:
   static constexpr std::size_t stripe_count = 8;
-  // Of 32-bit words: indices, generations, weights, headers.
+  // Counts 32-bit words: indices, generations, weights and headers.
   static constexpr std::size_t stripe_words = 16384;
-  // Sums of bins stay below, so that no bin passes 2^32.
+  // The sum of a stripe's bins stays below this, so that no bin passes 2^32.
   static constexpr std::uint64_t most_counted = std::uint64_t{1} << 24;
   struct header {
     std::uint64_t tick;
@@ -92,7 +95,7 @@ class access_log {
     std::uint64_t bins_tick = 0;
   };
   [[nodiscard]] stripe& own_stripe() noexcept;
-  void keep(stripe& of, const access_report& rest) noexcept;
+  void keep(stripe& target, const access_report& left_out) noexcept;
   /// The view that begins at `at`, which moves behind it.
   [[nodiscard]] static access_view read(const stripe& from, std::size_t& at) noexcept;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_store: answers. A query takes the lock of one table after the other and adds first what
-// the table's log holds: so it sees every batch whose record_access returned before it began. It
-// sees each table at one moment, and not all at the same. The best k are kept in the caller's span
-// as a heap: nothing is allocated.
+// access_store: queries. A query takes the locks of the tables one after the other and drains the
+// log of each table first. So it sees every batch whose access_tracker::record returned before the
+// query began. It sees each table at one moment, but not all tables at the same one. It keeps the
+// best k entries in the caller's span, as a heap, and allocates nothing.
 #include "access/store.hpp"
 
 #include <algorithm>
@@ -21,7 +21,8 @@ template <class T>
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-// By the order asked for, count and tick: what the direction reverses.
+// Compares by the order asked for, then by count and tick. The direction of a ranking reverses this
+// result, but not that of compare_name.
 [[nodiscard]] int compare_use(const access_info& a, const access_info& b,
                               access_order by) noexcept {
   const int by_tick = compare(a.tick, b.tick);
@@ -155,7 +156,8 @@ void access_store::for_each(const access_filter& filter, Wants&& wants, F&& f) n
            wants(use_figures{r.count, r.tick, static_cast<double>(r.score) * unit,
                              category_of_attributes(r.attributes)});
   };
-  // Ids of bound tensors go from the first table to the others: this one comes first.
+  // Uses of a bound tensor wait in the log of the tensors' table and move on to a domain's table
+  // when it is drained. So the tensors' table comes first.
   if (has_tensors_.load(std::memory_order_acquire)) {
     const std::lock_guard table_lock(tensors_);
     tensors_.drain();
@@ -197,13 +199,13 @@ void access_store::for_each(const access_filter& filter, Wants&& wants, F&& f) n
 
 access_selection access_store::select(std::span<access_info> best, const ranking& how,
                                       const access_filter& filter) noexcept {
-  // a comes before b.
+  // Does a come before b?
   const auto precedes = [&](const access_info& a, const access_info& b) {
     const int use = compare_use(a, b, how.by);
     return use != 0 ? (use < 0) != how.descending : compare_name(a, b) < 0;
   };
   access_selection done;
-  // Could it be among the best? Most entries are turned away here.
+  // Could the entry be among the best? Most entries fail this cheap test.
   const auto wants = [&](const use_figures& use) {
     if (how.older_than && use.tick >= *how.older_than) {
       return false;
@@ -236,7 +238,7 @@ access_selection access_store::select(std::span<access_info> best, const ranking
 std::array<category_accesses, 256> access_store::by_category(const access_filter& filter) noexcept {
   std::array<category_accesses, 256> sums{};
   const auto add = [&](const use_figures& use) {
-    category_accesses& sum = sums[static_cast<std::uint8_t>(use.of)];
+    category_accesses& sum = sums[static_cast<std::uint8_t>(use.category)];
     ++sum.entries;
     if (__builtin_add_overflow(sum.count, use.count, &sum.count)) {
       sum.count = UINT64_MAX;

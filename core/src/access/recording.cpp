@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_store: batches. A batch is narrowed to valid indices outside of the lock. Then, by its
-// size and the table's, it is
-//   - counted into private bins, which are merged under the lock (many ids, few entries);
-//   - added chunk by chunk under the lock (all others);
-//   - or, when it is one chunk and the lock is taken, left in the table's log.
+// access_store: recording batches. A batch is first narrowed to valid indices, outside of the lock.
+// Then its size and the table's decide what happens:
+//   - Many ids for few entries are counted into private bins, which are merged under the lock.
+//   - One chunk that finds the lock taken is left in the table's log.
+//   - Everything else is added chunk by chunk under the lock.
 #include "access/source.hpp"
 #include "access/store.hpp"
 
@@ -14,7 +14,7 @@ namespace detail {
 
 namespace {
 
-// Measured (bench/README.md): with fewer ids for each entry the merge costs more than it saves.
+// Measured (bench/FIGURES.md): with fewer ids for each entry the merge costs more than it saves.
 constexpr std::size_t ids_per_bin = 4;
 constexpr std::size_t most_bins = std::size_t{1} << 20;
 constexpr std::size_t most_in_bins = std::size_t{1} << 31;  // a bin never overflows
@@ -29,7 +29,8 @@ constexpr std::size_t chunks_before_others = 64;
           .tick = tick};
 }
 
-// Which entries the batch met already. Few ids are compared with each other; more set bits.
+// Finds the ids that a batch repeats. If there are few ids, it compares them with each other; if
+// there are more, it keeps one bit for each entry.
 class first_occurrences {
  public:
   explicit first_occurrences(access_table& table) noexcept : table_(table) {}
@@ -48,10 +49,10 @@ class first_occurrences {
     }
     return is_small_ || bits_ != nullptr;
   }
-  /// Leaves the first occurrence of each index that is valid(position) in the chunk.
+  /// Keeps the first occurrence of each index in the chunk, of those that are valid(position).
   template <class Valid>
   void keep_first(access_chunk& chunk, access_report& report, Valid&& valid) noexcept {
-    // Whether an index is new is as good as random: no branch depends on it.
+    // Whether an index is new is as good as random, so no branch depends on it.
     std::size_t kept = 0;
     std::size_t seen = 0;
     for (std::size_t i = 0; i < chunk.n; ++i) {
@@ -124,8 +125,8 @@ struct recording {
     return true;
   }
 
-  // One chunk: what runtimes report most often. While others leave theirs, who takes the lock adds
-  // them all: so this one is left as well.
+  // Adds a batch of one chunk, the size that runtimes report most often. If the log already holds
+  // batches, its next drain adds them all; append ours instead of taking the lock.
   void add_chunk(access_chunk& chunk) noexcept {
     if (table.log().has_any() && table.count_beside(view(chunk), report)) {
       report.deferred += chunk.n;
@@ -138,7 +139,8 @@ struct recording {
       }
       if (table.log().append(view(chunk), report)) {
         report.deferred += chunk.n;
-        // Who held the lock may have looked at the log before: then nobody else comes.
+        // The holder of the lock may have looked at the log before our append. If the lock is free
+        // now, no other thread would drain, so unlock drains here.
         if (table.try_lock()) {
           table.unlock();
         }
@@ -170,8 +172,8 @@ struct recording {
     }
     Source again = source;
     if constexpr (Source::has_generations) {
-      // A stale id must not hide the live one that has its slot now: whether it is stale is known
-      // with the lock only.
+      // A stale id must not hide the live id that has the same slot. Only the lock's holder can
+      // tell a stale id from a live one.
       const std::lock_guard lock(table);
       while (source.next(chunk, report)) {
         seen.keep_first(chunk, report, [&](std::size_t i) {
@@ -228,7 +230,7 @@ struct recording {
   return {};
 }
 
-// Of a batch with a layout: all rows are within the indices, all bases within the domain.
+// Does a batch with a layout have all rows within the indices and all bases within the domain?
 [[nodiscard]] bool fits(const access_batch& batch, std::size_t domain_size) noexcept {
   const access_layout& layout = batch.layout;
   const std::size_t stride = layout.token_stride != 0 ? layout.token_stride : layout.k;

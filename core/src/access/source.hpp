@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sources: they cut a batch into chunks of valid indices, outside of every lock, and say what
-// became of the other ids. A source is a position in a batch; a copy goes on from the same place.
+// Sources: they cut a batch into chunks of valid indices, outside of every lock, and count the ids
+// that are not valid. A source is a position in a batch, and a copy goes on from the same position.
 //
 //   bool next(access_chunk&, access_report&)   false: the batch is at its end
 //   static constexpr bool has_generations      ids are valid only while their tensor lives
@@ -28,7 +28,7 @@ class index_source {
   index_source(const access_batch& asked, std::size_t domain_size,
                const access_kernels& use) noexcept
       : batch(asked), kernels_(use), size_(domain_size) {
-    if (asked.layout.tokens == 0) {  // no layout, whatever else it says: rows of one index each
+    if (asked.layout.tokens == 0) {  // no layout: rows of one index each, other fields are ignored
       tokens_ = asked.indices.size();
       layer_stride_ = tokens_;
     } else {
@@ -66,24 +66,24 @@ class index_source {
     return true;
   }
 
-  /// The rest of the batch: ++bins[i] for each valid index i. Returns their number. Pre:
-  /// unweighted.
+  /// Counts the batch from here to its end: ++bins[i] for each valid index i. Returns the number of
+  /// valid indices. Pre: the batch has no weights.
   [[nodiscard]] std::uint64_t count_in(std::uint32_t* bins, access_report& report) noexcept {
     std::uint64_t counted = 0;
-    access_tally rest{};
+    access_tally left_out{};
     while (layer_ < layers_ && tokens_ != 0) {
       const std::size_t count = run_ - column_;
       if (!batch.mask.empty() && batch.mask[row_] == 0) {
         report.masked += count;
       } else {
         counted += batch.indices.is_wide()
-                       ? kernels_.count_64(bins, ids<std::int64_t>(), count, range(), &rest)
-                       : kernels_.count_32(bins, ids<std::int32_t>(), count, range(), &rest);
+                       ? kernels_.count_64(bins, ids<std::int64_t>(), count, range(), &left_out)
+                       : kernels_.count_32(bins, ids<std::int32_t>(), count, range(), &left_out);
       }
       advance(count);
     }
-    report.padding += rest.padding;
-    report.out_of_range += rest.out_of_range;
+    report.padding += left_out.padding;
+    report.out_of_range += left_out.out_of_range;
     return counted;
   }
 
@@ -92,8 +92,8 @@ class index_source {
  private:
   [[nodiscard]] access_range range() const noexcept {
     const std::uint64_t base = bases_.empty() ? layer_ * extent_ : bases_[layer_];
-    const std::uint64_t rest = size_ - base;
-    return {.extent = extent_ == 0 ? rest : std::min<std::uint64_t>(extent_, rest), .base = base};
+    const std::uint64_t room = size_ - base;
+    return {.extent = extent_ == 0 ? room : std::min<std::uint64_t>(extent_, room), .base = base};
   }
   template <class Id>
   [[nodiscard]] const Id* ids() const noexcept {
@@ -101,13 +101,13 @@ class index_source {
            row_ * token_stride_ + column_;
   }
   void narrow(std::size_t count, access_chunk& chunk, access_report& report) const noexcept {
-    access_tally rest{};
+    access_tally left_out{};
     std::uint32_t* const out = &chunk.indices[chunk.n];
     chunk.n += batch.indices.is_wide()
-                   ? kernels_.narrow_64(ids<std::int64_t>(), count, range(), out, &rest)
-                   : kernels_.narrow_32(ids<std::int32_t>(), count, range(), out, &rest);
-    report.padding += rest.padding;
-    report.out_of_range += rest.out_of_range;
+                   ? kernels_.narrow_64(ids<std::int64_t>(), count, range(), out, &left_out)
+                   : kernels_.narrow_32(ids<std::int32_t>(), count, range(), out, &left_out);
+    report.padding += left_out.padding;
+    report.out_of_range += left_out.out_of_range;
   }
   void narrow_weighted(std::size_t count, access_chunk& chunk,
                        access_report& report) const noexcept {
@@ -127,7 +127,7 @@ class index_source {
       }
     }
   }
-  // No division: most batches are small.
+  // Counts along instead of dividing: most batches are small, and a division would show.
   void advance(std::size_t count) noexcept {
     done_ += count;
     column_ += count;
@@ -149,8 +149,8 @@ class index_source {
   std::size_t k_ = 1;
   std::size_t token_stride_ = 1;
   std::size_t layer_stride_ = 0;
-  // What lies side by side and is looked at as one: a row, or where no mask or stride parts them,
-  // all rows of a layer.
+  // A run is a stretch of indices that lie side by side and are done as one. It is a row, or all
+  // rows of a layer if no mask and no stride separates them.
   std::size_t rows_ = 1;
   std::size_t run_ = 0;
   // The position.
@@ -160,7 +160,8 @@ class index_source {
   std::size_t done_ = 0;  // ids, in all
 };
 
-/// What tensors and keys have in common: an id for each, and weights and masks by their number.
+/// The common part of batches of tensors and batches of keys: each id has its own weight and mask
+/// value.
 class entry_source {
  public:
   static constexpr bool has_generations = true;
@@ -170,7 +171,7 @@ class entry_source {
   entry_source(const access_batch& asked, std::uint64_t pool_tag, std::size_t slots) noexcept
       : batch(asked), pool_tag_(pool_tag), slots_(slots) {}
 
-  /// All ids that lead somewhere count: no look at masks and weights is needed.
+  /// True: there are neither masks nor weights, so every id that has an entry counts.
   [[nodiscard]] bool is_plain() const noexcept {
     return batch.mask.empty() && batch.weights.empty();
   }
@@ -226,7 +227,7 @@ class tensor_source : public entry_source {
   }
 
  private:
-  // Every id is written down, and those that are none are written over.
+  // Writes every id without a branch; the next id overwrites one that is not valid.
   void next_plain(std::span<const tensor_id> ids, access_chunk& chunk,
                   access_report& report) const noexcept {
     std::size_t kept = 0;
@@ -277,7 +278,7 @@ class key_source : public entry_source {
       }
     });
   }
-  // What every key leads to is written down, and what is none is written over.
+  // Writes what every key leads to without a branch; the next key overwrites one that is unknown.
   void next_plain(std::span<const std::uint64_t> keys, access_chunk& chunk,
                   access_report& report) const noexcept {
     std::size_t kept = 0;

@@ -28,7 +28,7 @@ void access_store::observe(std::uint64_t tick) noexcept {
   }
 }
 
-// The table is made with the first entry: pools without any have none.
+// The first entry opens the table, so a pool without entries reserves nothing for it.
 bool access_store::open_tensors() noexcept {
   if (has_tensors_.load(std::memory_order_acquire)) {
     return true;
@@ -45,8 +45,9 @@ bool access_store::open_tensors() noexcept {
   return opened;
 }
 
-// Who tracks an id that ends at that moment may come after the next tensor of the slot, or leave an
-// entry of the old one to it for a moment: the later generation wins.
+// A thread may track a tensor while another one frees it. Then this call may come after the slot's
+// next tensor got its entry, or it may leave an entry of the old tensor in the slot. Both are
+// harmless, because the later generation wins.
 bool access_store::begin(tensor_id id, std::uint32_t attributes) noexcept {
   if (!open_tensors()) {
     return false;
@@ -167,7 +168,7 @@ result<domain> access_store::make_domain(const domain_options& options) noexcept
 }
 
 access_store::domain_table* access_store::find_domain(domain which) const noexcept {
-  const std::uint64_t number = (which.value() & 0xffffffffU) - 1;  // of none: beyond all
+  const std::uint64_t number = (which.value() & 0xffffffffU) - 1;  // wraps for the empty domain
   if (which.value() >> 32 != how_.pool_tag ||
       number >= domain_count_.load(std::memory_order_acquire)) {
     return nullptr;
@@ -235,8 +236,8 @@ void access_store::unlock_after_fork() noexcept {
   layout_mutex_.unlock();
 }
 
-access_table* access_store::table_for_test(domain of) noexcept {
-  domain_table* const found = find_domain(of);
+access_table* access_store::table_for_test(domain which) noexcept {
+  domain_table* const found = find_domain(which);
   return found == nullptr ? nullptr : &found->table;
 }
 

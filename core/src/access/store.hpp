@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_store: all access entries of one pool. Where the records are:
-//   - of tensors in one table, at their slots' numbers, so that an id leads to its record at once;
-//   - of elements of a domain in the domain's own table, at their indices. An entry that is bound
-//     lives there: its figures move when it is bound and come back when it is not any more, so each
-//     entry has one record and queries compare what is comparable. The tensor's own record then
-//     says where (entry_bound);
-//   - of parts that are bound to no element in `divided_`: nothing can be added to them.
+// access_store: all access entries of one pool. An entry has its record in one of three places:
+//   - An unbound tensor has it in the tensors' table, at the number of its slot, so that an id
+//   leads
+//     to its record at once.
+//   - An element of a domain has it in the domain's own table, at its index. When an entry is bound
+//     to the element, its figures move there, and they move back when it is unbound. So each entry
+//     has one record with figures. The tensor's record then holds the place (entry_bound).
+//   - A part that is bound to no element has it in `divided_`. No batch can add to such a part.
 //
 // Lock order: layout_mutex_ -> lock of the tensors' table -> locks of domains' tables -> stripes of
-// logs. Only who holds layout_mutex_ holds two domains' locks.
-// Files: access_store.cpp (entries, domains), access_binding.cpp, access_recording.cpp,
-// access_query.cpp.
+// logs. A thread may hold the locks of two domains only while it holds layout_mutex_.
+// Files: store.cpp (entries, domains), binding.cpp, recording.cpp, query.cpp.
 #pragma once
 
 #include "access/table.hpp"
@@ -70,30 +70,32 @@ class access_store final : private access_table::forwarding {
   ~access_store();
 
   // Entries of tensors.
-  /// Before the tensor is published, by who makes it. False: no address space for the table.
+  /// Gives a tensor an entry. The thread that makes the tensor calls it before it publishes the
+  /// tensor. False: there is no address space for the table.
   [[nodiscard]] bool begin(tensor_id id, std::uint32_t attributes) noexcept;
-  /// With the tensor; its parts end too. Ids that have no entry are ignored.
+  /// Ends the entry of a tensor that ends, and the entries of its parts. It ignores an id that has
+  /// no entry.
   void end(tensor_id id) noexcept;
-  /// Of the entry and its parts; bits of all_attributes only.
+  /// Changes the attributes of the entry and of its parts. Pre: mask is within all_attributes.
   void set_attributes(tensor_id id, std::uint32_t mask, std::uint32_t value) noexcept;
-  /// Gives an entry parts. stale_id: it is none. invalid_argument: it has another number of parts,
-  /// or is bound. out_of_memory.
+  /// Gives an entry parts. Errors: stale_id (the tensor has no entry), invalid_argument (it has
+  /// another number of parts, or is bound), out_of_memory.
   [[nodiscard]] errc divide(tensor_id id, std::uint32_t parts) noexcept;
 
-  // Domains (access_store.cpp, access_binding.cpp).
+  // Domains (store.cpp, binding.cpp).
   [[nodiscard]] result<domain> make_domain(const domain_options& options) noexcept;
   errc drop_domain(domain which) noexcept;
   errc bind(domain to, std::size_t first, std::span<const tensor_id> ids) noexcept;
   errc bind_parts(domain to, std::size_t first, tensor_id id, part_range parts) noexcept;
 
-  // Batches (access_recording.cpp).
+  // Batches (recording.cpp).
   [[nodiscard]] result<access_report> record(const access_batch& batch) noexcept;
   void flush() noexcept;
   void set_predictor(access_predictor* predictor) noexcept {
     predictor_.store(predictor, std::memory_order_release);
   }
 
-  // Queries (access_query.cpp).
+  // Queries (query.cpp).
   [[nodiscard]] result<access_info> find(tensor_id id, std::uint32_t part) noexcept;
   [[nodiscard]] result<access_info> find(domain within, std::uint64_t index) noexcept;
   struct ranking {
@@ -103,15 +105,15 @@ class access_store final : private access_table::forwarding {
   };
   [[nodiscard]] access_selection select(std::span<access_info> best, const ranking& how,
                                         const access_filter& filter) noexcept;
-  /// What a query compares before it looks at an entry as a whole.
+  /// The figures that a query compares before it builds the access_info of an entry.
   struct use_figures {
     std::uint64_t count;
     std::uint64_t tick;
     double score;
-    category of;
+    tidepool::category category;
   };
-  /// Calls wants(const use_figures&) for every entry that passes, and f(const access_info&) for
-  /// those for which it is true; with locks held.
+  /// Calls wants(const use_figures&) for every entry that passes the filter, and
+  /// f(const access_info&) for each entry for which the answer is true. Both run with locks held.
   template <class Wants, class F>
   void for_each(const access_filter& filter, Wants&& wants, F&& f) noexcept;
   [[nodiscard]] std::array<category_accesses, 256> by_category(
@@ -120,7 +122,8 @@ class access_store final : private access_table::forwarding {
   [[nodiscard]] std::size_t count(const access_filter& filter) noexcept;
   [[nodiscard]] access_totals totals() noexcept;
 
-  // The only thread forks between these; its pool is idle but for batches.
+  // For fork, which happens between these two calls. The pool is idle then, except that other
+  // threads may record batches.
   void lock_for_fork() noexcept;
   void unlock_after_fork() noexcept;
   /// Null, or the first broken invariant. is_tracked(id): is that a live, tracked tensor?
@@ -129,7 +132,7 @@ class access_store final : private access_table::forwarding {
   [[nodiscard]] std::size_t tracked() noexcept;
 
   /// For tests.
-  [[nodiscard]] access_table* table_for_test(domain of) noexcept;
+  [[nodiscard]] access_table* table_for_test(domain which) noexcept;
   [[nodiscard]] access_table& tensors_for_test() noexcept { return tensors_; }
 
  private:
@@ -145,7 +148,7 @@ class access_store final : private access_table::forwarding {
     std::uint32_t number = 0;
     std::atomic<bool> dropped{false};
   };
-  /// Where an entry lives; domain number + 1, 0: in no domain.
+  /// The element at which an entry stands. domain: its number + 1; 0: it stands in no domain.
   struct place {
     std::uint32_t domain = 0;
     std::uint32_t index = 0;
@@ -184,33 +187,33 @@ class access_store final : private access_table::forwarding {
   void observe(std::uint64_t tick) noexcept;
   [[nodiscard]] std::uint64_t now() const noexcept { return now_.load(std::memory_order_relaxed); }
 
-  // access_binding.cpp; pre: layout_mutex_, the tensors' lock and that of `in` are held.
+  // binding.cpp. Pre: the caller holds layout_mutex_, the tensors' lock and the lock of `in`.
   void release_element(domain_table& in, std::size_t index) noexcept;
-  void place_entry(domain_table& in, std::size_t index, const owner& what) noexcept;
+  void place_entry(domain_table& in, std::size_t index, const owner& entry) noexcept;
   [[nodiscard]] access_table::figures take_from(const place& from, domain_table& locked) noexcept;
   [[nodiscard]] divided_tensor* find_divided(tensor_id id) noexcept;
   void end_elsewhere(tensor_id id) noexcept;
 
-  // access_recording.cpp
+  // recording.cpp
   template <class Source>
   [[nodiscard]] status record_from(const Source& source, access_table& table, std::uint64_t tick,
                                    access_report& report) noexcept;
   [[nodiscard]] status record_indices(const access_batch& batch, std::uint64_t tick,
                                       access_report& report) noexcept;
 
-  // access_query.cpp
+  // query.cpp
   [[nodiscard]] access_info info_of(const access_table& table, const access_record& r,
                                     const owner& whose) const noexcept;
   [[nodiscard]] access_info info_of(const divided_tensor& tensor,
                                     std::uint32_t part) const noexcept;
-  /// What a unit of a stored score means now.
+  /// Returns the present value of one unit of a stored score.
   [[nodiscard]] double score_unit(std::uint64_t exponent) const noexcept;
   [[nodiscard]] bool passes(std::uint32_t attributes, const access_filter& filter) const noexcept;
   [[nodiscard]] access_info info_at(const domain_table& in, std::size_t index) const noexcept;
 
   const settings how_;
   std::mutex layout_mutex_;
-  // Of tensors with parts, by slot; guarded by layout_mutex_.
+  // The tensors with parts, by slot; guarded by layout_mutex_.
   std::unordered_map<std::size_t, divided_tensor> divided_;
   std::uint32_t bindings_ = 0;            // guarded by layout_mutex_; generations of bound elements
   std::atomic<bool> has_tensors_{false};  // tensors_ is open

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// access_table: memory, entries, bounds and rebasing. How steps are applied: access_apply.cpp.
+// access_table: memory, entries, bounds and rebasing. apply.cpp applies the steps.
 #include "access/table.hpp"
 
 #include <bit>
@@ -37,7 +37,7 @@ access_table::~access_table() {
 void access_table::clear() noexcept {
   drain();
   if (!memory_.clear() || !live_memory_.clear()) {
-    // The system refused: what may be anything else than zero is set to it.
+    // The system refused, so this clears by hand all records and counts that may differ from zero.
     std::fill_n(records_, end_, access_record{});
     std::fill_n(live_, (end_ + block_records - 1) / block_records, 0U);
   }
@@ -92,24 +92,25 @@ access_table::figures access_table::read(std::size_t index) const noexcept {
   return {.count = r.count, .tick = r.tick, .score = r.score, .exponent = exponent_};
 }
 
-void access_table::write(std::size_t index, const figures& what) noexcept {
-  std::uint64_t score = what.score;
+void access_table::write(std::size_t index, const figures& moved) noexcept {
+  std::uint64_t score = moved.score;
   if (score != 0) {
-    if (what.exponent > exponent_) {
-      rebase(what.exponent);
+    if (moved.exponent > exponent_) {
+      rebase(moved.exponent);
     }
-    const std::uint64_t shift = exponent_ - what.exponent;
+    const std::uint64_t shift = exponent_ - moved.exponent;
     score = shift > 63 ? 0 : score >> shift;
   }
   access_record& r = records_[index];
-  r.count = what.count;
-  r.tick = what.tick;
+  r.count = moved.count;
+  r.tick = moved.tick;
   r.score = score;
-  count_bound_ = std::max(count_bound_, what.count);
+  count_bound_ = std::max(count_bound_, moved.count);
   score_bound_ = std::max(score_bound_, score);
 }
 
-// Without a high score no record is touched: the first batch of a table may come at any tick.
+// If all scores are 0, no record needs to change. So the first batch of a table may have any tick
+// without paying for a walk.
 void access_table::rebase(std::uint64_t exponent) noexcept {
   const std::uint64_t shift = exponent - exponent_;
   exponent_ = exponent;
@@ -134,11 +135,11 @@ std::uint64_t access_table::gain_by_exponent(std::uint64_t tick) const noexcept 
       118899, 120194, 121502, 122825, 124163, 125515, 126882, 128263, 129660};
   const std::uint64_t whole = tick / how_.half_life;
   // 64 * (tick % half_life) / half_life, without passing 2^64.
-  const std::uint64_t rest = tick % how_.half_life;
+  const std::uint64_t past = tick % how_.half_life;
   const std::uint64_t step = how_.half_life >> 6;
   const std::uint64_t j = how_.half_life < (std::uint64_t{1} << 57)
-                              ? (rest << 6) / how_.half_life
-                              : std::min(rest / step, std::uint64_t{63});
+                              ? (past << 6) / how_.half_life
+                              : std::min(past / step, std::uint64_t{63});
   const std::uint64_t power = powers[j];
   if (whole >= exponent_) {
     return power << std::min(whole - exponent_, most_exponent);
@@ -154,7 +155,7 @@ std::uint64_t access_table::gain_at(std::uint64_t tick, std::uint64_t sum) noexc
   if (whole > exponent_ && whole - exponent_ > most_exponent) {
     rebase(whole);
   }
-  // A batch takes at most 2^-12 of the room: so the records are looked at once in that many
+  // A batch takes at most 2^-12 of the room, so the table reads its records at most once in 2^12
   // batches.
   constexpr std::uint64_t room = std::uint64_t{1} << 62;
   constexpr std::uint64_t share = room >> 12;

@@ -63,7 +63,7 @@ access_selection access_tracker::older_than(std::uint64_t tick, std::span<access
 
 std::vector<access_info> access_tracker::ranked(access_order by,
                                                 const access_filter& filter) const {
-  // Entries that others make meanwhile may be left out.
+  // Entries that other threads make meanwhile may be left out.
   std::vector<access_info> all(core_->accesses->count(filter));
   all.resize(coldest(all, by, filter));
   return all;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// allocate_all: tensors of one kind, all or none. It serves pool::allocate_n and
-// tidepool_allocate_n: each of the two interfaces has a struct of its own for an address and an id,
-// and both structs have the same bytes.
+// allocate_all: allocates several equal tensors, all or none, for pool::allocate_n and
+// tidepool_allocate_n. It is a template because each of the two interfaces has its own struct of an
+// address and an id.
 //
 // Thread safety: may be called by any number of threads at once, with answers of their own.
 #pragma once
@@ -18,7 +18,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-/// What each of the tensors is to be.
+/// The properties that all of the tensors have.
 struct same_tensors {
   pool_core* core;
   std::size_t bytes;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C interface: access entries and domains, recording, predictors. Questions about entries are
-// in c_api_access_query.cpp.
+// The C interface: access entries and domains, recording, predictors. c_access_query.cpp has the
+// queries.
 #include "access/store.hpp"
 #include "api/c_api.hpp"
 #include "pool/entries.hpp"
@@ -84,7 +84,7 @@ static_assert(static_cast<int>(access_mode::weighted) == TIDEPOOL_ACCESS_WEIGHTE
 
 void c_predictor::observe(const access_batch& batch) noexcept {
   const tidepool_access_batch seen = batch_to_c(batch);
-  calls.observe(&seen, calls.context);  // may write to calls
+  calls.observe(&seen, calls.context);  // the callback may set another predictor
 }
 
 }  // namespace detail

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C interface: questions about access entries. Recording is in c_api_access.cpp.
+// The C interface: queries of access entries. c_access.cpp has the recording.
 #include "access/store.hpp"
 #include "api/c_api.hpp"
 #include <tidepool/access.h>
@@ -48,7 +48,7 @@ constexpr std::uint64_t lifecycle_bits = (std::uint64_t{2} << lifecycle_count) -
   if (!read_c_struct(from, known)) {
     return bad_struct();
   }
-  // A set of unknown lifecycles would become the empty set, which is all of them.
+  // A set of unknown lifecycles would become the empty set, which stands for all of them.
   if ((known.lifecycles & ~lifecycle_bits) != 0) {
     return fail(errc::invalid_argument, "a filter has a bit of no lifecycle");
   }
@@ -70,7 +70,7 @@ constexpr std::uint64_t lifecycle_bits = (std::uint64_t{2} << lifecycle_count) -
   return TIDEPOOL_OK;
 }
 
-// Calls ask(const access_filter&), which may throw for want of memory.
+// Calls ask(const access_filter&), which may throw if memory runs out.
 template <class F>
 [[nodiscard]] tidepool_status with_filter(const tidepool_access_filter* from, F&& ask) noexcept {
   try {
@@ -86,7 +86,8 @@ template <class F>
   }
 }
 
-/// What answers into an array begins with this: is there a pool, and room for *count elements?
+/// The first check of a function that writes its answer to an array: is there a pool, and room for
+/// *count elements?
 template <class T>
 [[nodiscard]] tidepool_status check_array(const tidepool_pool* pool, const T* out,
                                           const std::size_t* count) noexcept {
@@ -104,11 +105,11 @@ void write_element(const T& from, T* out, std::size_t apart, std::size_t i) noex
   write_c_struct(from, reinterpret_cast<T*>(to));
 }
 
-// Where the answer goes.
+// The caller's places for an answer.
 struct ranked_answer {
   tidepool_access_info* out = nullptr;
   std::size_t* count = nullptr;
-  std::size_t* found = nullptr;  // null: not asked for
+  std::size_t* found = nullptr;  // null: the caller does not want it
 };
 
 [[nodiscard]] tidepool_status rank(const tidepool_pool* pool, const access_store::ranking& how,
@@ -122,7 +123,7 @@ struct ranked_answer {
   }
   return with_filter(filter, [&](const access_filter& chosen) {
     access_store& entries = *pool->core->accesses;
-    // No more room than there are entries.
+    // The buffer is no larger than the number of entries.
     std::vector<access_info> best(*to.count == 0 ? 0 : std::min(*to.count, entries.count(chosen)));
     const access_selection done = entries.select(best, how, chosen);
     const std::size_t apart = done.written == 0 ? 0 : to.out->size;

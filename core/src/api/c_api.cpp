@@ -12,7 +12,8 @@ namespace tidepool {
 inline namespace v0 {
 
 namespace {
-// Read on error paths only: not worth the initial-exec space that the fast path's pointer takes.
+// Only error paths read it, so it uses the global-dynamic model and leaves the scarce initial-exec
+// space to the gates of the warm path.
 [[gnu::tls_model("global-dynamic")]] constinit thread_local status last_error;
 }  // namespace
 
@@ -161,7 +162,7 @@ std::size_t call_reclaim_handler(const reclaim_request& request, void* context) 
   return TIDEPOOL_OK;
 }
 
-// A device whose number does not fit: no pool has it.
+// Stands for a device whose number does not fit; no pool has it.
 constexpr tidepool_device no_device = 0x0effffff;
 
 [[nodiscard]] tidepool_device numbered(device_kind kind, int ordinal) noexcept {
@@ -202,7 +203,7 @@ std::size_t tidepool_last_error(char* buffer, std::size_t size) {
   }
   try {
     return write_text(to_string(last_error), buffer, size);
-  } catch (const std::exception&) {  // no memory for the sentence: the short text
+  } catch (const std::exception&) {  // there is no memory for the sentence, so use the short text
     return write_text(describe(last_error.code), buffer, size);
   }
 }
@@ -260,13 +261,13 @@ tidepool_status tidepool_pool_create(tidepool_backend* const* backends, std::siz
   if (backends == nullptr) {
     return null_argument();
   }
-  std::size_t owned = 0;  // of them; the rest is destroyed when something is thrown
+  std::size_t owned = 0;  // backends that `sources` owns; if it throws, the others are destroyed
   try {
     std::vector<std::unique_ptr<backend>> sources;
     sources.reserve(count);
     bool twice = false;
     for (; owned < count; ++owned) {
-      // Given twice it would be destroyed twice.
+      // A backend that the caller names twice would be destroyed twice.
       const bool again = backends[owned] != nullptr &&
                          std::find(backends, backends + owned, backends[owned]) != backends + owned;
       twice = twice || again;
@@ -336,7 +337,7 @@ tidepool_status tidepool_set_observer(tidepool_pool* pool, const tidepool_observ
     auto made = std::make_unique<c_observer>(calls);
     c_observer* const current = made.get();
     {
-      const operation guard(*pool->core);  // fork finds the lock free
+      const operation guard(*pool->core);  // makes fork wait, so that it finds the lock free
       const std::lock_guard lock(pool->observers_mutex);
       pool->observers.push_back(std::move(made));
     }

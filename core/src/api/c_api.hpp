@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the files of the C interface share: the pool's handle, and values of one interface as values
-// of the other. The C interface is a second front door beside pool.cpp, on the same pool_core.
+// Shared by the files of the C interface: the pool's handle, and conversions between the values of
+// the C and the C++ interface. The C interface is a second front door beside pool.cpp, on the same
+// pool_core.
 #pragma once
 
 #include "pool/pool_core.hpp"
@@ -26,7 +27,7 @@ namespace detail {
 /// An observer that calls C functions.
 class c_observer;
 
-/// A predictor that calls a C function (c_api_access.cpp).
+/// A predictor that calls a C function (c_access.cpp).
 class c_predictor final : public access_predictor {
  public:
   void observe(const access_batch& batch) noexcept override;
@@ -47,7 +48,7 @@ struct tidepool_pool {
   tidepool::detail::pool_core* core = nullptr;
   tidepool_pool_options options{};  // the callbacks; written before core is made
   std::mutex observers_mutex;
-  // Every observer there ever was: calls into a detached one may still be running.
+  // All observers that were ever attached, because calls into a detached one may still be running.
   std::vector<std::unique_ptr<tidepool::detail::c_observer>> observers;  // guarded by the mutex
   tidepool::detail::c_predictor predictor;
 };
@@ -66,12 +67,12 @@ inline tidepool_status bad_struct() noexcept {
   return fail(errc::invalid_argument,
               "the size of a struct is not set, or a field of a later version is");
 }
-/// For what answers a bare errc.
+/// Converts the result of a function that returns an errc.
 inline tidepool_status answer(errc code) noexcept {
   return code == errc::ok ? TIDEPOOL_OK : fail(code);
 }
 
-/// May an answer be written there?
+/// Does the caller's struct say its size, so that an answer may be written to it?
 template <class T>
 [[nodiscard]] bool is_writable(const T* out) noexcept {
   static_assert(sizeof(T) % 8 == 0);
@@ -89,7 +90,7 @@ void write_c_struct(const T& from, T* out) noexcept {
   std::memcpy(bytes, &size, sizeof size);
 }
 
-/// As snprintf.
+/// Writes text to the caller's buffer and returns its length, in the manner of snprintf.
 inline std::size_t write_text(std::string_view text, char* buffer, std::size_t size) noexcept {
   if (size != 0) {
     const std::size_t length = std::min(text.size(), size - 1);
@@ -98,7 +99,7 @@ inline std::size_t write_text(std::string_view text, char* buffer, std::size_t s
   }
   return text.size();
 }
-/// For strings that end with a zero, or are empty.
+/// Returns the text as a C string. Pre: it ends with a zero or is empty.
 [[nodiscard]] inline const char* c_string(std::string_view text) noexcept {
   return text.data() == nullptr ? "" : text.data();
 }
@@ -125,12 +126,13 @@ static_assert(to_c(lifecycle::automatic) == TIDEPOOL_LIFECYCLE_AUTOMATIC);
 [[nodiscard]] tidepool_tensor_info to_c(const tensor_info& info) noexcept;
 [[nodiscard]] tidepool_trim_report to_c(const trim_report& report) noexcept;
 
-// A report is optional; if it is there, it can be written.
+// The caller need not want a report; if it passes one, the struct must be writable.
 template <class T>
 [[nodiscard]] bool is_writable_if_any(const T* report) noexcept {
   return report == nullptr || is_writable(report);
 }
-/// What answers into `out` begins with this: is there a pool, and room for the answer?
+/// The first check of a function that writes its answer to `out`: is there a pool, and is the
+/// struct writable?
 template <class T>
 [[nodiscard]] tidepool_status check_answer(const tidepool_pool* pool, const T* out) noexcept {
   return pool == nullptr || out == nullptr ? null_argument()
@@ -147,7 +149,7 @@ template <class T>
 inline tidepool_status unknown_device(device where) noexcept {
   return record_error(status{.code = errc::unknown_device, .where = where});
 }
-/// As snprintf: what `make` answers. make() may throw.
+/// Writes the text that make() returns, in the manner of snprintf. make() may throw.
 template <class F>
 [[nodiscard]] std::size_t write_made_text(const tidepool_pool* pool, char* buffer, std::size_t size,
                                           F&& make) noexcept {
@@ -163,7 +165,7 @@ template <class F>
   }
 }
 
-// c_api_debug.cpp; the context is the pool's handle.
+// In c_debug.cpp; the context is the pool's handle.
 void call_misuse_handler(const misuse_report& report, void* context);
 [[nodiscard]] bool has_valid_debug_modes(const tidepool_pool_options& options) noexcept;
 [[nodiscard]] debug_options debug_options_of(tidepool_pool& handle) noexcept;

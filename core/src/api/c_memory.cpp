@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C interface: streams, prewarming, statistics. Limits and trim are in c_api_limits.cpp.
+// The C interface: devices, ticks, prewarming, statistics. c_limits.cpp has limits and trim.
 #include "api/c_api.hpp"
 
 #include <string>
@@ -26,19 +26,19 @@ namespace {
   return TIDEPOOL_OK;
 }
 
-void add(tidepool_statistics& sum, const device_statistics& of) noexcept {
-  sum.allocations += of.total.allocations;
-  sum.frees += of.total.frees;
-  sum.front_hits += of.total.front_hits;
-  sum.ready_hits += of.total.ready_hits;
-  sum.refills += of.total.refills;
-  sum.requested_bytes += of.total.requested_bytes;
-  sum.live += of.total.live;
-  sum.reserved_bytes += of.reserved_bytes;
-  sum.peak_reserved_bytes += of.peak_reserved_bytes;
-  sum.live_bytes += of.live_bytes;
-  sum.cached_bytes += of.cached_bytes;
-  sum.system_calls += of.system_calls;
+void add(tidepool_statistics& sum, const device_statistics& figures) noexcept {
+  sum.allocations += figures.total.allocations;
+  sum.frees += figures.total.frees;
+  sum.front_hits += figures.total.front_hits;
+  sum.ready_hits += figures.total.ready_hits;
+  sum.refills += figures.total.refills;
+  sum.requested_bytes += figures.total.requested_bytes;
+  sum.live += figures.total.live;
+  sum.reserved_bytes += figures.reserved_bytes;
+  sum.peak_reserved_bytes += figures.peak_reserved_bytes;
+  sum.live_bytes += figures.live_bytes;
+  sum.cached_bytes += figures.cached_bytes;
+  sum.system_calls += figures.system_calls;
 }
 
 }  // namespace
@@ -170,9 +170,9 @@ tidepool_status tidepool_statistics_read(tidepool_pool* pool, tidepool_device wh
     const statistics now = pool->core->statistics();
     tidepool_statistics sum{};
     sum.size = sizeof sum;
-    for (const device_statistics& of : now.devices) {
-      if (all || of.where == place) {
-        add(sum, of);
+    for (const device_statistics& figures : now.devices) {
+      if (all || figures.where == place) {
+        add(sum, figures);
       }
     }
     if (all) {

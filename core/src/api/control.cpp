@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pool_control: each function forwards to pool_core, and finds the device that it is about.
+// pool_control: each function finds its device and forwards to pool_core.
 #include "pool/pool_core.hpp"
 #include <tidepool/control.hpp>
 #include <tidepool/error.hpp>

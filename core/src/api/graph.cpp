@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// graph_arena and capture_scope: owners of what pool/capture.cpp opens and closes.
+// graph_arena and capture_scope: owners of the arenas and scopes that pool/capture.cpp opens and
+// closes.
 #include "pool/pool_core.hpp"
 #include <tidepool/error.hpp>
 #include <tidepool/graph.hpp>
@@ -11,20 +12,20 @@
 namespace tidepool {
 inline namespace v0 {
 
-graph_arena::graph_arena(pool& of, device where) {
-  result<graph_arena> made = try_create(of, where);
+graph_arena::graph_arena(pool& owner, device where) {
+  result<graph_arena> made = try_create(owner, where);
   if (!made) {
     throw_status(made.error());
   }
   *this = std::move(*made);
 }
 
-result<graph_arena> graph_arena::try_create(pool& of, device where) noexcept {
-  const result<detail::lane*> made = of.core_->open_arena(where);
+result<graph_arena> graph_arena::try_create(pool& owner, device where) noexcept {
+  const result<detail::lane*> made = owner.core_->open_arena(where);
   if (!made) {
     return made.error();
   }
-  return graph_arena(of.core_, *made);
+  return graph_arena(owner.core_, *made);
 }
 
 graph_arena& graph_arena::operator=(graph_arena&& other) noexcept {

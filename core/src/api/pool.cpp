@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The pool handle: forwards to pool_core, throws where the interface throws.
+// The pool handle: its functions forward to pool_core and throw where the interface throws.
 #include "api/allocate_all.hpp"
 #include "pool/pool_core.hpp"
 #include <tidepool/pool.hpp>
@@ -96,25 +96,25 @@ result<tensor> pool::try_adopt(void* data, std::size_t bytes, device where,
   return tensor{core_, made->id, made->data, bytes};
 }
 
-result<tensor> pool::share(const tensor& of) noexcept {
-  if (of.core_ != core_) {
-    return core_->report_misuse(misuse_kind::stale_use, of.id_);
+result<tensor> pool::share(const tensor& shared) noexcept {
+  if (shared.core_ != core_) {
+    return core_->report_misuse(misuse_kind::stale_use, shared.id_);
   }
-  if (const errc code = core_->retain(of.id_); code != errc::ok) {
+  if (const errc code = core_->retain(shared.id_); code != errc::ok) {
     return code;
   }
-  return tensor{core_, of.id_, of.data_, of.bytes_};
+  return tensor{core_, shared.id_, shared.data_, shared.bytes_};
 }
 
 errc pool::retain(tensor_id id) noexcept {
   return core_->retain(id);
 }
 
-result<tensor> pool::slice(const tensor& of, std::size_t offset, std::size_t bytes) noexcept {
-  if (of.core_ != core_) {
-    return core_->report_misuse(misuse_kind::stale_use, of.id_);
+result<tensor> pool::slice(const tensor& whole, std::size_t offset, std::size_t bytes) noexcept {
+  if (whole.core_ != core_) {
+    return core_->report_misuse(misuse_kind::stale_use, whole.id_);
   }
-  const result<raw_tensor> made = core_->slice(of.id_, offset, bytes);
+  const result<raw_tensor> made = core_->slice(whole.id_, offset, bytes);
   if (!made) {
     return made.error();
   }
@@ -128,13 +128,13 @@ errc pool::unpin(tensor_id id) noexcept {
   return core_->unpin(id);
 }
 
-errc pool::resize(tensor& what, std::size_t bytes) noexcept {
-  if (what.core_ != core_) {
-    return core_->report_misuse(misuse_kind::stale_use, what.id_);
+errc pool::resize(tensor& resized, std::size_t bytes) noexcept {
+  if (resized.core_ != core_) {
+    return core_->report_misuse(misuse_kind::stale_use, resized.id_);
   }
-  const errc code = core_->resize(what.id_, bytes);
+  const errc code = core_->resize(resized.id_, bytes);
   if (code == errc::ok) {
-    what.bytes_ = bytes;
+    resized.bytes_ = bytes;
   }
   return code;
 }

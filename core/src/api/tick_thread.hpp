@@ -18,25 +18,25 @@ namespace detail {
 
 class tick_thread {
  public:
-  /// What is called, and with what.
+  /// The function to call, and its argument.
   struct target {
     void (*tick)(void* what);
     void* what;
   };
   /// Throws std::system_error when no thread can be had.
-  tick_thread(target of, std::chrono::milliseconds every)
-      : thread_([this, of, every] { run(of, every); }) {}
+  tick_thread(target called, std::chrono::milliseconds every)
+      : thread_([this, called, every] { run(called, every); }) {}
   /// Waits for a tick under way.
   ~tick_thread();
   tick_thread(const tick_thread&) = delete;
   tick_thread& operator=(const tick_thread&) = delete;
 
-  /// Ends one; in a process that was forked since it began, loses it: a thread of the parent does
-  /// not run in the child, and may have held the mutex.
+  /// Ends a tick thread. In a child of a fork it leaks the object instead: the thread does not run
+  /// there, so it cannot be joined, and it may have held the mutex.
   static void end(std::unique_ptr<tick_thread> one) noexcept;
 
  private:
-  void run(target of, std::chrono::milliseconds every);
+  void run(target called, std::chrono::milliseconds every);
 
   const ::pid_t process_ = this_process();
   std::mutex mutex_;

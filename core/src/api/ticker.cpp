@@ -32,11 +32,11 @@ tick_thread::~tick_thread() {
   thread_.join();
 }
 
-void tick_thread::run(target of, std::chrono::milliseconds every) {
+void tick_thread::run(target called, std::chrono::milliseconds every) {
   std::unique_lock lock(mutex_);
   while (!wake_.wait_for(lock, every, [this] { return ends_; })) {
     lock.unlock();
-    of.tick(of.what);
+    called.tick(called.what);
     lock.lock();
   }
 }
@@ -57,9 +57,9 @@ ticker::ticker(pool& which, std::chrono::milliseconds every) {
   if (every <= std::chrono::milliseconds::zero()) {
     throw std::invalid_argument("tidepool::ticker: the interval must be > 0");
   }
-  const detail::tick_thread::target of{
+  const detail::tick_thread::target called{
       [](void* what) { static_cast<pool*>(what)->control().tick(); }, &which};
-  state_ = std::make_unique<state>(of, every);
+  state_ = std::make_unique<state>(called, every);
 }
 
 ticker::~ticker() {
@@ -91,12 +91,12 @@ tidepool_status tidepool_ticker_create(tidepool_pool* pool, std::uint32_t millis
     return null_argument();
   }
   constexpr std::uint32_t usual = 1000;
-  const tick_thread::target of{[](void* what) { static_cast<pool_core*>(what)->tick(); },
-                               pool->core};
+  const tick_thread::target called{[](void* what) { static_cast<pool_core*>(what)->tick(); },
+                                   pool->core};
   try {
     auto made = std::make_unique<tidepool_ticker>();
     made->thread = std::make_unique<tick_thread>(
-        of, std::chrono::milliseconds(milliseconds == 0 ? usual : milliseconds));
+        called, std::chrono::milliseconds(milliseconds == 0 ? usual : milliseconds));
     *out = made.release();
     return TIDEPOOL_OK;
   } catch (const std::exception&) {

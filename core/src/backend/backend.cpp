@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a backend does that overrides nothing optional; the observer's default.
+// The defaults of a backend's optional functions and of the observer's.
 #include <tidepool/backend.hpp>
 #include <tidepool/observer.hpp>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// failing_backend: each call is judged by the plan, then forwarded or failed. Bytes that a call may
-// hand out are set aside before it, so that calls at the same time cannot pass the level together.
+// failing_backend: the plan judges each call, which is then forwarded or fails. Bytes that a call
+// may hand out are set aside before the call, so that two calls at the same time cannot pass the
+// level together.
 #include <tidepool/failing_backend.hpp>
 
 #include <algorithm>
@@ -64,7 +65,8 @@ std::size_t failing_backend::handed_out_bytes() const noexcept {
   return handed_out_;
 }
 
-// `wanted`: bytes that the call may hand out; as many of them as there is room for are set aside.
+// Judges a call by the plan. The call may hand out `wanted` bytes; this sets as many of them aside
+// as there is room for.
 failing_backend::verdict failing_backend::judge(backend_call what, std::size_t wanted) noexcept {
   const std::lock_guard lock(mutex_);
   ++calls_[static_cast<unsigned>(what)];
@@ -84,7 +86,7 @@ failing_backend::verdict failing_backend::judge(backend_call what, std::size_t w
   return is;
 }
 
-// After the call: these bytes were handed out; a backend may give more than it was asked for.
+// Counts the bytes that the call handed out, which may be more than it was asked for.
 void failing_backend::settle(const verdict& before, std::size_t handed_out) noexcept {
   const std::lock_guard lock(mutex_);
   handed_out_ = handed_out_ - before.set_aside + handed_out;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// budget: bytes claimed against a hard and a soft limit, of one device or of a whole pool. Claims
-// are made where blocks enter from the system and are taken back when that fails.
-//   claimed <= hard, unless the limit was lowered below what was claimed already
-// The soft limit refuses claims too, until the out-of-memory ladder has tried everything that
-// costs nothing and suspends it.
+// budget: the bytes that a device or a whole pool has claimed, with a hard and a soft limit. A
+// backend claims bytes before it takes them from the system, and unclaims them if that fails.
+//   claimed <= hard, unless the limit was lowered below the bytes claimed already
+// The soft limit refuses claims, too, until the out-of-memory ladder has tried everything else and
+// suspends it.
 //
 // Thread safety: atomics; every function from any thread.
 #pragma once
@@ -50,7 +50,8 @@ class budget {
   [[nodiscard]] std::size_t peak() const noexcept { return peak_.load(std::memory_order_relaxed); }
   void reset_peak() noexcept { peak_.store(claimed(), std::memory_order_relaxed); }
 
-  /// What a claim may reach now: the soft limit, or the hard one while anybody suspends the soft.
+  /// The most bytes that may be claimed now: the soft limit, or the hard one while a thread
+  /// suspends the soft one.
   [[nodiscard]] std::size_t bound() const noexcept {
     return suspensions_.load(std::memory_order_relaxed) == 0
                ? soft_.load(std::memory_order_relaxed)
@@ -58,7 +59,7 @@ class budget {
   }
   void suspend_soft() noexcept { suspensions_.fetch_add(1, std::memory_order_relaxed); }
   void resume_soft() noexcept { suspensions_.fetch_sub(1, std::memory_order_relaxed); }
-  /// In a new child: those who suspended it are not there.
+  /// For the child of a fork, which does not have the threads that suspended the soft limit.
   void forget_suspensions() noexcept { suspensions_.store(0, std::memory_order_relaxed); }
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// class_counts: operations of one size class in one lane, as magazines count them and as they are
-// summed; made_count: one allocation among them. Plain values.
+// class_counts: counts of the operations of one size class in one lane, for magazines and for sums.
+// made_count: one allocation to be counted. Plain values.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,7 @@ struct class_counts {
   }
 };
 
-/// Where a block came from.
+/// The source of a block.
 enum class block_source : std::uint8_t { front, ready, backend };
 
 /// One allocation, to be counted.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What an allocation asks for on its way down: the request as it came, the block that it needs, and
-// what was found. Plain values.
+// The values that an allocation passes on its way down: the request as it came, the block that it
+// needs, and the slot that was found. Plain values.
 #pragma once
 
 #include "cache/front_cache.hpp"
@@ -20,9 +20,10 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-// Beyond this no address space has room, and rounding cannot overflow below it.
+// No address space has room for more, and rounding cannot overflow below this.
 inline constexpr std::size_t largest_request = std::size_t{1} << 47;
-// From here on a block is worth looking for in what is held already before the backend may grow.
+// For blocks larger than this, the pool first searches the memory that it holds, before the backend
+// may grow.
 inline constexpr std::size_t worth_searching = std::size_t{64} << 10;
 inline constexpr std::size_t largest_batch = magazine_slots / 2;
 
@@ -35,14 +36,14 @@ struct loose_tensor {
   tensor_flags flags = tensor_flags::none;
 };
 
-/// Memory that the pool does not own, and how it is given back.
+/// Memory that the pool does not own, with the callback that releases it.
 struct adopted_tensor {
   loose_tensor tensor;
   void (*release)(void* data, std::size_t bytes, void* context) = nullptr;
   void* context = nullptr;
 };
 
-/// One allocation, validated bit by bit on the way down.
+/// One allocation; check_request completes it on the way down.
 struct allocation_request {
   std::size_t bytes = 0;
   device where = {};
@@ -53,11 +54,11 @@ struct allocation_request {
   tidepool::category category = category::temporary;
   tidepool::lifecycle lifecycle = lifecycle::automatic;
   tensor_flags flags = tensor_flags::none;
-  lane* used_by = nullptr;       // whose stream uses it, where it stands in another lane
-  front_cache* cache = nullptr;  // of the calling thread, looked up once
+  lane* used_by = nullptr;       // lane of the stream that uses it, if it belongs to another lane
+  front_cache* cache = nullptr;  // the calling thread's, looked up once
 };
 
-/// What one tensor asks of a block.
+/// The length and alignment that one tensor needs of its block.
 struct footprint {
   std::size_t bytes = 0;
   std::size_t alignment = 0;
@@ -66,23 +67,23 @@ struct footprint {
 /// How the block of a tensor ends.
 struct ended_block {
   std::uint64_t bytes = 0;       // of its tensor
-  lane* last = nullptr;          // in whose order it ended; null: its own
+  lane* last = nullptr;          // it ended in the order of this lane; null: of its own lane
   bool used_elsewhere = false;   // other streams have used it
   front_cache* cache = nullptr;  // of the calling thread
 };
 
-/// What is looked for in one lane.
+/// The block that an allocation needs from one lane.
 struct block_demand {
   lane* where = nullptr;
   std::size_t bytes = 0;        // at least 1
-  std::uint64_t requested = 0;  // of these, what the tensor has
+  std::uint64_t requested = 0;  // the tensor's part of these bytes
   std::size_t alignment = 0;    // power of two
   unsigned size_class = 0;      // of bytes
   bool long_lived = false;
 };
 
-/// The block that has room for this. A size that is a multiple of the alignment has a class whose
-/// size is one too.
+/// Returns the demand for a block with this room. The size is rounded up to a multiple of the
+/// alignment, because the size of its class is then such a multiple, too.
 [[nodiscard]] inline block_demand demand_for(lane& where, const footprint& room) noexcept {
   const std::size_t rounded = (room.bytes + room.alignment - 1) & ~(room.alignment - 1);
   return {.where = &where,
@@ -91,7 +92,7 @@ struct block_demand {
           .size_class = size_class_of(rounded)};
 }
 
-/// The blocks of a call that failed or succeeded: a record, or why there is none.
+/// The result of looking for a block: a slot with its block, or why there is none.
 struct obtained {
   record* slot = nullptr;
   block_source from = block_source::front;

@@ -58,9 +58,9 @@ struct alignas(64) magazine {
   record* top = nullptr;         // owner; the newest, null when empty
   std::uint16_t limit = 0;       // owner; depth <= limit <= magazine_slots
   std::uint16_t unused[3] = {};
-  // owner; of the depth records, oldest first, slots[i] is the i-th for 1 <= i < depth, and `top`
-  // the last; slots[0] is null. A push stores the old top at slots[depth], a pop loads the new one
-  // from slots[depth - 1]; who pops needs neither to know which record it gets.
+  // owner; the records, oldest first: slots[i] is the i-th for 1 <= i < depth, `top` is the last,
+  // and slots[0] is null. A push stores the old top at slots[depth]; a pop loads the new top from
+  // slots[depth - 1]. So a pop knows its record, the old top, without either of these accesses.
   record* slots[magazine_slots] = {};
 
   /// The i-th oldest, 1 <= i <= depth.
@@ -186,8 +186,9 @@ struct lane_front {
 };
 static_assert(sizeof(lane_front) % 64 == 0 && offsetof(lane_front, magazines) % 64 == 0);
 
-/// Which lane a stream without a number was found to be, so that a thread that goes on with one
-/// stream asks nobody. It is the thread's own, so the per-thread default stream has its lane here.
+/// Remembers the lane of a stream without a number, so that a thread which goes on with one stream
+/// need not look it up again. Each thread has its own memo, so the memo can also hold the lane of
+/// the per-thread default stream.
 struct lane_memo {
   const void* handle = nullptr;    // the stream's; null: no memo
   const void* expected = nullptr;  // what the lane's key then has

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From a thread to its front caches: a table in static TLS with an entry, a "gate", per pool. The
-// entry is the biased lock that front_cache.hpp explains: the owner's busy flag and the gate.
+// gate: leads a thread to its front caches. Each thread has a table in static TLS with one entry
+// for each pool. An entry is the biased lock that front_cache.hpp explains: the pointer to the
+// cache, which is the gate proper, and the owner's busy flag.
 //
-// Thread safety: an entry is its thread's; closers write `cache` and read `busy`.
+// Thread safety: an entry belongs to its thread; closers write `cache` and read `busy`.
 #pragma once
 
 #include "system/asymmetric_barrier.hpp"
@@ -23,7 +24,7 @@ struct alignas(16) gate_entry {
   std::atomic<front_cache*> cache;
   std::atomic<std::uint32_t> busy{0};
 
-  /// The owner's entry; leave() ends it. The sentinel when closed.
+  /// The owner enters; leave() ends that. Returns the sentinel if the gate is closed.
   [[nodiscard]] front_cache& enter() noexcept {
     if constexpr (thread_sanitizer) {
       busy.store(1, std::memory_order_seq_cst);
@@ -38,17 +39,18 @@ struct alignas(16) gate_entry {
 };
 static_assert(offsetof(gate_entry, cache) == 0 && offsetof(gate_entry, busy) == 8);
 
-/// The first `pool_gates` pools that are alive have a gate each. All others share the last entry,
-/// which stays closed, so they work by slow paths.
+/// The first `pool_gates` live pools have a gate each. All other pools share the last entry, which
+/// stays closed, so their threads use the slow paths.
 inline constexpr std::size_t pool_gates = 15;
 struct gate_table {
   gate_entry gates[pool_gates + 1];
 };
-// constinit and trivially destructible: access needs neither guard nor wrapper.
+// The table is constinit and trivially destructible, so access needs neither guard nor wrapper.
 extern constinit thread_local gate_table this_thread_gates;
 
-/// Where a gate is, from the thread pointer: the same in every thread, as the table is static TLS
-/// (initial-exec). A pool keeps this number, so that finding the cache is two loads.
+/// Returns the distance of a gate from the thread pointer. It is the same in every thread, because
+/// the table is static TLS (initial-exec). A pool keeps it, so that finding the cache takes two
+/// loads.
 [[nodiscard]] inline std::ptrdiff_t offset_of_gate(std::size_t gate) noexcept {
   return reinterpret_cast<std::byte*>(&this_thread_gates.gates[gate]) -
          static_cast<std::byte*>(__builtin_thread_pointer());
@@ -80,7 +82,8 @@ class gate_ref {
       return gate_at(offset_).enter();
     }
   }
-  /// As enter; cache() then is the entry. For who needs it later, and its register before.
+  /// Enters without loading the cache pointer. Call cache() later; until then its register stays
+  /// free.
   void begin() const noexcept {
     if constexpr (has_thread_segment) {
       asm volatile("movl $1, %%fs:8(%0)" : : "r"(offset_) : "memory");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lanes and devices of a pool. A lane is what blocks may be reused within without waiting: a
-// device, a device and a stream, or a graph_arena. Lane i is the i-th device of the pool; then come
-// the others. A lane whose stream is retired is used again for another one.
+// Lanes and devices of a pool. Within a lane, blocks are reused without waiting. A lane is a
+// device, a stream of a device, or a graph_arena. The first lanes are the devices of the pool, in
+// order. If a lane's stream is retired, the lane may serve another stream later.
 #pragma once
 
 #include "cache/budget.hpp"
@@ -27,7 +27,7 @@ inline constexpr std::size_t most_devices = 255;
 inline constexpr std::size_t most_lanes = 4096;
 inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
 
-/// A device of the pool: its backend, its limits and what is counted against them.
+/// A device of the pool: its backend, its limits and the bytes counted against them.
 struct device_entry {
   device where = {};
   backend* source = nullptr;
@@ -38,16 +38,16 @@ struct device_entry {
   budget reserved;                                // claimed == bytes that the backend has backed
   std::atomic<std::size_t> ready_bytes{0};        // in ready lists
   std::atomic<std::size_t> quarantined_bytes{0};  // freed, kept back by a debug mode
-  std::atomic<std::size_t> arena_bytes{0};        // free, in graph arenas: no one else's
+  std::atomic<std::size_t> arena_bytes{0};        // free, but only graph arenas may use them
   std::atomic<std::uint64_t> live_bytes{0};       // requested, as published by threads
   std::atomic<std::uint64_t> peak_live{0};
 
-  /// Memory that host code touches at once, in no stream's order: its free blocks are idle ones,
-  /// and what streams have used goes to the backend until they are done.
+  /// Does host code touch the memory at once, outside of every stream's order? Then no stream uses
+  /// a free block; blocks that streams have used stay in the backend until the streams are done.
   [[nodiscard]] bool is_for_host() const noexcept {
     return description.stream_ordered && description.host_accessible && where.is_host();
   }
-  /// Free blocks that no thread has and the backend does not know to be free.
+  /// Bytes of blocks that are free, but neither in a thread's cache nor given back to the backend.
   [[nodiscard]] std::size_t kept_bytes() const noexcept {
     return ready_bytes.load(std::memory_order_relaxed) +
            quarantined_bytes.load(std::memory_order_relaxed);
@@ -58,34 +58,35 @@ struct device_entry {
   }
 };
 
-/// What the warm path compares before it takes from a lane: {stream handle, device}. Written under
-/// the mutex of lanes. A closed key, of a lane that the warm path must not take from, has a
-/// device that is none and its own address, which is no stream.
+/// The key of a lane: {stream handle, device}. The warm path compares both before it takes a block
+/// from the lane. They are written under the mutex of lanes. A closed key keeps the warm path out:
+/// it has a device that does not exist, and its own address, which is no stream, as handle.
 struct alignas(32) lane_key {
   std::atomic<const void*> handle{this};
   std::atomic<std::uint32_t> device{closed_device};
   std::atomic<std::uint32_t> alignment_mask{0};  // alignment - 1
-  // Of the lane's number, so written once, before the pool is used.
+  // These follow from the lane's number, so they are written once, before the pool is used.
   std::uint64_t tag = 0;      // of unnamed temporaries
   std::size_t magazines = 0;  // front_cache::origin_of(lane)
 
   static constexpr std::uint32_t closed_device = 0xffffffffU;
 };
 
-/// The keys of the lanes that threads cache for, by number. Lanes [0, devices) are those of
+/// The keys of the lanes that threads keep blocks of, by number. Lanes [0, devices) are those of
 /// devices.
 struct lane_keys {
   std::array<lane_key, most_cached_lanes> at;
   std::uint32_t devices = 0;  // written once, before the pool is used
 
-  /// The lane of a device and its default stream; most_cached_lanes: not warm.
+  /// Returns the lane of a device and its default stream, or most_cached_lanes if the warm path
+  /// must not use it.
   [[nodiscard]] std::uint32_t lane_of(std::uint32_t device_bits) const noexcept {
     const std::uint32_t cached = devices < at.size() ? devices : std::uint32_t{most_cached_lanes};
     std::uint32_t n = 0;
     while (n < cached && at[n].device.load(std::memory_order_relaxed) != device_bits) {
       ++n;
     }
-    // A closed key has a handle.
+    // The key of a device's lane has no handle unless it is closed.
     return n < cached && at[n].handle.load(std::memory_order_relaxed) == nullptr
                ? n
                : std::uint32_t{most_cached_lanes};
@@ -99,25 +100,25 @@ enum class lane_state : std::uint8_t {
 };
 
 struct lane {
-  lane(device_entry& of, std::size_t n) noexcept
-      : device(&of), number(static_cast<std::uint16_t>(n)) {}
+  lane(device_entry& owner, std::size_t n) noexcept
+      : device(&owner), number(static_cast<std::uint16_t>(n)) {}
 
   device_entry* const device;
   const std::uint16_t number;
   std::atomic<bool> is_arena{false};  // its blocks stay until the arena ends
   std::uint64_t stream_id = 0;  // the backend's number of the stream; guarded by the mutex of lanes
   std::atomic<lane_state> state{lane_state::open};
-  std::atomic<std::uint64_t> thread{0};     // whose per-thread default stream it is, 0: of none
+  std::atomic<std::uint64_t> thread{0};     // owner of a per-thread default stream, else 0
   std::atomic<lane*> captured_by{nullptr};  // the arena that serves the stream while it captures
-  std::atomic<std::int64_t> left{0};        // of a retired lane: tensors alive since then
+  std::atomic<std::int64_t> left{0};        // of a retired lane: its tensors that are still alive
   std::array<ready_list, size_class_count> ready;
 
   std::mutex mutex;
-  // What no live front cache counts: operations of threads without one, and of caches that are
-  // gone.
+  // Operations that no live front cache counts: those of threads without a cache, and of caches
+  // that are gone.
   std::array<class_counts, size_class_count> counts;  // guarded by mutex
 
-  /// The stream in whose order blocks come and go; of an arena, and of a device, none.
+  /// The stream in whose order blocks come and go; the lane of an arena or a device has none.
   [[nodiscard]] stream_ref stream() const noexcept {
     void* const handle = handle_.load(std::memory_order_acquire);
     const auto kind = kind_.load(std::memory_order_acquire);
@@ -130,13 +131,13 @@ struct lane {
     stream_number_.store(to.number, std::memory_order_release);
     kind_.store(to.kind, std::memory_order_release);
   }
-  /// As tensors' records have it: 0 for the device's own lane.
+  /// The stream number in the records of the lane's tensors; 0 for the device's own lane.
   [[nodiscard]] std::uint32_t tag_number() const noexcept { return stream().number; }
 
   [[nodiscard]] ready_list& ready_of(unsigned size_class) noexcept {
     return ready[size_class - first_size_class];
   }
-  /// Where the bytes of its ready lists are counted.
+  /// The count to which the bytes of its ready lists belong.
   [[nodiscard]] std::atomic<std::size_t>& ready_bytes() noexcept {
     return is_arena ? device->arena_bytes : device->ready_bytes;
   }
@@ -144,10 +145,10 @@ struct lane {
   [[nodiscard]] class_counts& counts_of(unsigned size_class) noexcept {
     return counts[size_class - first_size_class];
   }
-  /// Has it this stream? Per-thread default streams all look alike.
-  [[nodiscard]] bool is(const device_entry& of, const stream_ref& queue) const noexcept {
+  /// Does the open lane serve this stream? All per-thread default streams look alike here.
+  [[nodiscard]] bool is(const device_entry& owner, const stream_ref& queue) const noexcept {
     const stream_ref own = stream();
-    return device == &of && own.handle == queue.handle && own.kind == queue.kind &&
+    return device == &owner && own.handle == queue.handle && own.kind == queue.kind &&
            state.load(std::memory_order_acquire) == lane_state::open;
   }
 

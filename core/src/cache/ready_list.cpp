@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ready_list: the stack's operations.
+// ready_list: the operations of the stack.
 #include "cache/ready_list.hpp"
 
 #include "record/slot_table.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ready_list: the free, bound records of one size class in one lane that no thread holds, as an
-// intrusive stack. Threads exchange blocks here in batches. Moving records allocates nothing.
-// Thread safety: one short mutex each.
+// ready_list: an intrusive stack of the free, bound records of one size class in one lane that no
+// thread holds. Threads exchange blocks here in batches. Moving records allocates nothing.
+// Thread safety: each list has one mutex, which is held for a short time.
 #pragma once
 
 #include "record/record.hpp"
@@ -22,14 +22,15 @@ class ready_list {
   /// Looks at no more than out.size() + 8 records.
   [[nodiscard]] std::size_t take(std::span<record*> out, std::size_t bytes,
                                  std::size_t alignment) noexcept;
-  /// Returns how many were not taken, because misuse had put them here already.
+  /// Puts records in. Returns how many it refused because they are in a list already, which only
+  /// misuse can cause.
   std::size_t put(std::span<record* const> records) noexcept;
   /// Takes everything above `keep` records, as a linked list.
   [[nodiscard]] record* take_above(std::size_t keep) noexcept;
   [[nodiscard]] std::size_t count() const noexcept;
   [[nodiscard]] std::size_t bytes() const noexcept;
 
-  /// Calls f for each record; false: count or bytes do not add up.
+  /// Calls f for each record. False: the count or the bytes do not add up.
   template <class F>
   [[nodiscard]] bool check(F&& f) const {
     const std::lock_guard lock(mutex_);
@@ -43,7 +44,7 @@ class ready_list {
     return count == count_ && bytes == bytes_;
   }
 
-  /// Pre-warmed records: what does not fit elsewhere stays here up to this count.
+  /// The number of pre-warmed records: the list keeps this many even beyond its usual limit.
   std::size_t reserve_count() const noexcept;
   void raise_reserve(std::size_t count) noexcept;
   void clear_reserve() noexcept;

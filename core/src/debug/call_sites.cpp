@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// call_site_table: unwinding and the table.
+// call_site_table: unwinds the stack and keeps the table.
 #include "debug/call_sites.hpp"
 
 #include <unwind.h>
@@ -15,8 +15,8 @@ namespace detail {
 
 namespace {
 
-// Between the caller of tidepool and call_site_table::here, at most; more in builds without
-// optimisation than in others.
+// Most frames between the caller of tidepool and call_site_table::here. Builds without optimisation
+// have more of them than others.
 constexpr std::size_t most_own_frames = 12;
 
 struct trail {

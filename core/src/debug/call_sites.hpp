@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// call_site_table: places in the program, as return addresses, each different one kept once under
-// a number. Recording one does not look at any symbol table; that is for reports.
+// call_site_table: places in the program as lists of return addresses. It keeps each different
+// place once and gives it a number. Recording a place reads no symbol table; only reports do.
 //
 // Thread safety: any thread; one mutex.
 #pragma once
@@ -22,22 +22,22 @@ namespace detail {
 
 class call_site_table {
  public:
-  /// frames: of the callers of tidepool, to be kept per site; 0: none is ever recorded.
+  /// frames: number of frames of tidepool's callers to keep for each place; 0: record nothing.
   explicit call_site_table(unsigned frames) noexcept : frames_(frames) {}
 
-  /// The number of the place that is executed now; 0 without memory, or when none is recorded.
-  /// Cost: unwinding, about a microsecond.
+  /// Returns the number of the place that runs now; 0 if there is no memory, or if the table
+  /// records nothing. Cost: unwinding, about a microsecond.
   [[nodiscard]] std::uint32_t here() noexcept;
-  /// The return addresses of a place, innermost first, without tidepool's own. Valid as long as the
-  /// table. Empty for 0. Cost: the first time for a place, symbol tables.
+  /// Returns the return addresses of a place, innermost first, without tidepool's own; none for 0.
+  /// They are valid as long as the table. Cost: the first call for a place reads symbol tables.
   [[nodiscard]] std::span<void* const> frames(std::uint32_t site) noexcept;
   [[nodiscard]] std::size_t count() const noexcept;
 
  private:
   struct place {
-    std::vector<void*> addresses;  // tidepool's own first
-    std::size_t own = 0;           // how many those are
-    bool known = false;            // own is
+    std::vector<void*> addresses;  // those of tidepool itself come first
+    std::size_t own = 0;           // number of tidepool's own addresses
+    bool known = false;            // false: `own` was not counted yet
   };
   const unsigned frames_;
   mutable std::mutex mutex_;

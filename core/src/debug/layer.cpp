@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// debug_layer: laying a tensor out in its block, and looking at it when it ends.
+// debug_layer: lays a tensor out in its block, and checks it when it ends.
 //
 //   canary:  | guard, as long as the alignment | bytes | guard, to the block's end |
 //   pages:   | guard |                           bytes | guard, up to the alignment | page |
@@ -14,11 +14,11 @@ namespace detail {
 
 namespace {
 
-// Of one guard, as far as it is looked at.
+// Most bytes of one guard that are filled and checked.
 constexpr std::size_t longest_guard = 4096;
-// A guard in front is as long as the alignment: beyond this it is left out.
+// The guard in front is as long as the alignment; beyond this alignment there is none.
 constexpr std::size_t highest_guarded_alignment = 4096;
-// Each protected range may cost two mappings, of which a Linux process has 65530 by default.
+// Each protected range may cost two mappings, and a Linux process may have 65530 by default.
 constexpr std::size_t most_protected_ranges = 16384;
 
 [[nodiscard]] constexpr std::size_t round_up(std::size_t bytes, std::size_t to) noexcept {
@@ -110,7 +110,7 @@ void debug_layer::lay_out(debug_record& r, const footprint& asked, guard_mode mo
   }
 }
 
-// Guards that could not be filled are not looked at.
+// Fills the guards. Guards that cannot be filled are not checked later.
 void debug_layer::fill_guards(debug_record& r) noexcept {
   const auto front = std::min(static_cast<std::size_t>(r.data - r.base), longest_guard);
   std::byte* const end = r.data + r.bytes;
@@ -119,7 +119,7 @@ void debug_layer::fill_guards(debug_record& r) noexcept {
               fill(*r.where, end, fill_of_guards, tail);
 }
 
-// Post: what was found is mended. Pre: guarded.
+// Checks the guards. Pre: they are filled. Post: damaged bytes are filled again.
 findings debug_layer::check_guards(debug_record& r, std::uint64_t tag) noexcept {
   findings found;
   const auto add = [&](misuse_kind kind, const comparison& seen, std::ptrdiff_t begin) {
@@ -152,7 +152,8 @@ findings debug_layer::check_guards(debug_record& r, std::uint64_t tag) noexcept 
   return found;
 }
 
-// Post: what was found is mended. Pre: filled, nothing is protected.
+// Checks a block that was filled as freed. Pre: none of its pages is protected. Post: damaged bytes
+// are filled again.
 findings debug_layer::check_fill(const debug_record& r) noexcept {
   findings found;
   const comparison seen = compare(*r.where, r.base, fill_of_freed_bytes, r.whole);
@@ -211,8 +212,8 @@ findings debug_layer::end(record& slot, const lane& where) noexcept {
     slot.data.store(r.base, std::memory_order_seq_cst);  // for pointer_index
     slot.capacity.store(r.whole, std::memory_order_release);
   }
-  r.whole = slot.capacity.load(std::memory_order_relaxed);  // it may have grown in place
-  // Pages that stay closed keep the block in the quarantine, unfilled.
+  r.whole = slot.capacity.load(std::memory_order_relaxed);  // the block may have grown in place
+  // If the system does not open the pages again, the block stays unfilled in the quarantine.
   if (unprotect(r) && fills_freed()) {
     r.filled = fill(where, r.base, fill_of_freed_bytes, r.whole);
   }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// debug_layer: what debug modes add to a pool: guards around tensors, fills, the quarantine and
-// call sites. It lays a tensor out inside its block when it begins, and gives the block back as it
-// was when it ends; between, the slot's data and capacity are those of the room inside the guards.
-// What it finds it returns; who calls it reports, with no lock held (debug_steps.cpp).
+// debug_layer: adds debug modes to a pool: guards around tensors, fills, the quarantine and call
+// sites. When a tensor begins, the layer lays it out inside its block; when it ends, the layer
+// restores the block. In between, the slot's data and capacity are those of the room inside the
+// guards. The layer returns its findings, and the caller reports them with no lock held
+// (debug_steps.cpp).
 //
-// A pool has one only when a mode is on, and its gates stay closed then: every operation comes by
-// the slow paths, and those ask for it with one predictable branch.
+// A pool has a layer only if a mode is on. Then its gates stay closed, so every operation takes the
+// slow paths, which check for the layer with one predictable branch.
 //
 // Thread safety: a slot's functions belong to the slot's owner; others to any thread.
 #pragma once
@@ -37,26 +38,27 @@ namespace detail {
 inline constexpr std::byte fill_of_guards{0xb7};
 inline constexpr std::size_t tail_guard_bytes = 16;
 
-/// The options together with what the environment variable TIDEPOOL says; that wins.
+/// Returns the options with those of the environment variable TIDEPOOL, which win.
 [[nodiscard]] debug_options with_environment(debug_options options) noexcept;
 
-/// Of the tensor that has a slot, or had it last. Zero-filled memory is a valid one.
+/// What the layer knows of the tensor that has a slot, or had it last. Zero-filled memory is a
+/// valid record.
 struct debug_record {
-  std::byte* base;            // of its block; null: it has none
+  std::byte* base;            // of its block; null: the tensor has none
   std::size_t whole;          // bytes of the block
   std::byte* data;            // of the tensor
   std::size_t bytes;          // of the tensor
-  std::byte* tail_end;        // the guard behind it is [data + bytes, tail_end)
-  std::byte* protected_from;  // pages that nobody may touch; null: none
+  std::byte* tail_end;        // the guard behind the tensor is [data + bytes, tail_end)
+  std::byte* protected_from;  // first of the protected pages; null: none
   std::size_t protected_bytes;
   const lane* where;
   std::uint64_t id;
-  std::uint64_t tag;  // when it ended; before, the slot has it
+  std::uint64_t tag;  // set when the tensor ends; before, the slot has it
   std::uint32_t allocated_at;
   std::uint32_t freed_at;
   bool laid_out;  // alive, and its slot's data and capacity are those of the room inside guards
   bool guarded;   // laid out, and the guards are filled
-  bool filled;    // the block is filled as freed, and was not given away since
+  bool filled;    // the block is filled as freed and has not left the pool since
   bool held;      // in the quarantine
 };
 
@@ -67,7 +69,7 @@ struct finding {
   std::uint32_t allocated_at = 0;
   std::uint32_t freed_at = 0;
 };
-/// Of one look at one tensor: an underflow, an overflow, or a write after the end.
+/// The findings of one check of one tensor: an underflow, an overflow, or a write after the end.
 struct findings {
   std::array<finding, 2> found;
   std::size_t count = 0;
@@ -85,12 +87,13 @@ class debug_layer {
                                        std::size_t alignment) const noexcept;
   /// The slot got a block from the backend.
   void on_bind(const record& slot) noexcept { record_of(slot).filled = false; }
-  /// Before the header of the tensor `id` is published. Finds what was written to the free block.
+  /// Lays out the tensor `id`, before its header is published. Returns writes to the free block.
   [[nodiscard]] findings begin(record& slot, const lane& where, tensor_id id,
                                const footprint& asked) noexcept;
-  /// Its size changed in place. Pre: within the slot's capacity.
+  /// The tensor's size changes in place. Pre: the new size is within the slot's capacity.
   [[nodiscard]] findings resize(record& slot, const lane& where, std::size_t bytes) noexcept;
-  /// After its header says free. Post: the slot's data and capacity are those of the block.
+  /// The tensor has ended, and its header says free. Post: the slot's data and capacity are those
+  /// of the block.
   [[nodiscard]] findings end(record& slot, const lane& where) noexcept;
   [[nodiscard]] bool is_laid_out(const record& slot) const noexcept {
     return record_of(slot).laid_out;
@@ -103,11 +106,11 @@ class debug_layer {
   /// Must, or should, the block stay? Pre: end() was called.
   [[nodiscard]] bool wants(const record& slot) const noexcept;
   void hold(record& slot) noexcept;
-  /// The oldest block, if more than `keep_bytes` are held; null else. It is out then.
+  /// Takes the oldest block out if more than `keep_bytes` are held, else returns null.
   [[nodiscard]] record* take_oldest(std::size_t keep_bytes) noexcept;
-  /// What was written to a block meanwhile. Pre: taken out.
+  /// Returns writes to a block while it was held. Pre: the block was taken out.
   [[nodiscard]] findings release(record& slot) noexcept;
-  /// The system refused to make the block's pages accessible again: it must stay.
+  /// True: the system refused to make the block's pages accessible again, so the block must stay.
   [[nodiscard]] bool is_stuck(const record& slot) const noexcept {
     return record_of(slot).protected_from != nullptr;
   }
@@ -123,11 +126,11 @@ class debug_layer {
     }
   }
 
-  /// Looks at all guards and at the quarantine; calls f(findings) with no lock held. Post: what was
-  /// found is mended, so that it is told once.
+  /// Checks all guards and the quarantine, and calls f(findings) with no lock held. Post: damaged
+  /// bytes are filled again, so that each damage is found once.
   template <class F>
   void check_all(F&& f) noexcept;
-  /// What is known of the tensor, dead or alive; nothing once its slot is used again.
+  /// Returns what is known of the tensor, dead or alive, or nothing if its slot was used again.
   [[nodiscard]] std::optional<finding> history(const record& slot, tensor_id id) noexcept;
   [[nodiscard]] std::uint32_t site_of(const record& slot, tensor_id id) noexcept;
   [[nodiscard]] std::span<void* const> frames(std::uint32_t site) noexcept {
@@ -160,7 +163,7 @@ class debug_layer {
   const slot_table& slots_;
   address_space records_;  // debug_record[slots_.capacity()]
   call_site_table sites_;
-  // Shared by whoever changes a slot's record or its guards; alone: a walk over all.
+  // Held shared to change a slot's record or its guards, and alone by a walk over all slots.
   std::shared_mutex walk_mutex_;
 
   std::mutex quarantine_mutex_;

@@ -17,13 +17,13 @@ namespace detail {
 
 namespace {
 
-// memcmp of the bytes with themselves, one further, is the fastest "all equal" there is.
+// Compares the bytes with themselves, shifted by one: memcmp is the fastest such test.
 [[nodiscard]] bool all_equal(const unsigned char* bytes, std::byte value, std::size_t n) noexcept {
   return n == 0 || (bytes[0] == static_cast<unsigned char>(value) &&
                     std::memcmp(bytes, bytes + 1, n - 1) == 0);
 }
 
-// offset: of the first of these bytes among all that are compared.
+// offset: the position of the first of these bytes among all that are compared.
 void add_differences(comparison& to, std::span<const unsigned char> bytes, std::byte value,
                      std::size_t offset) noexcept {
   if (all_equal(bytes.data(), value, bytes.size())) {

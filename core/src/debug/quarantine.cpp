@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// debug_layer: the quarantine of freed blocks, the walk over all guards, what is remembered of
-// tensors, and the options of the environment.
+// debug_layer: the quarantine of freed blocks, the walk over all guards, the history of tensors,
+// and the options of the environment.
 #include "debug/layer.hpp"
 #include <tidepool/environment.hpp>
 
@@ -88,7 +88,7 @@ findings debug_layer::release(record& slot) noexcept {
   return unprotect(r) && r.filled ? check_fill(r) : findings{};
 }
 
-// One lock per slot: whoever allocates meanwhile waits for one look only.
+// Takes the lock for one slot at a time, so that an allocating thread waits for one check only.
 findings debug_layer::check_slot(std::size_t index) noexcept {
   const std::unique_lock lock(walk_mutex_);
   const record& slot = slots_.by_index(index);

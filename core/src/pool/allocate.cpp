@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Allocation in general: a lane and a block are found for a request that was checked, and the
-// record is filled and published. The plain warm case never comes here.
+// Allocation in general: finds a lane and a block for a checked request, fills the record and
+// publishes it. The plain warm case never comes here.
 #include "debug/layer.hpp"
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
@@ -24,19 +24,19 @@ namespace {
   return {reinterpret_cast<void*>(static_cast<std::uintptr_t>(code)), {}};
 }
 
-// What a block must have for the request.
+// Returns the properties that a block must have for the request.
 [[nodiscard]] block_demand demand_of(const pool_core& core, const allocation_request& request,
                                      lane& where, const footprint& asked) noexcept {
   block_demand demand = demand_for(where, core.footprint_of(*where.device, asked));
   demand.requested = request.bytes;
-  // Caches that grow by concatenation live long, but not their blocks.
+  // KV caches that grow by concatenation live long, but each of their blocks does not.
   demand.long_lived =
       request.lifecycle == lifecycle::persistent && request.category != category::kv_cache;
   return demand;
 }
 
-// Notes the stream and enters the key of the tensor that is to be made in the slot. All of its
-// steps that can fail are here, before the block changes; a failure leaves nothing behind.
+// Notes the stream and enters the key of the tensor that is to be made in the slot. All steps that
+// can fail are here, before the block changes, so a failure leaves nothing behind.
 [[nodiscard]] status claim_notes(directory& known, allocation_request& request,
                                  record& slot) noexcept {
   if (request.used_by != nullptr) {
@@ -52,7 +52,7 @@ namespace {
   return why;
 }
 
-// Turns a free slot into the tensor. Nobody is told yet.
+// Turns a free slot into the tensor. The observer is not told yet.
 [[nodiscard]] raw_tensor publish(pool_core& core, record& slot, const allocation_request& request,
                                  const footprint& asked) noexcept {
   const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
@@ -94,7 +94,7 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
     return made ? *made : fail(made.error());
   }
   if (where.device->is_for_host() && !request.stream.is_none()) {
-    // When it ends without a stream, it ends in the order of this one.
+    // If the tensor ends without naming a stream, it ends in the order of this stream.
     const result<lane*> user = lane_for(*where.device, request.stream, request.cache);
     if (!user) {
       return fail(user.error());
@@ -170,7 +170,7 @@ void throw_failure(pool_core* core, raw_tensor failed, std::size_t bytes, device
       report = std::make_shared<const pool_report>(
           core->make_report(where.is_automatic() ? status{} : why));
     } catch (const std::bad_alloc&) {
-      // Then without: the numbers below need no memory.
+      // There is no memory for a report; the figures below need none.
     }
     const device_entry* const entry = core->lanes.find(where);
     throw out_of_memory(why, entry == nullptr ? SIZE_MAX : entry->reserved.limits().hard,

@@ -15,7 +15,8 @@ namespace detail {
 
 namespace {
 
-// The class whose requests a block of this length always serves: its own where it is exact.
+// Returns the class of a block. A large block is in the class of its length. A small block is in
+// the largest class all of whose requests it serves, which is its own if its length is exact.
 [[nodiscard]] unsigned class_of_block(std::size_t bytes) noexcept {
   unsigned c = size_class_of(bytes);
   if (bytes > largest_small_block) {
@@ -27,7 +28,7 @@ namespace {
   return c;
 }
 
-// Blocks of a class that a ready list keeps without being asked to.
+// Most blocks of a class that a ready list keeps unless more were pre-warmed.
 [[nodiscard]] std::size_t ready_limit(unsigned size_class) noexcept {
   constexpr std::size_t bytes_of_a_list = std::size_t{2} << 20;
   const std::size_t bytes = size_of_class(size_class);
@@ -35,7 +36,8 @@ namespace {
                                      : std::clamp<std::size_t>(bytes_of_a_list / bytes, 4, 1024);
 }
 
-// A small block has its class's exact size; a large one, or one aligned beyond a page, is single.
+// Is the block allocated alone? Large blocks and blocks aligned beyond a page are; small blocks
+// have the exact size of their class and come in batches.
 [[nodiscard]] bool is_single(const block_demand& demand) noexcept {
   constexpr std::size_t page = 4096;
   return demand.size_class > last_small_class || demand.alignment > page;
@@ -48,7 +50,8 @@ std::uint32_t block_stock::magazine_of(const lane& where, unsigned size_class) c
                                        : front_cache::offset_of_none();
 }
 
-// False: no memory for the index of addresses; the slot is to be unbound.
+// Binds a block to a slot. False: there is no memory for the index of addresses, and the caller
+// must unbind the slot.
 bool block_stock::bind(lane& where, const block& held, record& slot) noexcept {
   const unsigned size_class = class_of_block(held.bytes);
   below_.directory.slots.cold(slot).cookie = held.cookie;
@@ -71,8 +74,8 @@ void block_stock::unbind(record& slot) noexcept {
   below_.directory.slots.release(slot);
 }
 
-// Binds what it can and releases the other slots. Returns how many blocks are bound, the first
-// ones.
+// Binds blocks to slots until one fails, and releases the other slots. Returns how many blocks it
+// bound.
 std::size_t block_stock::bind_all(lane& where, std::span<const block> held,
                                   std::span<record*> slots) noexcept {
   std::size_t count = 0;
@@ -161,7 +164,7 @@ std::size_t block_stock::give_to_backend(lane& where, record* list) noexcept {
       list = next_of(r);
       const block held = slots.block_of(r);
       where.ready_bytes().fetch_sub(held.bytes, std::memory_order_relaxed);
-      // In use through a second free of the same tensor: not ours to give away.
+      // Two threads freed the slot's tensor and the slot is in use again, so its block must stay.
       if (slots.is_taken(r, r.header.load(std::memory_order_acquire))) {
         below_.incidents.count_misuse(misuse_kind::racing_free);
         continue;
@@ -185,7 +188,7 @@ void block_stock::give_back(lane& where, unsigned size_class,
     bytes += slot->capacity.load(std::memory_order_relaxed);
   }
   ready_list& list = where.ready_of(size_class);
-  // ready_bytes counts what passes through the lists too: give_to_backend takes it off again.
+  // ready_bytes counts all of these blocks first; give_to_backend subtracts those that do not stay.
   const std::size_t ready = where.ready_bytes().fetch_add(bytes, std::memory_order_relaxed) + bytes;
   for (std::size_t refused = list.put(slots); refused != 0; --refused) {
     below_.incidents.count_misuse(misuse_kind::racing_free);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // block_stock: the free blocks of a pool that no thread keeps, between the backends and the front
-// caches. It binds blocks to slots, takes blocks from backends, keeps them in ready lists within
-// bounds, gives them back, and counts operations that no front cache counts.
+// caches. It takes blocks from backends and binds them to slots, keeps them in bounded ready lists,
+// gives them back, and counts the operations that no front cache counts.
 //
-// Thread safety: every member from any thread. A slot that is handed in belongs to the caller: it
-// is free and in no list, unless a comment says otherwise.
+// Thread safety: every member from any thread. A slot that a caller passes in belongs to it: the
+// slot is free and in no list, unless a comment says otherwise.
 #pragma once
 
 #include "cache/demand.hpp"
@@ -34,12 +34,12 @@ class block_stock {
     detail::incidents& incidents;
     detail::directory& directory;
   };
-  /// ready_bytes: beyond so many in a device's ready lists, blocks go back to the backend.
+  /// ready_bytes: most bytes in a device's ready lists; further blocks go back to the backend.
   block_stock(const parts& below, std::size_t ready_bytes) noexcept
       : below_(below), ready_bytes_(ready_bytes) {}
   block_stock(const block_stock&) = delete;
   block_stock& operator=(const block_stock&) = delete;
-  /// Is told of blocks that are bound. Called once, before all others.
+  /// Passes the debug layer that is to be told of bound blocks. Called once, before all others.
   void set_debug(debug_layer* debug) noexcept { debug_ = debug; }
 
   // Between backends and slots.
@@ -47,41 +47,44 @@ class block_stock {
   /// slots, and count != 0 or `why` says why not.
   [[nodiscard]] backend::refill_result refill(const block_demand& demand, std::span<record*> out,
                                               bool may_grow) noexcept;
-  /// A slot popped from a magazine or a ready list, if it can be used: itself when it is free.
-  /// Where its generations are used up its block moves to another slot. Null: another thread freed
-  /// its tensor too and somebody has it now, which is reported; look for another one.
+  /// Checks a slot that was popped from a magazine or a ready list. Returns the slot if it is free.
+  /// If it has used up its generations, its block moves to another slot, which is returned. Null:
+  /// the slot cannot be used, because two threads freed its tensor and it is in use again (which
+  /// this reports as misuse), or because there is no other slot. Look for another one.
   [[nodiscard]] record* accept_popped(record& slot) noexcept;
-  /// The slot may be bound to another block, or released. Pre: it is free or retired.
+  /// Separates a slot from its block, so that it may be bound again or released. Pre: it is free or
+  /// retired.
   void unbind(record& slot) noexcept;
-  /// The bytes of a list of slots, linked by `next`, whose blocks go back to the backend.
-  /// Pre: they are counted in the lane's ready bytes.
+  /// Gives the blocks of a list of slots, linked by `next`, to the backend. Returns their bytes.
+  /// Pre: the lane's ready bytes count them.
   std::size_t give_to_backend(lane& where, record* list) noexcept;
 
   // Ready lists.
-  /// Slots of one class become ready for every thread; what exceeds the bounds goes to the backend.
+  /// Makes slots of one class ready for every thread; blocks beyond the bounds go to the backend.
   void give_back(lane& where, unsigned size_class, std::span<record* const> slots) noexcept;
   void give_back(lane& where, record& slot) noexcept;
-  /// As give_back; in a closed pool straight to the backend.
+  /// Does the same as give_back, but in a closed pool the block goes to the backend at once.
   void keep_centrally(lane& where, record& slot) noexcept;
   /// Takes up to out.size() slots whose blocks fit.
   [[nodiscard]] std::size_t take_ready(const block_demand& demand, std::span<record*> out) noexcept;
-  /// All ready lists but those of arenas go to the backends, pre-warmed blocks too if reserves_too.
-  /// Returns the bytes.
+  /// Gives the blocks of all ready lists but those of arenas to the backends; if reserves_too, also
+  /// the pre-warmed ones. Returns their bytes.
   std::size_t drain_ready(bool reserves_too) noexcept;
   std::size_t drain_ready(lane& where, bool reserves_too) noexcept;
 
-  // Counts of operations that no front cache counts. `taken_back`: the opposite of such a count.
+  // Counts of operations that no front cache counts; uncount_made undoes count_made.
   void count_made(lane& where, unsigned size_class, const made_count& one) noexcept;
   void uncount_made(lane& where, unsigned size_class, const made_count& one) noexcept;
   void count_ended(lane& where, unsigned size_class, std::uint64_t bytes) noexcept;
-  /// A live tensor's block became longer: if it belongs to another class now, that is counted as
-  /// a free of the old and an allocation of the new class. Pre: the caller has the tensor alone.
+  /// A live tensor's block became longer. If its size class changed with that, this counts a free
+  /// of the old class and an allocation of the new one. Pre: the caller has the tensor alone.
   void change_class(lane& where, record& slot, std::uint64_t bytes) noexcept;
-  /// The slot's block, and the tensor that ends there, are this lane's from now on; the device's
-  /// sums stay. Pre: the tensor's end is not counted yet.
+  /// Moves the slot's block, and the tensor that ends in it, to another lane of the same device, so
+  /// the device's sums stay. Pre: the tensor's end is not counted yet.
   void move_to_lane(record& slot, lane& to) noexcept;
 
-  /// Threads in the out-of-memory ladder: while there are any, nobody takes more than needed.
+  /// Number of threads in the out-of-memory ladder. While there is one, no thread takes more blocks
+  /// than it needs.
   std::atomic<std::uint32_t> climbing{0};
   [[nodiscard]] bool is_climbing() const noexcept {
     return climbing.load(std::memory_order_relaxed) != 0;

@@ -13,7 +13,7 @@ namespace detail {
 
 namespace {
 
-// Pre: the cache's gate is closed, and the barrier was passed since.
+// Pre: the cache's gate is closed, and all threads have passed a barrier since.
 void wait_for_owner(front_cache& cache) noexcept {
   // seq_cst pairs with the owner's fenced entry. An owner is inside for nanoseconds unless it was
   // preempted there, so the closer yields after a short spin.
@@ -126,8 +126,8 @@ bool cache_list::open_own(front_cache& cache, const thread_caches& owner) noexce
   return true;
 }
 
-// This thread's own cache stays open: it is inside only if it forks in a signal handler, and then
-// it goes on in both processes.
+// The forking thread's own cache stays open. The thread is inside it only if it forks in a signal
+// handler, and then it goes on inside in both processes.
 void cache_list::pause(const front_cache* own) noexcept {
   const std::lock_guard lock(mutex_);
   close_gates(own);
@@ -138,7 +138,7 @@ void cache_list::resume() noexcept {
   open_gates();
 }
 
-// A system that refuses the barrier only now: from here on as if it always had.
+// The system refuses the barrier from now on, so the list goes on as if it always had.
 bool cache_list::lose_barrier(front_cache* own) noexcept {
   how_.fenced = true;
   if (own != nullptr) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// cache_list: which front caches a pool has, and the closer's side of their gates: whoever holds
-// the list may close all gates, wait until each owner is out, and then has the caches alone.
+// cache_list: the front caches of a pool, and the closer's side of their gates. The holder of the
+// list may close all gates and wait until each owner is out; then it has the caches alone.
 //
 // Thread safety: every member from any thread, unless its comment says otherwise. One mutex guards
 // the list; only its holder closes and opens gates. It is taken before ready lists and all that
@@ -21,8 +21,8 @@ namespace detail {
 class cache_list {
  public:
   struct settings {
-    bool opens = true;    // else all gates stay closed: every operation is a slow one
-    bool fenced = false;  // owners fence instead of closers sending a barrier
+    bool opens = true;    // false: all gates stay closed, so every operation is a slow one
+    bool fenced = false;  // owners run a fence, so that closers need no barrier
   };
   cache_list(const operation_count& operations, const settings& how) noexcept
       : operations_(operations), how_(how) {}
@@ -30,34 +30,34 @@ class cache_list {
   cache_list& operator=(const cache_list&) = delete;
 
   [[nodiscard]] bool is_fenced() const noexcept { return how_.fenced; }
-  /// The cache is this owner's from now on. False when the pool is closed. Called by its thread.
+  /// Gives the cache to this owner; its thread calls it. False: the pool is closed.
   [[nodiscard]] bool add(front_cache& cache, thread_caches& owner) noexcept;
-  /// Closes its gate, calls take_out(cache) and forgets it. Pre: its thread is here, or its gate is
-  /// closed and the process mutex is held.
+  /// Closes the gate, calls take_out(cache) and forgets the cache. Pre: its own thread calls, or
+  /// the gate is closed and the process mutex is held.
   template <class F>
   void remove(front_cache& cache, F&& take_out) noexcept;
-  /// Calls f(cache) if this owner still has it. Pre: its thread is here, so nobody is inside.
+  /// Calls f(cache) if this owner still has it. Pre: its own thread calls, so no thread is inside.
   template <class F>
   void with_own(front_cache& cache, const thread_caches& owner, F&& f) noexcept;
 
   /// Holds the list; close() closes every gate and waits until each owner is out. An owner inside
-  /// never waits for anything; nor may the holder, once it closed, for a thread of the user's.
+  /// never waits for anything. After close() the holder must not wait for a thread of the user.
   class holder;
-  /// While there is an observer all gates stay closed.
+  /// Says whether there is an observer; all gates stay closed while there is one.
   void set_observed(bool observed) noexcept;
-  /// The first cache; null: there is none. All gates were closed and may not open any more.
+  /// Closes all gates; none may open again. Returns the first cache, null if there is none.
   /// Pre: the pool is closed.
   [[nodiscard]] front_cache* close_for_good() noexcept;
 
-  // The gate of the calling thread's own cache, for latency samples. False: it may not open now.
+  // Close and open the gate of the calling thread's cache, for latency samples. False: not allowed.
   [[nodiscard]] bool close_own(front_cache& cache, const thread_caches& owner) noexcept;
   [[nodiscard]] bool open_own(front_cache& cache, const thread_caches& owner) noexcept;
 
-  // fork. `own`: this thread's cache, which stays open; null: none.
+  // fork. `own` is this thread's cache, whose gate stays open; null: it has none.
   void pause(const front_cache* own) noexcept;
   void resume() noexcept;
-  /// Calls inherit(cache) for those of vanished threads, and forgets them. False: without the
-  /// system's barrier this thread finds its cache by the slow path only from now on.
+  /// Calls inherit(cache) for the caches of vanished threads and forgets them. False: the system
+  /// refuses the barrier now, so this thread finds its cache by the slow path only.
   template <class F>
   [[nodiscard]] bool continue_in_child(front_cache* own, bool has_barrier, F&& inherit) noexcept;
 
@@ -82,7 +82,7 @@ class cache_list {
 
 class cache_list::holder {
  public:
-  explicit holder(cache_list& of) noexcept : list_(of), lock_(of.mutex_) {}
+  explicit holder(cache_list& list) noexcept : list_(list), lock_(list.mutex_) {}
   ~holder() {
     if (closed_) {
       list_.open_gates();
@@ -116,7 +116,7 @@ void cache_list::remove(front_cache& cache, F&& take_out) noexcept {
   close_gate(cache);
   take_out(cache);
   unlink(cache);
-  // The last touch: its thread may use the memory for the next pool from here on.
+  // This is the last access: now the cache's thread may use its memory for another pool.
   cache.owner.store(nullptr, std::memory_order_release);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// thread_caches: blocks in one thread's cache, as its slow paths take them out and put them in.
-// Each function enters the biased lock once and decides inside; what it evicts goes to the ready
+// thread_caches: slow paths take blocks out of their thread's cache and put blocks in. Each
+// function enters the biased lock once and decides inside. Blocks that it evicts go to the ready
 // lists after it has left.
 #include "pool/thread_caches.hpp"
 
@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = 1024 * kib;
 
-// How many blocks of a class a thread keeps at most, as far as its byte budget allows.
+// Most blocks of a class that a thread keeps; its byte budget may allow fewer.
 [[nodiscard]] constexpr std::size_t most_in_magazine(std::size_t block_bytes) noexcept {
   if (block_bytes <= 64 * kib) {
     return magazine_slots;
@@ -27,7 +27,7 @@ constexpr std::size_t mib = 1024 * kib;
   return block_bytes <= 64 * mib ? 4 : 1;
 }
 
-// Twice the limit, from a small one.
+// Returns the next limit of a magazine: a small one at first, then twice the limit.
 [[nodiscard]] std::size_t next_limit(std::size_t limit, std::size_t block_bytes) noexcept {
   const std::size_t first = block_bytes <= 64 * kib ? 8 : 1;
   const std::size_t next = limit == 0 ? first : 2 * limit;
@@ -40,7 +40,7 @@ constexpr std::size_t mib = 1024 * kib;
          (address & (demand.alignment - 1)) == 0;
 }
 
-// The newest fitting record, taken out; null: there is none.
+// Takes the newest fitting record out; null: there is none.
 [[nodiscard]] record* take_fitting(magazine& m, const block_demand& demand) noexcept {
   for (unsigned i = m.depth(); i > 0; --i) {
     if (fits(*m.at(i), demand)) {
@@ -62,7 +62,8 @@ thread_caches::found thread_caches::take(const block_demand& demand, front_cache
   if (!has(cache, *demand.where)) {
     return answer;
   }
-  // While a thread climbs the out-of-memory ladder, or the pool closes, nobody takes more than one.
+  // While a thread climbs the out-of-memory ladder, or the pool closes, no thread takes more than
+  // one block.
   const bool one_only = demand.size_class > last_small_class || below_.stock.is_climbing() ||
                         below_.operations.is_closed();
   for (bool again = true; again;) {
@@ -90,7 +91,7 @@ thread_caches::found thread_caches::take(const block_demand& demand, front_cache
     if (is_counted) {
       answer.slot = popped;
     } else if (popped != nullptr) {
-      // Two threads freed its tensor at once, or its generations are used up.
+      // Two threads freed the slot's tensor at once, or the slot has used up its generations.
       answer.slot = below_.stock.accept_popped(*popped);
       again = answer.slot == nullptr;
       if (answer.slot != nullptr) {
@@ -174,8 +175,8 @@ void thread_caches::put(record& slot, std::uint64_t bytes, front_cache* cache) n
         grow(m, size_class, *cache, evicted);
       }
       if (m.depth() >= m.limit && m.limit != 0) {
-        // The older half goes to the others, at least one: the newest block is the likeliest to
-        // fit what comes next, and one that nobody can use must not keep it out.
+        // The older half, but at least one block, goes to other threads. The newest block is the
+        // likeliest to fit the next request, and an old one that fits none must not keep it out.
         overflowing = std::clamp<std::size_t>(m.limit / 2, 1, overflow.size());
         m.take_oldest(static_cast<unsigned>(overflowing), overflow.data());
       }
@@ -202,11 +203,12 @@ void thread_caches::put(record& slot, std::uint64_t bytes, front_cache* cache) n
   }
 }
 
-// Raises how many blocks of a class the thread may keep. Where the budget is used up it takes
-// capacity from the thread's richest class of its kind: a class that may keep none from any, others
-// from one that has more than they want, which then cannot take it back. What an earlier phase of
-// the program needed does not stay with its sizes. Sum over classes of limit * size <= budget, or
-// one block alone above 1 MiB. Blocks beyond a lowered limit are chained to `evicted`.
+// Raises the number of blocks of a class that the thread may keep. If the byte budget is used up,
+// it takes capacity from the thread's richest class of the same kind (small or large). A class that
+// may keep no block takes from any class. Other classes take only from a class with more capacity
+// than they want, so that class cannot take it back. In this way capacity leaves the sizes that an
+// earlier phase of the program used. Blocks beyond a lowered limit are chained to `evicted`.
+// Invariant: the sum over classes of limit * size <= budget, or one block alone above 1 MiB.
 // Pre: the caller has the cache.
 void thread_caches::grow(magazine& m, unsigned size_class, front_cache& cache,
                          record*& evicted) noexcept {
@@ -242,9 +244,9 @@ void thread_caches::grow(magazine& m, unsigned size_class, front_cache& cache,
   }
 }
 
-// Halves the limit of the small or large magazine with the most capacity; its oldest blocks beyond
-// the new limit are chained to `evicted`. False: no magazine of this kind has more than `above`.
-// Pre: the caller has the cache.
+// Halves the limit of the small or large magazine with the most capacity, and chains its oldest
+// blocks beyond the new limit to `evicted`. False: no magazine of this kind has more capacity than
+// `above`. Pre: the caller has the cache.
 bool thread_caches::halve_richest(front_cache& cache, bool large, std::size_t above,
                                   record*& evicted) noexcept {
   magazine* richest = nullptr;

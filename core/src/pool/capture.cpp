@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Arenas for graphs: lanes whose blocks nobody takes back. While a scope is open, the lane of its
-// stream points to the arena, and its key is closed, so every allocation there takes the slow path
-// and is served from the arena's lane. The blocks of an arena wait for no stream when they come
-// from the backend (block_request::for_capture), as nothing outside may enter a capture.
+// Arenas for graphs. An arena is a lane whose blocks stay until the arena ends. While a scope is
+// open, the lane of its stream points to the arena and has its key closed. So every allocation on
+// the stream takes the slow path, which serves it from the arena's lane. A capture must not wait
+// for work outside of it, so the backend gives an arena only blocks that no stream still uses
+// (block_request::for_capture).
 #include "pool/pool_core.hpp"
 #include "pool/this_thread.hpp"
 
@@ -31,10 +32,10 @@ result<lane*> pool_core::open_arena(device where) noexcept {
   return made;
 }
 
-// Pre: the arena is open; its blocks are free in the order of the stream.
+// Gives the arena's blocks back in the order of the stream. Pre: the arena is open.
 void pool_core::close_arena(lane& arena, const stream_ref& last) noexcept {
   const operation guard(*this);
-  // An attached stream: blocks go back in its order. Else the default stream's.
+  // Blocks go back in the order of the stream, or of the default stream if it has no lane.
   const result<lane*> order = lane_for(*arena.device, last, attach_this_thread(caches));
   retire_lane(arena, order ? (*order)->stream() : stream_ref{});
 }
@@ -49,7 +50,7 @@ result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) no
   if (const status why = lanes.begin_capture(captured, arena); !why.ok()) {
     return why;
   }
-  caches.pass_all_gates();  // nobody takes by the old key any more
+  caches.pass_all_gates();  // afterwards no thread uses the closed key
   return &captured;
 }
 
@@ -58,7 +59,7 @@ void pool_core::end_capture(lane& stream) noexcept {
   lanes.end_capture(stream);
 }
 
-// In its ready lists; what threads have ready comes on top.
+// Returns the free bytes in the arena's ready lists. Blocks that threads keep are not included.
 std::size_t pool_core::free_bytes_in(const lane& arena) noexcept {
   std::size_t bytes = 0;
   for (const ready_list& list : arena.ready) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Checked builds (TIDEPOOL_ASSERT_LEVEL >= 2) ask at every allocation on a stream whether the
-// stream captures: memory that was free before the capture would be the graph's at each launch, and
-// somebody else's in between. Others find out when the backend is asked for memory. Thread safety:
-// as pool_core.
+// stream is being captured. Memory that was free before the capture would be used by the graph at
+// each launch, and by another tensor in between. Other builds notice only when they ask the backend
+// for memory. Thread safety: that of pool_core.
 #pragma once
 
 #include "pool/pool_core.hpp"
@@ -13,7 +13,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-/// The stream captures, in a scope or not. Constant false in other builds.
+/// Is the stream being captured, in a scope or not? Other builds always answer false.
 [[nodiscard]] inline bool is_seen_capturing(const device_entry& device,
                                             const stream_ref& stream) noexcept {
   if constexpr (TIDEPOOL_ASSERT_LEVEL >= 2) {

@@ -17,10 +17,10 @@ namespace detail {
 
 namespace {
 
-// Handlers that always claim to have freed something end here.
+// Ends the rounds of a handler that always claims to have freed something.
 constexpr unsigned most_rounds = 32;
 
-// What the handler allocates must not call it again.
+// An allocation by the handler must not call the handler again.
 constinit thread_local bool this_thread_reclaims = false;
 
 /// Raises a count while it lives.
@@ -56,8 +56,8 @@ class past_soft_limit {
   budget& pool_;
 };
 
-[[nodiscard]] bool has_soft(const budget& of) noexcept {
-  const memory_limits limits = of.limits();
+[[nodiscard]] bool has_soft(const budget& checked) noexcept {
+  const memory_limits limits = checked.limits();
   return limits.soft < limits.hard;
 }
 
@@ -65,7 +65,8 @@ class past_soft_limit {
   return from - std::min(from, bytes);
 }
 
-// From what the backends hold, then by growth after giving back what stands in its way.
+// Refills from memory that the backends hold. If that fails, gives back free memory that stands in
+// the way of growth, and grows.
 [[nodiscard]] backend::refill_result refill_after_trim(pool_core& core, const block_demand& demand,
                                                        std::span<record*> one) noexcept {
   if (const auto made = core.stock.refill(demand, one, false); made.count != 0) {
@@ -77,14 +78,14 @@ class past_soft_limit {
   if (const auto made = core.stock.refill(demand, one, true); made.count != 0) {
     return made;
   }
-  // The pool's own limit may be filled by other devices, the system's by other pools' free memory.
+  // Other devices may fill the pool's own limit, and free memory of other pools the system's.
   for (const std::unique_ptr<device_entry>& entry : core.lanes.devices()) {
     (void)entry->source->trim(entry->where, 0);
   }
   return core.stock.refill(demand, one, true);
 }
 
-// The tensors to give up first, best first; returns how many.
+// Finds the tensors that are best given up, best first. Returns how many it found.
 [[nodiscard]] std::size_t find_candidates(const pool_core& core, device where,
                                           std::span<tensor_info> best) noexcept {
   const auto before = [&](const tensor_info& a, const tensor_info& b) {
@@ -134,7 +135,7 @@ class past_soft_limit {
 
 }  // namespace
 
-// Pre: growing failed for want of memory, budget or slots, as `why` says.
+// Pre: the backend could not grow for lack of memory, budget or slots; `why` says which.
 backend::refill_result pool_core::climb(const block_demand& demand, std::span<record*> out,
                                         const status& why) noexcept {
   const raised no_hoarding(stock.climbing);
@@ -165,7 +166,7 @@ backend::refill_result pool_core::climb(const block_demand& demand, std::span<re
     const pressure kind =
         made.why.code == errc::over_budget ? pressure::hard_limit : pressure::exhausted;
     willing = willing && reclaim(*this, demand, kind, round);
-    // Nothing given up, and nobody had anything cached: what is left is in use.
+    // The handler freed nothing and no cache held a block, so all memory is in use.
     if (!willing && taken == 0) {
       break;
     }

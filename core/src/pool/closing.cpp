@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Closing a pool, gently or by force, and the end of its handle. Closing has two parts: no cache is
-// used any more, at once; then what is alive is counted or ended and free memory goes back, by
-// whoever ends the last operation that began before (see leave).
+// Closing a pool, gently or by force, and the end of its handle. Closing has two parts. close()
+// itself removes all caches at once. The thread that ends the last operation begun before (see
+// leave) then counts or ends the live tensors and gives free memory back.
 #include "access/store.hpp"
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
@@ -15,7 +15,7 @@ namespace detail {
 
 namespace {
 
-// Hands the memory of ended tensors back to whoever had it adopted.
+// Calls the release callbacks of adopted tensors that have ended.
 void release_adopted(slot_table& slots, record* adopted) noexcept {
   while (adopted != nullptr) {
     record& r = *adopted;
@@ -36,14 +36,14 @@ void release_adopted(slot_table& slots, record* adopted) noexcept {
 std::size_t pool_core::close(close_mode how) noexcept {
   {
     std::unique_lock process_lock(process_mutex());
-    const operation guard(*this, may_wait::no);  // fork would need the lock that is held
+    const operation guard(*this, may_wait::no);  // fork needs the lock that is held here
     if (operations.want_close(how)) {
       caches.remove_all();
     }
     process_lock.unlock();
     if (guard.nests()) {
-      return directory.slots
-          .count_taken();  // the operation around this call finishes it, or a later one
+      // The operation around this call, or a later one, finishes the close.
+      return directory.slots.count_taken();
     }
   }
   operations.wait_until_reached(how);
@@ -58,13 +58,14 @@ std::size_t pool_core::close(close_mode how) noexcept {
 void pool_core::finish_close() noexcept {
   const close_mode mode = *operations.wanted();
   if (debug != nullptr && !operations.reached()) {
-    report_at_close();  // once, and before force ends what has leaked
+    report_at_close();  // once, and before force ends the leaked tensors
   }
   record* adopted = nullptr;
   if (mode == close_mode::force) {
     adopted = end_all();
   }
-  // Whoever frees a live tensor, or drops the handle of an ended one, ends one of these.
+  // Each of these keeps the pool alive until a thread frees the live tensor or drops the handle of
+  // the ended one.
   std::size_t held = directory.slots.count_taken();
   for (std::size_t i = 0; mode == close_mode::force && i < directory.slots.made(); ++i) {
     held +=
@@ -84,7 +85,8 @@ void pool_core::finish_close() noexcept {
   operations.set_releasing(false);
 }
 
-// Ends every tensor, whatever its references. Returns those whose release is still to be called.
+// Ends every tensor, even if it has several references. Returns the adopted tensors whose release
+// callback is still to be called.
 record* pool_core::end_all() noexcept {
   std::size_t count = 0;
   directory.slots.for_each_taken([&](record& r, std::uint64_t header) {
@@ -135,7 +137,7 @@ record* pool_core::end_all() noexcept {
   return adopted;
 }
 
-// A handle of a tensor that force ended is dropped. False: it is no such id.
+// Drops a handle of a tensor that force ended. False: the id names no such tensor.
 bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
   cold_record& cold = directory.slots.cold(slot);
   if (operations.reached() != close_mode::force || self_of(id) != directory.slots.self_of(slot) ||
@@ -152,7 +154,7 @@ bool pool_core::forget_handle(record& slot, std::uint64_t id) noexcept {
   return true;
 }
 
-// Ends the calling thread's operation, and does what falls to whoever is the last.
+// Ends the calling thread's operation. If it was the last one, this closes or destroys the pool.
 void pool_core::leave() noexcept {
   for (;;) {
     switch (operations.leave()) {
@@ -168,7 +170,7 @@ void pool_core::leave() noexcept {
   }
 }
 
-// Closes, and destroys at once or with the last tensor.
+// Closes the pool and destroys it, at once or when the last tensor ends.
 void pool_core::drop_handle() noexcept {
   (void)close(close_mode::orderly);
   if (operations.leave_handle() == operation_count::outcome::last) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where the pool's steps meet the debug modes: a tensor that begins or ends, reports, the walk over
-// all tensors, and what is left for closing. Nothing here runs unless a mode is on.
+// Connects the pool's steps with the debug modes: tensors that begin or end, reports, the walk over
+// all tensors, and leaks at closing. Nothing here runs unless a mode is on.
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
 #include "system/uncancellable.hpp"
@@ -15,7 +15,7 @@ namespace detail {
 
 namespace {
 
-// Guards move a tensor inside its block: the index of addresses follows.
+// Guards move a tensor inside its block, so this moves its entry in the index of addresses.
 void move_pointer(directory& known, const record& slot, void* from) noexcept {
   if (slot.data.load(std::memory_order_acquire) != from) {
     known.pointers.forget_block(slot, from);
@@ -37,7 +37,7 @@ void pool_core::begin_checked(record& slot, tensor_id id, const footprint& asked
   (void)report_findings(found);
 }
 
-// As free_block, but the block is looked at and may have to stay for a while.
+// Ends a block under debug modes: it checks the block, and may hold it in the quarantine.
 void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
   lane& where = lanes.of(slot);
   void* const data = slot.data.load(std::memory_order_relaxed);
@@ -45,7 +45,7 @@ void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
   move_pointer(directory, slot, data);
   (void)report_findings(found);
   stock.count_ended(where, slot.size_class.load(std::memory_order_relaxed), bytes);
-  // Nothing is held back from whoever runs out of memory.
+  // While a thread runs out of memory, the quarantine holds no further block back.
   if (debug->is_stuck(slot) || (!is_closed() && !stock.is_climbing() && debug->wants(slot))) {
     debug->hold(slot);
     (void)shrink_quarantine(debug->options().quarantine_bytes);
@@ -54,10 +54,10 @@ void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
   }
 }
 
-// The bytes that left.
+// Releases the oldest blocks of the quarantine. Returns their bytes.
 std::size_t pool_core::shrink_quarantine(std::size_t keep_bytes) noexcept {
   std::size_t released = 0;
-  // Not forever: what is stuck goes back in.
+  // A stuck block goes back in, so the loop looks at each held block once at most.
   for (std::size_t left = debug->held_blocks(); left != 0; --left) {
     record* const oldest = debug->take_oldest(keep_bytes);
     if (oldest == nullptr) {
@@ -100,7 +100,7 @@ std::optional<memory_damage> pool_core::past_of(tensor_id id) noexcept {
   return known ? std::optional(describe(*known, *debug, directory.names)) : std::nullopt;
 }
 
-// Looks at all guards and the quarantine, reports damages and returns their number.
+// Checks all guards and the quarantine and reports damages. Returns their number.
 std::size_t pool_core::check_memory() noexcept {
   if (debug == nullptr) {
     return 0;
@@ -116,7 +116,7 @@ tidepool::debug_counts pool_core::debug_counts() noexcept {
   return debug == nullptr ? tidepool::debug_counts{} : debug->counts();
 }
 
-// The pool is closed, what lives now is left. Pre: no lock is held.
+// Reports the tensors that are alive when the pool closes. Pre: no lock is held.
 void pool_core::report_at_close() noexcept {
   (void)shrink_quarantine(0);
   (void)check_memory();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// directory: reading records, keys, and which ids could be this pool's.
+// directory: reads records, enters keys, and tells which ids this pool may have made.
 #include "pool/directory.hpp"
 
 #include <optional>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// directory: what a pool knows of its tensors, and how they are found: records, names, categories,
-// the indexes of keys and addresses, and the streams beside their own that tensors are used on. It
-// allocates nothing and ends nothing, and reports no misuse: it answers that an id names no tensor.
+// directory: the tensors of a pool. It has their records, names and categories, the indexes of keys
+// and addresses, and the streams beside their own that use them. It allocates nothing, ends nothing
+// and reports no misuse: it only answers that an id names no tensor.
 //
 // Thread safety: every member from any thread. Records are read without a lock.
 #pragma once
@@ -24,8 +24,8 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-/// Has the tensor a block of this pool's backends to itself? Parts, adopted memory and zero bytes
-/// have none.
+/// Has the tensor a block of its own from a backend? Slices, adopted memory and tensors of zero
+/// bytes have none.
 [[nodiscard]] constexpr bool owns_block(const tensor_info& info) noexcept {
   return !any(info.flags & (tensor_flags::slice | tensor_flags::adopted)) && info.capacity != 0;
 }
@@ -40,7 +40,7 @@ class directory {
   slot_table slots;  // first: the warm path reads it
   name_table names;
   category_table categories;
-  flat_index keys;  // of callers
+  flat_index keys;  // allocation_options::key of tensors
   pointer_index pointers{slots};
   stream_uses uses_elsewhere;
 
@@ -48,9 +48,9 @@ class directory {
     return static_cast<std::uint32_t>(slots.index_of(slot));
   }
 
-  /// A consistent copy of the record; nothing: no such tensor is alive.
+  /// Returns a consistent copy of the record, or nothing if no such tensor is alive.
   [[nodiscard]] std::optional<tensor_info> read(tensor_id id) const noexcept;
-  /// Calls f(info) for every live tensor; those that end or begin meanwhile may be left out.
+  /// Calls f(info) for every live tensor; it may miss tensors that begin or end meanwhile.
   template <class F>
   void for_each_tensor(F&& f) const {
     slots.for_each_taken([&](const record& r, std::uint64_t header) {
@@ -62,17 +62,18 @@ class directory {
   /// Could this pool have made the id? Its tensor may have ended.
   [[nodiscard]] bool is_ours(tensor_id id) const noexcept;
 
-  /// Changes header bits of a live tensor: f(full header&) answers errc::ok, or why not. The header
-  /// is in full form from then on. stale_id: no such tensor is alive.
+  /// Changes header bits of a live tensor: f(full header&) returns errc::ok, or why it refuses. The
+  /// header stays in full form afterwards. Error: stale_id (no such tensor is alive).
   template <class F>
   [[nodiscard]] errc change_header(tensor_id id, F&& f) noexcept;
   /// Changes the masked bits of a live tensor's tag. False: no such tensor is alive.
   [[nodiscard]] bool change_tag(tensor_id id, std::uint64_t mask, std::uint64_t value) noexcept;
 
-  /// errc::not_found.
+  /// Finds the live tensor with this key. Error: not_found.
   [[nodiscard]] result<tensor_id> find(std::uint64_t key) const noexcept;
-  /// Enters the key for the next tensor of a free slot; key 0: there is none. It is taken from
-  /// before its tensor is alive until release_key. key_in_use, out_of_memory: nothing was entered.
+  /// Enters the key for the next tensor of a free slot; key 0 means no key. The key is in use from
+  /// now, before the tensor is alive, until release_key. Errors, after which nothing was entered:
+  /// key_in_use, out_of_memory.
   [[nodiscard]] status claim_key(std::uint64_t key, record& slot) noexcept;
   /// Pre: the slot's tensor, or one that was to be made in it, has a key.
   void release_key(const record& slot) noexcept {
@@ -88,7 +89,7 @@ class directory {
   }
 
  private:
-  const detail::lanes& lanes_;  // where tensors stand
+  const detail::lanes& lanes_;
   std::atomic<std::int64_t> loose_{0};
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Entries begin and end with tracked tensors, and follow what the pool knows of them.
+// Access entries begin and end with tracked tensors, and their attributes follow the records.
 #include "pool/entries.hpp"
 
 #include "access/store.hpp"
@@ -43,11 +43,13 @@ tensor_flags begin_entry(pool_core& core, tensor_id id, lifecycle state,
   const std::uint32_t attributes =
       make_attributes(core.lanes.of(slot).device->number,
                       category_of(slot.tag.load(std::memory_order_relaxed)), state);
-  // Without room for the table the tensor is as good as any, and not tracked.
+  // If there is no room for the table, the tensor is made all the same, but not tracked.
   return core.accesses->begin(id, attributes) ? flags : flags & ~tensor_flags::tracked;
 }
 
-// Others may change the tensor at the same time: whoever comes last writes what is true then.
+// Other threads may change the tensor at the same time. So each thread reads the record again after
+// it wrote the entry and repeats until both agree; the last one to write leaves the true
+// attributes.
 void refresh_entry(pool_core& core, tensor_id id) noexcept {
   const record& r = core.directory.slots.at(id.value());
   const auto current = [&]() -> std::optional<std::uint32_t> {
@@ -82,7 +84,8 @@ errc track(pool_core& core, tensor_id id, std::uint32_t parts) noexcept {
     if (!core.accesses->begin(id, attributes)) {
       return errc::out_of_memory;
     }
-    // The entry is there before the flag: who frees the tensor after it was flagged ends the entry.
+    // The entry exists before the flag is set, so a thread that frees the flagged tensor also ends
+    // the entry.
     const errc why = core.change_header(id, [](std::uint64_t& header) {
       header |= bits_of(tensor_flags::tracked);
       return errc::ok;

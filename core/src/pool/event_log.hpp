@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// event_log: the last things that happened to a pool's memory, for its report. Slow paths only.
+// event_log: the last events of a pool's memory, for its report. Only slow paths use it.
 //
 // Thread safety: one short lock.
 #pragma once
@@ -29,7 +29,7 @@ class event_log {
     append(memory_event_kind::failed, why.where, why.requested, why.code);
     failure_ = why;
   }
-  /// errc::ok: nothing ever failed.
+  /// Returns the last failure; errc::ok means that nothing ever failed.
   [[nodiscard]] status last_failure() const noexcept {
     const std::lock_guard lock(mutex_);
     return failure_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What fork does to one pool: it stands still while the process is copied, and the child takes over
-// what the threads that it does not have kept ready. Called by pool_list.cpp only.
+// fork of one pool. The pool stands still while the process is copied. The child has one thread
+// only; it takes over the blocks that the other threads kept ready. Only pool_list.cpp calls this.
 #include "access/store.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/this_thread.hpp"
@@ -13,7 +13,7 @@ inline namespace v0 {
 namespace detail {
 
 void pool_core::pause_for_fork() noexcept {
-  accesses->lock_for_fork();  // batches are no operations that operation_count waits for
+  accesses->lock_for_fork();  // operation_count does not count the recording of batches
   caches.list.pause(find_this_thread(caches));
 }
 
@@ -22,7 +22,8 @@ void pool_core::resume_after_fork() noexcept {
   caches.list.resume();
 }
 
-// One thread is left. Calls no backend: a child that only calls exec must not touch a device.
+// Only this thread is left. It calls no backend: a child that only calls exec must not touch a
+// device.
 void pool_core::continue_in_child(bool has_barrier) noexcept {
   operations.continue_in_child();
   const operation_count::own_operations own = operations.of_this_thread();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Freeing in general: references, parts, adopted memory, closed pools, misuse. Misuse changes
-// nothing, is counted and goes to one handler.
+// Freeing in general: references, parts, adopted memory, closed pools and misuse. A misuse changes
+// no tensor; it is counted and passed to the misuse handler.
 #include "access/store.hpp"
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
@@ -13,19 +13,19 @@ namespace detail {
 
 namespace {
 
-// Is there a reference that an owner may end? Else all are those of pins and slices, and this free
-// is one too many. Exact unless owners race: that no hold changed around the load of the header
-// makes both of one moment.
+// Is there a reference that an owner may end? If not, all references belong to pins and slices, and
+// this free is one too many. The answer is exact unless owners race: no hold changed around the
+// load of the header, so header and holds are of the same moment.
 [[nodiscard]] bool has_owner(const record& slot, const cold_record& cold,
                              std::uint64_t header) noexcept {
   if (!any(flags_of(header) & tensor_flags::shared)) {
-    return true;  // holds are references, and the first one beside the owner's sets this flag
+    return true;  // the flag is set with the first reference beside the owner's; holds are such
   }
   for (;;) {
     const std::uint64_t holds = cold.holds.load(std::memory_order_acquire);
     const std::uint64_t now = slot.header.load(std::memory_order_acquire);
     if (now != header) {
-      return true;  // not this header's question any more: the caller's exchange fails
+      return true;  // the header has changed, so the caller's exchange fails and it asks again
     }
     if (cold.holds.load(std::memory_order_acquire) == holds) {
       return references_of(now) > std::uint64_t{pins_of(holds)} + parts_of(holds);
@@ -35,19 +35,20 @@ namespace {
 
 struct ended_reference {
   std::uint64_t last_header = 0;  // the tensor's, where its last reference ended; else 0
-  errc code = errc::ok;           // of a misuse, which was reported
+  errc code = errc::ok;           // of a misuse
 };
 
-// Ends one reference. With the last one the slot is free.
+// Ends one reference. With the last one the slot is free. A misuse is reported.
 [[nodiscard]] ended_reference end_reference(pool_core& core, record& slot, tensor_id id,
                                             const stream_ref& stream) noexcept {
   directory& known = core.directory;
   std::uint64_t header = slot.header.load(std::memory_order_acquire);
-  // Before this reference ends: the last one may end at once in another thread.
+  // The use is recorded before this reference ends, because another thread may end the last
+  // reference right afterwards.
   if (!stream.is_none() && known.slots.is_live(slot, header, id.value()) &&
       references_of(header) > 1) {
     if (core.record_use(id, stream) == errc::out_of_memory) {
-      // Nothing can remember it: it is waited for.
+      // There is no memory to record the use, so this waits for the stream instead.
       const lane& own = core.lanes.of(slot);
       (void)own.device->source->synchronise(own.device->where, stream);
     }
@@ -76,7 +77,7 @@ struct ended_reference {
   return {.last_header = is_last ? header : 0};
 }
 
-// Ends a tensor that owns no block, and calls what adopted memory is released by.
+// Ends a tensor that owns no block. For adopted memory it calls the release callback.
 void end_loose(pool_core& core, record& slot, tensor_flags flags) noexcept {
   if (core.debug != nullptr) [[unlikely]] {
     core.debug->end_loose(slot);
@@ -97,8 +98,8 @@ void end_loose(pool_core& core, record& slot, tensor_flags flags) noexcept {
   }
 }
 
-// The header says free; what belonged to the tensor goes. The parent whose reference ends next, or
-// none.
+// Removes everything that belonged to a tensor whose header already says free. Returns the parent,
+// whose reference ends next, or no id.
 [[nodiscard]] tensor_id end_and_get_parent(pool_core& core, record& slot, tensor_flags flags,
                                            const ended_block& how) noexcept {
   directory& known = core.directory;
@@ -113,14 +114,15 @@ void end_loose(pool_core& core, record& slot, tensor_flags flags) noexcept {
         .holds.fetch_add(one_hold_change - one_part, std::memory_order_acq_rel);
   }
   if (any(flags & tensor_flags::shared)) {
-    forget_holds(cold);  // none are left, unless threads raced to free
+    forget_holds(cold);  // holds are left only if threads raced to free
   }
   if (slot.size_class.load(std::memory_order_relaxed) != 0) {
     core.end_block(slot, how);
   } else {
     end_loose(core, slot, flags);
   }
-  // What ends while the pool is closing was not counted: closing waits for this operation first.
+  // Only a tensor that ends after the close was reached is among its counted tensors. A tensor that
+  // ends before is not, because the close waits for this operation first.
   if (core.operations.reached()) {
     core.operations.forget_tensor();
   }
@@ -139,7 +141,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* 
   }
   const operation guard(*this);
   slow_frees.fetch_add(1, std::memory_order_relaxed);
-  // Ending a part may end its parent, and so on.
+  // The end of a part may end its parent, and that may end the parent's parent.
   for (tensor_id ending = id; ending;) {
     record& slot = directory.slots.at(ending.value());
     const ended_reference last = end_reference(*this, slot, ending, stream);
@@ -159,9 +161,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* 
   return errc::ok;
 }
 
-// Tells what is known of the id, dead or alive. Pre: no lock is held.
+// Reports a misuse with the facts known about the id, dead or alive. Pre: no lock is held.
 errc pool_core::report_misuse(misuse_kind kind, tensor_id id) noexcept {
-  // An id that was never made here is foreign, whatever was done with it.
+  // An id that this pool never made is foreign, for every kind of use.
   if ((kind == misuse_kind::stale_free || kind == misuse_kind::stale_use) &&
       !directory.is_ours(id)) {
     kind = misuse_kind::foreign_id;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// incidents: telling the misuse handler, stderr and the observer.
+// incidents: reports to the misuse handler, to stderr and to the observer.
 #include "pool/incidents.hpp"
 
 #include "pool/operation_entry.hpp"
@@ -18,7 +18,8 @@ namespace detail {
 
 namespace {
 
-// Of one pool, on stderr: memory that is damaged once is damaged often.
+// Most damages that one pool reports on stderr, because one error in a program may damage memory
+// many times.
 constexpr std::uint64_t most_told_damages = 32;
 
 [[nodiscard]] const char* sentence_of(misuse_kind kind) noexcept {
@@ -110,7 +111,8 @@ void incidents::set_observer(allocation_observer* observer) noexcept {
   std::unique_lock lock(observer_mutex_, std::try_to_lock);
   while (!lock.owns_lock()) {
     {
-      // The previous observer is in a call, which may last: fork need not wait for that.
+      // The previous observer is in a call, which may last long, so fork must not wait for this
+      // operation.
       const callback outside;
       std::this_thread::yield();
     }
@@ -121,7 +123,7 @@ void incidents::set_observer(allocation_observer* observer) noexcept {
 }
 
 void incidents::continue_in_child(unsigned own) noexcept {
-  // Vanished threads held it shared, for good.
+  // Threads that vanished in the fork held it shared and can never unlock it.
   std::construct_at(&observer_mutex_);
   for (unsigned i = 0; i < own; ++i) {
     observer_mutex_.lock_shared();

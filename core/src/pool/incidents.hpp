@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// incidents: what went wrong in a pool, and who is told. Counts of misuses and failures, the log of
-// the last events, the misuse handler and the observer. It knows nothing of tensors: callers hand
-// it what it tells.
+// incidents: counts the misuses and failures of a pool, logs its last events, and calls the misuse
+// handler and the observer. It knows nothing of tensors: callers pass it the facts to report.
 //
-// Thread safety: every member from any thread. Handlers and observers are called with no lock held
-// but observer_mutex_, shared, for the observer's own calls.
+// Thread safety: every member from any thread. The handler is called with no lock held, and the
+// observer with observer_mutex_ held, shared.
 #pragma once
 
 #include "pool/event_log.hpp"
@@ -26,16 +25,16 @@ namespace detail {
 
 class incidents {
  public:
-  /// handler: null, then misuses are told on stderr.
+  /// If the handler is null, misuses are reported on stderr.
   incidents(misuse_handler handler, void* context) noexcept
       : handler_(handler), context_(context) {}
   incidents(const incidents&) = delete;
   incidents& operator=(const incidents&) = delete;
 
   // Misuse.
-  /// Counts only: for places that hold a lock, where no handler may run.
+  /// Counts a misuse and calls no handler: for callers that hold a lock.
   void count_misuse(misuse_kind kind) noexcept;
-  /// Counts, tells, and answers what the misused function returns.
+  /// Counts a misuse and reports it. Returns the code that the misused function returns.
   errc report_misuse(misuse_kind kind, tensor_id id,
                      const memory_damage* damage = nullptr) noexcept;
   [[nodiscard]] std::uint64_t misuses() const noexcept {
@@ -65,12 +64,12 @@ class incidents {
   }
   void made(const tensor_info& info) noexcept;
   void ended(const tensor_info& info) noexcept;
-  /// Null detaches. After it returns no further call into the previous observer begins. Waits for
-  /// calls into that one. Pre: an operation of this thread is under way, and it has no lock.
+  /// Attaches an observer; null detaches it. Waits for calls into the previous observer; none
+  /// begins afterwards. Pre: an operation of this thread is under way, and it holds no lock.
   void set_observer(allocation_observer* observer) noexcept;
 
-  /// Calls into the observer by vanished threads are forgotten; this thread is within `own` of
-  /// them. Pre: this is the only thread of a new child.
+  /// Forgets calls into the observer by vanished threads; `own` such calls belong to this thread.
+  /// Pre: this is the only thread of a new child.
   void continue_in_child(unsigned own) noexcept;
 
  private:

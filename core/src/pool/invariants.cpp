@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Walks the pool's structures and names the first broken invariant. For tests and debugging. Exact
-// only while no other thread works on the pool.
+// Walks the pool's structures and names the first broken invariant, for tests and debugging. The
+// answer is exact only while no other thread works on the pool.
 #include "debug/layer.hpp"
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
@@ -16,7 +16,7 @@ namespace detail {
 
 namespace {
 
-/// One walk. Each step adds what it saw to what the later ones compare.
+/// One walk. Each step adds up figures that later steps compare.
 class walk {
  public:
   explicit walk(pool_core& core) : core_(core), seen_(core.directory.slots.made()) {}
@@ -26,7 +26,7 @@ class walk {
   void check_quarantine() noexcept;
   void check_slots() noexcept;
   void check_limits() noexcept;
-  /// In words; null: every invariant holds.
+  /// The first broken invariant in words; null: every invariant holds.
   [[nodiscard]] const char* broken() const noexcept { return broken_; }
   void require(bool holds, const char* invariant) noexcept {
     if (!holds && broken_ == nullptr) {
@@ -44,7 +44,7 @@ class walk {
 
   pool_core& core_;
   const char* broken_ = nullptr;
-  std::vector<std::uint8_t> seen_;  // in how many places each bound, free slot was
+  std::vector<std::uint8_t> seen_;  // number of places in which each bound, free slot was found
   std::int64_t loose_ = 0;
   std::size_t keyed_ = 0;
   std::size_t entered_ = 0;  // in the index of addresses
@@ -142,7 +142,7 @@ void walk::check_address(const record& r, bool bound, bool adopted) noexcept {
   const void* const data = r.data.load(std::memory_order_relaxed);
   const std::optional<std::uint32_t> known = pointers.entry_of(data);
   const bool is_own = known == slots.index_of(r);
-  // Of tensors that adopted the same memory it knows one.
+  // If several tensors adopted the same memory, the index has one of them.
   require(known && (is_own || (adopted && slots.by_index(*known).data.load(
                                               std::memory_order_relaxed) == data)),
           "the index of addresses knows every block and what is adopted");

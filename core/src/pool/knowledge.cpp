@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What users ask the directory and change in it, and what follows from a change.
+// Questions and changes of users to the directory, with the steps that must follow a change.
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
 

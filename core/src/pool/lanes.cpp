@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lanes: devices and their limits, and lanes that are opened and retired. A lane that is retired
-// serves another stream of its device later; until then it has no stream, no blocks and no tensors.
+// lanes: devices and their limits, and opening and retiring lanes. A retired lane has no stream and
+// no blocks. Once its last tensor has ended, it may serve another stream of its device.
 #include "pool/lanes.hpp"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ inline namespace v0 {
 namespace detail {
 
 lanes::~lanes() {
-  // Backends go first: they may still unclaim.
+  // The backends end first, because they may still unclaim memory.
   backends_.clear();
   for (std::size_t i = 0; i < count(); ++i) {
     delete lanes_[i].load(std::memory_order_relaxed);
@@ -107,31 +107,32 @@ void lanes::unclaim(device where, std::size_t bytes) noexcept {
 }
 
 // Pre: mutex_ is held, or the pool is being made.
-void lanes::open_key(lane& of) noexcept {
-  if (!is_cached(of) || of.is_arena) {
+void lanes::open_key(lane& target) noexcept {
+  if (!is_cached(target) || target.is_arena) {
     return;
   }
-  lane_key& key = keys.at[of.number];
-  const stream_ref stream = of.stream();
-  key.alignment_mask.store(static_cast<std::uint32_t>(of.device->alignment - 1),
+  lane_key& key = keys.at[target.number];
+  const stream_ref stream = target.stream();
+  key.alignment_mask.store(static_cast<std::uint32_t>(target.device->alignment - 1),
                            std::memory_order_relaxed);
-  // Per-thread default streams share their handle: threads find theirs by their memos alone.
-  key.handle.store(stream.kind == stream_kind::per_thread ? static_cast<const void*>(&of)
+  // All per-thread default streams have the same handle, so the key holds the lane's address
+  // instead, and each thread finds its lane by its memo.
+  key.handle.store(stream.kind == stream_kind::per_thread ? static_cast<const void*>(&target)
                                                           : stream.handle,
                    std::memory_order_relaxed);
-  key.device.store(of.device->where.bits(), std::memory_order_relaxed);
+  key.device.store(target.device->where.bits(), std::memory_order_relaxed);
 }
 
-// Threads that are inside their caches may still use the key: all gates are closed before anybody
-// relies on it. Pre: mutex_ is held.
-void lanes::close_key(const lane& of) noexcept {
-  if (of.number < most_cached_lanes) {
-    keys.at[of.number].device.store(lane_key::closed_device, std::memory_order_relaxed);
-    keys.at[of.number].handle.store(&keys.at[of.number], std::memory_order_relaxed);
+// A thread inside its cache may still use the key, so the caller closes all gates before it relies
+// on this. Pre: mutex_ is held.
+void lanes::close_key(const lane& target) noexcept {
+  if (target.number < most_cached_lanes) {
+    keys.at[target.number].device.store(lane_key::closed_device, std::memory_order_relaxed);
+    keys.at[target.number].handle.store(&keys.at[target.number], std::memory_order_relaxed);
   }
 }
 
-// A retired lane of the device, or a new one; null: there are most_lanes, or no memory.
+// Returns a retired lane of the device, or a new one; null: there are most_lanes, or no memory.
 // Pre: mutex_ is held.
 lane* lanes::make(device_entry& device) noexcept {
   const std::size_t number = count();
@@ -156,8 +157,8 @@ lane* lanes::make(device_entry& device) noexcept {
   }
 }
 
-lanes::opened lanes::open(device_entry& device, const stream_identity& of) noexcept {
-  const stream_ref& stream = of.stream;
+lanes::opened lanes::open(device_entry& device, const stream_identity& identity) noexcept {
+  const stream_ref& stream = identity.stream;
   const std::lock_guard lock(mutex_);
   for (std::size_t i = keys.devices; i < count(); ++i) {
     lane& known = at(i);
@@ -165,7 +166,7 @@ lanes::opened lanes::open(device_entry& device, const stream_identity& of) noexc
         known.state.load(std::memory_order_relaxed) != lane_state::open) {
       continue;
     }
-    if (known.stream_id == of.id && known.stream().kind == stream.kind) {
+    if (known.stream_id == identity.id && known.stream().kind == stream.kind) {
       return {.where = &known};
     }
     if (stream.kind != stream_kind::per_thread && known.is(device, stream)) {
@@ -180,8 +181,8 @@ lanes::opened lanes::open(device_entry& device, const stream_identity& of) noexc
                             "that are not used"}};
   }
   made->is_arena.store(false, std::memory_order_release);
-  made->stream_id = of.id;
-  made->thread.store(of.thread, std::memory_order_release);
+  made->stream_id = identity.id;
+  made->thread.store(identity.thread, std::memory_order_release);
   made->set_stream({stream.handle, stream.kind, made->number});
   made->state.store(lane_state::open, std::memory_order_release);
   open_key(*made);

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lanes: the backends and devices of a pool, and the lanes within which blocks are used again. It
-// makes, finds, opens and retires lanes, keeps their keys for the warm path, and holds what
-// backends claim against the limits. What stands in a lane (ready lists, counts) is others'
-// business.
+// lanes: the backends and devices of a pool, and the lanes within which blocks are reused. It
+// makes, finds, opens and retires lanes, keeps their keys for the warm path, and holds the claims
+// of backends against the limits. Other parts use a lane's contents (ready lists, counts).
 //
-// Thread safety: every member from any thread, unless its comment says otherwise. mutex_ guards
-// which stream or arena a lane serves and all keys; lanes are never destroyed before the pool, so
-// finding one by number needs no lock.
+// Thread safety: every member from any thread, unless its comment says otherwise. mutex_ guards all
+// keys and which stream or arena a lane serves. No lane is destroyed before the pool, so finding a
+// lane by its number needs no lock.
 #pragma once
 
 #include "cache/lane.hpp"
@@ -38,7 +37,7 @@ class lanes final : public backend_host {
   lane_keys keys;   // of lanes that threads cache for
   budget reserved;  // of all devices; claimed == sum of theirs
 
-  /// What each device begins with.
+  /// The settings that each device begins with.
   struct device_settings {
     memory_limits limits;
     std::size_t minimum_alignment = 0;
@@ -47,7 +46,7 @@ class lanes final : public backend_host {
   /// once, before all others.
   [[nodiscard]] status add(std::vector<std::unique_ptr<backend>> backends,
                            const device_settings& settings);
-  /// The backends may claim from now on.
+  /// Gives itself to the backends as their host; they may claim memory from now on.
   void attach_backends() noexcept;
 
   // Devices.
@@ -71,17 +70,17 @@ class lanes final : public backend_host {
   [[nodiscard]] lane& at(std::size_t number) const noexcept {
     return *lanes_[number].load(std::memory_order_acquire);
   }
-  /// The lane of the device's default stream, and of those who name none.
+  /// The lane of the device's default stream, which also serves calls that name no stream.
   [[nodiscard]] lane& of_device(const device_entry& device) const noexcept {
     return at(device.first_lane);
   }
-  /// The lane in which the slot's tensor or block stands.
+  /// The lane of the slot's tensor or block.
   [[nodiscard]] lane& of(const record& slot) const noexcept {
     return at(slot.lane.load(std::memory_order_acquire));
   }
   /// Do threads keep blocks of the lane?
   [[nodiscard]] bool is_cached(const lane& n) const noexcept { return n.number < most_cached_; }
-  /// Calls f(lane) for lanes 0..up_to - 1, as many as there are.
+  /// Calls f(lane) for lanes 0..up_to - 1, as far as they exist.
   template <class F>
   void for_each(F&& f, std::size_t up_to = SIZE_MAX) const {
     for (std::size_t i = 0; i < up_to && i < count(); ++i) {
@@ -92,17 +91,17 @@ class lanes final : public backend_host {
   /// A stream as its backend knows it.
   struct stream_identity {
     stream_ref stream;
-    std::uint64_t id = 0;      // which no other stream ever has
-    std::uint64_t thread = 0;  // of a per-thread default stream: whose
+    std::uint64_t id = 0;      // no other stream ever has it
+    std::uint64_t thread = 0;  // the thread whose per-thread default stream it is, else 0
   };
   struct opened {
-    lane* where = nullptr;     // null: see the others
+    lane* where = nullptr;     // null: see the other members
     lane* recycled = nullptr;  // open for an older stream with this handle, never retired
     status why = {};
   };
-  /// The stream's lane, opened if it has none.
-  [[nodiscard]] opened open(device_entry& device, const stream_identity& of) noexcept;
-  /// The open lane of a stream that is no device's default; thread: whose, if it is per-thread.
+  /// Returns the stream's lane, and opens one if it has none.
+  [[nodiscard]] opened open(device_entry& device, const stream_identity& identity) noexcept;
+  /// The open lane of a stream other than a default one. thread: owner of a per-thread stream.
   [[nodiscard]] lane* find_open(const device_entry& device, const stream_ref& stream,
                                 std::uint64_t thread) const noexcept;
   /// Calls f(lane) for each lane of a per-thread default stream of this thread.
@@ -116,16 +115,16 @@ class lanes final : public backend_host {
       }
     }
   }
-  /// Closes the lane for new work; its blocks are free in the order of `last` from now on. False:
-  /// it was not open. Threads inside their caches may still use its key: close all gates next.
+  /// Closes the lane for new work; its blocks are now free in the order of `last`. False: it was
+  /// not open. Threads inside their caches may still use its key, so close all gates next.
   [[nodiscard]] bool begin_retire(lane& gone, const stream_ref& last) noexcept;
-  /// The lane may serve another stream of its device, once nothing of it is alive.
+  /// The lane may serve another stream of its device once its last tensor has ended.
   void end_retire(lane& gone) noexcept;
 
   /// An arena's lane. Null: there are most_lanes, or no memory.
   [[nodiscard]] lane* open_arena(device_entry& device) noexcept;
-  /// The stream's work is served from the arena. invalid_argument: one of them captures already.
-  /// The stream's key is closed then: see begin_retire.
+  /// The arena serves the stream from now on. Error: invalid_argument (one of them captures
+  /// already). This closes the stream's key, so close all gates next, as for begin_retire.
   [[nodiscard]] status begin_capture(lane& stream, lane& arena) noexcept;
   void end_capture(lane& stream) noexcept;
 
@@ -133,8 +132,8 @@ class lanes final : public backend_host {
   [[nodiscard]] status add_device(backend& source, const device_description& description,
                                   const device_settings& settings);
   [[nodiscard]] lane* make(device_entry& device) noexcept;
-  void open_key(lane& of) noexcept;
-  void close_key(const lane& of) noexcept;
+  void open_key(lane& target) noexcept;
+  void close_key(const lane& target) noexcept;
 
   const std::size_t most_cached_;
   std::vector<std::unique_ptr<backend>> backends_;

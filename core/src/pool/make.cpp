@@ -21,7 +21,7 @@ namespace detail {
 
 namespace {
 
-// Null: the options are in range.
+// Returns the first fault of the options, or null if they are in range.
 [[nodiscard]] const char* fault_of(const pool_options& options) noexcept {
   if (options.minimum_alignment != 0 && (!std::has_single_bit(options.minimum_alignment) ||
                                          options.minimum_alignment > highest_alignment)) {
@@ -39,8 +39,8 @@ namespace {
   return nullptr;
 }
 
-// A thread ends: the lanes of its per-thread default streams retire. Must not block: the end of a
-// thread calls this with the process mutex held, which fork needs.
+// Retires the lanes of an ending thread's per-thread default streams. It must not block: the thread
+// calls this with process_mutex held, and fork() needs that mutex.
 void retire_lanes_of_thread(void* context, std::uint64_t thread) noexcept {
   auto& core = *static_cast<pool_core*>(context);
   const operation guard(core, may_wait::no);
@@ -53,7 +53,8 @@ void retire_lanes_of_thread(void* context, std::uint64_t thread) noexcept {
   return {.thread_bytes = options.thread_cache_bytes,
           .total_bytes = options.total_cache_bytes,
           .lanes = options.max_cached_lanes,
-          // In debug modes every operation is a slow one, which asks for them.
+          // In debug modes all gates stay closed, so that every operation takes the slow path,
+          // which does the checks.
           .gates = {.opens = !with_environment(options.debug).any() &&
                              options.thread_cache_bytes != 0 && options.max_cached_lanes != 0,
                     .fenced = !options.membarrier || environment_flag("no_membarrier") ||
@@ -86,7 +87,7 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
     return status{.code = errc::invalid_argument, .text = fault};
   }
   try {
-    // The destructor is private: no unique_ptr without a deleter of our own.
+    // The destructor is private, so unique_ptr needs a deleter that may call it.
     const auto destroy = [](pool_core* core) { delete core; };
     std::unique_ptr<pool_core, decltype(destroy)> core(new pool_core(options), destroy);
     if (const status why = core->open(std::move(backends)); !why.ok()) {
@@ -98,8 +99,8 @@ result<pool_core*> pool_core::make(std::vector<std::unique_ptr<backend>> backend
   }
 }
 
-// From the tag, which ids carry, to fork, which must not see a pool that is half made. Throws
-// std::bad_alloc.
+// Builds the parts in order. The tag comes first, because ids carry it; enlisting for fork comes
+// last, because fork must not see a pool that is half made. Throws std::bad_alloc.
 status pool_core::open(std::vector<std::unique_ptr<backend>> backends) {
   lanes.reserved.set({.hard = settings.total_limit_bytes, .soft = settings.total_soft_limit_bytes});
   const unsigned serial = next_pool_serial();
@@ -107,7 +108,7 @@ status pool_core::open(std::vector<std::unique_ptr<backend>> backends) {
   if (tag_ == 0) {
     return {.code = errc::too_many, .text = "63 pools are alive in this process"};
   }
-  // Tags are given lowest first, so the first pools alive have a gate each.
+  // The lowest free tag is given first, so the first pools alive have a gate each.
   const bool has_gate = !caches.list.is_fenced() && tag_ <= pool_gates;
   gate = offset_of_gate(has_gate ? tag_ - 1 : pool_gates);
   if (has_gate) {
@@ -133,7 +134,8 @@ status pool_core::open(std::vector<std::unique_ptr<backend>> backends) {
       !why.ok()) {
     return why;
   }
-  // The path of lane 0 gives no more than a cache line's alignment.
+  // The warm path of lane 0 aligns to a cache line and to the device's own alignment. If the pool
+  // asks for more, no device has the bits of lane 0, so every allocation takes another path.
   const device_entry& first = *lanes.devices().front();
   lane0_bits = first.alignment == cache_line || first.description.alignment >= first.alignment
                    ? first.where.bits()

@@ -22,7 +22,7 @@ void add(trim_report& sum, const trim_report& one) noexcept {
   sum.stranded_bytes += one.stranded_bytes;
 }
 
-// What kept the most of what is reserved.
+// Returns a sentence about the largest part of the reserved bytes.
 [[nodiscard]] const char* keeper_of(const trim_report& report) noexcept {
   const std::size_t most = std::max(
       {report.in_use_bytes, report.pending_bytes, report.cached_bytes, report.stranded_bytes});
@@ -38,7 +38,7 @@ void add(trim_report& sum, const trim_report& one) noexcept {
   const memory_info now = where.source->memory(where.where);
   std::size_t left = now.reserved_bytes;
   const auto part = [&left](std::size_t bytes) {
-    bytes = std::min(bytes, left);  // figures of a moment later than the sum
+    bytes = std::min(bytes, left);  // these figures are read later than the sum and may exceed it
     left -= bytes;
     return bytes;
   };
@@ -54,13 +54,13 @@ void add(trim_report& sum, const trim_report& one) noexcept {
 
 }  // namespace
 
-// All free blocks of all threads and ready lists go back to the backends. Their bytes.
+// Gives all free blocks of all threads and ready lists back to the backends. Returns their bytes.
 std::size_t pool_core::recall(bool reserves_too) noexcept {
   caches.drain_all();
   std::size_t taken = stock.drain_ready(reserves_too);
   if (debug != nullptr) [[unlikely]] {
     taken += shrink_quarantine(0);
-    (void)stock.drain_ready(reserves_too);  // that is where they went
+    (void)stock.drain_ready(reserves_too);  // the quarantine's blocks went to the ready lists
   }
   incidents.recalled(taken);
   return taken;
@@ -123,13 +123,13 @@ void pool_core::reset_peaks() noexcept {
   }
 }
 
-memory_info pool_core::memory(const device_entry& of) noexcept {
+memory_info pool_core::memory(const device_entry& device) noexcept {
   const operation guard(*this);
-  return of.source->memory(of.where);
+  return device.source->memory(device.where);
 }
 
-// What nobody used since the last tick goes back: the caches of threads that did nothing, and what
-// the backends' own clocks say.
+// Gives memory back that was not used since the last tick: the caches of threads that did nothing,
+// and memory that the backends held for long enough.
 void pool_core::tick() noexcept {
   const operation guard(*this);
   caches.drain_idle();

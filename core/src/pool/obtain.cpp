@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finding a free block for a request: the thread's magazine, the pool's ready list, the backend;
-// the out-of-memory ladder is in climb.cpp. Every step leaves the pool as it was when it fails.
+// Finds a free block for a request: in the thread's magazine, in the pool's ready list, or from the
+// backend; climb.cpp has the out-of-memory ladder. A step that fails leaves the pool unchanged.
 #include "pool/pool_core.hpp"
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-// A free slot for the demand, counted as an allocation. The thread keeps what else came with it.
+// Finds a free slot for the demand and counts it as an allocation. The thread keeps the other slots
+// of the same batch.
 obtained pool_core::obtain(const block_demand& demand, front_cache* cache) noexcept {
   const auto [slot, wanted] = caches.take(demand, cache);
   if (slot != nullptr) {

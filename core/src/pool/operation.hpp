@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// operation: the guard that every slow operation of a pool holds. The pool is not destroyed while
-// one lives, and closing and fork wait for it. Part of pool_core.hpp, which includes it; objects of
-// one thread's stack.
+// operation: the guard that every slow operation of a pool holds. While a guard lives, the pool is
+// not destroyed, and closing and fork wait. A guard is on its thread's stack. This file is a part
+// of pool_core.hpp, which includes it.
 #pragma once
 
 #include "pool/operation_entry.hpp"
@@ -18,7 +18,8 @@ class operation : public operation_count::entry {
   explicit operation(pool_core& pool, may_wait wait = may_wait::yes) noexcept
       : entry(pool.operations), pool_(pool) {
     for (auto seen = begin(wait); seen != obstacle::none; seen = begin(wait)) {
-      // It waits outside: closing counts what is alive, and fork copies everything.
+      // Wait outside of the operation: closing must count all tensors and fork must copy the pool,
+      // and both wait for operations under way.
       pool_.leave();
       wait_for(seen);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// operation_count: how operations begin, end and nest, and what closing and fork see of them.
+// operation_count: operations begin, end and nest; closing and fork wait for them.
 #include "pool/operation_count.hpp"
 
 #include "pool/operation_entry.hpp"
@@ -67,7 +67,8 @@ void operation_count::set_releasing(bool releasing) noexcept {
   }
 }
 
-// This thread may have operations under way: it forks within a backend.
+// Waits for all threads but this one, which may have operations under way if it forks inside a
+// backend.
 void operation_count::wait_until_idle() const noexcept {
   const std::uint64_t own = of_this_thread().counted & active_mask;
   while ((word_.load(std::memory_order_seq_cst) & active_mask) != own) {
@@ -75,7 +76,7 @@ void operation_count::wait_until_idle() const noexcept {
   }
 }
 
-// Operations in callbacks, or waiting for this fork, went with their threads.
+// Operations of other threads, which were in callbacks or waited for this fork, ended with them.
 void operation_count::continue_in_child() noexcept {
   const std::uint64_t own = of_this_thread().counted;
   constexpr std::uint64_t others = operations_mask | active_mask;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// operation_count: what keeps a pool alive. It counts the slow operations under way, the tensors
-// that a closed pool still has, and the pool's handle; closing and fork wait for it. It knows
-// nothing of the pool: whoever leaves last is told so, and acts on it (operation.hpp).
+// operation_count: keeps a pool alive. It counts the slow operations under way, the tensors that a
+// closed pool still has, and the pool's handle; closing and fork wait for it. It knows nothing of
+// the pool: it tells the thread that leaves last what to do (operation.hpp).
 //
-// Everything that must be seen together stands in one word, so that beginning and ending an
-// operation is one atomic operation each. Warm operations are not counted.
+// All counts that must be read together are in one word, so that beginning and ending an operation
+// is one atomic operation each. Warm operations are not counted.
 //
 // Thread safety: every member from any thread, unless its comment says otherwise. No lock.
 #pragma once
@@ -26,22 +26,22 @@ enum class in_observer : bool { no, yes };
 
 class operation_count {
  public:
-  /// One operation of the calling thread, on its stack. Operations nest: an inner one is a part of
-  /// the outer one and never waits for a closing or a fork that waits for the outer one.
+  /// One operation of the calling thread, on its stack. Operations nest: an inner one is part of
+  /// the outer one, and never waits for a close or a fork that waits for the outer one.
   class entry;
 
-  /// What one thread has under way.
+  /// The operations that one thread has under way.
   struct own_operations {
     std::uint64_t counted = 0;  // as in the word
     unsigned observing = 0;     // within a callback of the observer
   };
   [[nodiscard]] own_operations of_this_thread() const noexcept;
 
-  /// What the caller of leave has to do.
+  /// The action that falls to the caller of leave.
   enum class outcome : std::uint8_t {
     left,        // nothing
-    must_close,  // it has not left: it is the last operation before a close. Finish that, repeat
-    last,        // nothing keeps the pool alive any more: destroy it
+    must_close,  // finish the close and call leave again: this is the last operation before it
+    last,        // destroy the pool: nothing keeps it alive any more
   };
   /// The calling thread's innermost operation ends.
   [[nodiscard]] outcome leave() noexcept { return leave(one_operation + one_active); }
@@ -50,25 +50,25 @@ class operation_count {
   /// A tensor that was alive when the pool closed is gone. Pre: an operation is under way.
   void forget_tensor() noexcept { word_.fetch_sub(1, std::memory_order_acq_rel); }
 
-  // Closing, in two parts: it is wanted, and it is reached when the last operation that began
-  // before has left. Operations that begin in between wait.
+  // Closing has two parts. First it is wanted; it is reached when the last operation that began
+  // before has left. An operation that begins in between waits.
   [[nodiscard]] bool is_closed() const noexcept {
     return wanted_.load(std::memory_order_acquire) != 0;
   }
   [[nodiscard]] std::optional<close_mode> wanted() const noexcept { return mode_of(wanted_); }
   [[nodiscard]] std::optional<close_mode> reached() const noexcept { return mode_of(reached_); }
-  /// True: nobody wanted it before. Pre: the process mutex is held, an operation is under way.
+  /// True: this call is the first. Pre: the process mutex is held, an operation is under way.
   [[nodiscard]] bool want_close(close_mode mode) noexcept;
   void wait_until_reached(close_mode mode) const noexcept;
-  /// Closing ends: `tensors` are alive or have handles that are. Pre: must_close was answered.
+  /// Ends the close; `tensors` tensors are alive or have live handles. Pre: leave said must_close.
   void reach_close(close_mode mode, std::size_t tensors) noexcept;
-  /// Force calls what adopted memory is released by; only close(force) waits for that.
+  /// A close by force calls release callbacks meanwhile; only close(force) waits for them.
   void set_releasing(bool releasing) noexcept;
   void wait_for_releases() const noexcept { releasing_.wait(true, std::memory_order_acquire); }
 
   /// fork: waits until all operations but this thread's own are over or in a callback.
   void wait_until_idle() const noexcept;
-  /// Operations of vanished threads are forgotten. Pre: this is the only thread of a new child.
+  /// Forgets operations of vanished threads. Pre: this is the only thread of a new child.
   void continue_in_child() noexcept;
 
  private:
@@ -98,7 +98,7 @@ class operation_count {
   static constinit thread_local entry* innermost_entry;  // of the calling thread
 
   std::atomic<std::uint64_t> word_{handle_bit};
-  // level_of a close_mode, 0: none. reached_ <= wanted_, and the last operation closes that gap.
+  // level_of a close_mode, 0: none. reached_ <= wanted_, and the last operation makes them equal.
   std::atomic<std::uint8_t> wanted_{0};  // raised with the process mutex held
   std::atomic<std::uint8_t> reached_{0};
   std::atomic<bool> releasing_{false};

@@ -23,10 +23,10 @@ class operation_count::entry {
   entry(const entry&) = delete;
   entry& operator=(const entry&) = delete;
 
-  /// What the operation must not run beside.
+  /// An event for which the operation has to wait.
   enum class obstacle : std::uint8_t { none, fork, closing };
-  /// Counts the operation. Where it answers an obstacle, the caller leaves, waits with wait_for and
-  /// calls it again.
+  /// Counts the operation. If it returns an obstacle, the caller leaves, waits with wait_for and
+  /// calls begin again.
   [[nodiscard]] obstacle begin(may_wait wait) noexcept;
   void wait_for(obstacle seen) const noexcept;
   /// Is this thread within another operation of the same pool?
@@ -43,7 +43,7 @@ class operation_count::entry {
 };
 
 inline operation_count::entry::obstacle operation_count::entry::begin(may_wait wait) noexcept {
-  // An operation within another one, not within a callback of it, is a part of that.
+  // Unless a callback stands between them, an operation inside another one is a part of it.
   const bool is_part = outer_ != nullptr && outer_->active_;
   active_ = true;
   count_.word_.fetch_add(one_operation + one_active, std::memory_order_seq_cst);
@@ -58,8 +58,8 @@ inline operation_count::entry::obstacle operation_count::entry::begin(may_wait w
   return closing && !nests() ? obstacle::closing : obstacle::none;
 }
 
-/// Stands around every call of the user's code within an operation: fork does not wait for it. Pre:
-/// nothing is half done.
+/// A guard around each call of the user's code within an operation, so that fork does not wait for
+/// that code. Pre: the operation has left nothing half done.
 class callback {
  public:
   explicit callback(in_observer observes = in_observer::no) noexcept;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tensors without a block of their own: slices, adopted memory, zero bytes. And resizing in place.
+// Tensors without a block of their own (slices, adopted memory, zero bytes), and resizing in place.
 #include "debug/layer.hpp"
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
@@ -11,14 +11,14 @@ namespace detail {
 
 namespace {
 
-// A slot without a block, for a tensor that owns no memory of ours; its key is entered, if it has
-// one.
+// Takes a slot without a block, for a tensor that owns no memory of the pool, and enters its key if
+// it has one.
 [[nodiscard]] result<record*> take_slot_without_block(pool_core& core, lane& where,
                                                       std::uint64_t key) noexcept {
   directory& known = core.directory;
   record* slot = nullptr;
   if (known.slots.acquire(std::span(&slot, 1)) == 0) {
-    core.recall(true);  // ready slots hold numbers too
+    core.recall(true);  // every ready block occupies a slot; this frees those slots
     if (known.slots.acquire(std::span(&slot, 1)) == 0) {
       return no_slots(0, where.device->where);
     }
@@ -33,7 +33,7 @@ namespace {
   return slot;
 }
 
-// Makes the tensor of a slot without a block. Nobody is told yet.
+// Makes the tensor in a slot without a block. The observer is not told yet.
 [[nodiscard]] raw_tensor publish_loose(pool_core& core, record& slot,
                                        const loose_tensor& what) noexcept {
   const std::uint64_t id = next_id(slot.header.load(std::memory_order_relaxed));
@@ -50,7 +50,7 @@ namespace {
   return {what.data, tensor_id::from_value(id)};
 }
 
-// Adopted memory's slot becomes its tensor, if the index of addresses has room for it.
+// Makes a tensor of adopted memory, if the index of addresses has room for it.
 [[nodiscard]] result<raw_tensor> publish_adopted(pool_core& core, lane& where, std::uint64_t key,
                                                  const adopted_tensor& what) noexcept {
   const result<record*> slot = take_slot_without_block(core, where, key);
@@ -77,7 +77,7 @@ namespace {
 
 }  // namespace
 
-// A tensor without a block of its own, published.
+// Makes and publishes a tensor without a block of its own.
 result<raw_tensor> pool_core::make_loose(lane& where, std::uint64_t key,
                                          const loose_tensor& what) noexcept {
   const result<record*> slot = take_slot_without_block(*this, where, key);
@@ -125,21 +125,23 @@ result<raw_tensor> pool_core::adopt(void* data, std::size_t bytes, device where,
   return made;
 }
 
-result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_t bytes) noexcept {
+result<raw_tensor> pool_core::slice(tensor_id parent_id, std::size_t offset,
+                                    std::size_t bytes) noexcept {
   const operation guard(*this);
   if (is_closed()) {
-    (void)report_misuse(misuse_kind::after_close, of);
+    (void)report_misuse(misuse_kind::after_close, parent_id);
     return errc::closed;
   }
-  if (const errc code = retain(of); code != errc::ok) {
-    return code;  // from here on the parent stays
+  if (const errc code = retain(parent_id); code != errc::ok) {
+    return code;
   }
-  record& parent = directory.slots.at(of.value());
-  const std::size_t whole = parent.bytes.load(std::memory_order_acquire);
+  // The reference from retain keeps the parent alive from here on.
+  record& parent = directory.slots.at(parent_id.value());
+  const std::size_t size = parent.bytes.load(std::memory_order_acquire);
   lane& where = lanes.of(parent);
-  const bool is_within = offset <= whole && bytes <= whole - offset;
+  const bool is_within = offset <= size && bytes <= size - offset;
   auto* const begin = static_cast<std::byte*>(parent.data.load(std::memory_order_acquire));
-  // Counted before the slice is alive: it is a hold from its first moment.
+  // The hold is counted before the slice is alive, so it exists from the slice's first moment.
   const result<record*> slot =
       is_within ? take_slot_without_block(*this, where, 0)
                 : result<record*>(status{.code = errc::invalid_argument,
@@ -147,13 +149,13 @@ result<raw_tensor> pool_core::slice(tensor_id of, std::size_t offset, std::size_
                                          .where = where.device->where,
                                          .text = "the slice reaches beyond its tensor"});
   if (!slot) {
-    (void)deallocate(of, {});
+    (void)deallocate(parent_id, {});
     incidents.failed(slot.error());
     return slot.error();
   }
   directory.slots.cold(parent).holds.fetch_add(one_hold_change + one_part,
                                                std::memory_order_acq_rel);
-  directory.slots.cold(**slot).parent.store(of.value(), std::memory_order_relaxed);
+  directory.slots.cold(**slot).parent.store(parent_id.value(), std::memory_order_relaxed);
   const raw_tensor made =
       publish_loose(*this, **slot,
                     {.data = begin == nullptr ? nullptr : begin + offset,
@@ -183,7 +185,7 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
   lane& where = lanes.of(slot);
   if (bytes > slot.capacity.load(std::memory_order_acquire)) {
     if (debug != nullptr && debug->is_laid_out(slot)) {
-      return errc::unsupported;  // a guard stands behind it
+      return errc::unsupported;  // the bytes behind the tensor are a guard
     }
     const result<std::size_t> grown =
         where.device->source->extend(where.device->where, directory.slots.block_of(slot), bytes);
@@ -192,7 +194,7 @@ errc pool_core::resize(tensor_id id, std::size_t bytes) noexcept {
     }
     slot.capacity.store(*grown, std::memory_order_release);
     slot.usable_bytes = *grown;
-    // The longer block belongs to another bin from now on.
+    // The longer block may belong to another bin.
     stock.change_class(where, slot, old_bytes);
   }
   if (debug != nullptr) [[unlikely]] {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pool_core: the root behind a pool handle: six parts with their own state, locks and tests, and
-// the steps that are made of them. It lives until the handle and the last tensor are gone.
+// pool_core: the root behind a pool handle. It has six parts with their own state, locks and tests,
+// and steps that use them. It lives until the handle and the last tensor are gone.
 //
 // Parts call downwards only: operation_count, lanes < incidents < directory < block_stock <
-// thread_caches. Steps call parts and steps; which file has which step says
-// core/src/pool/README.md.
+// thread_caches. Steps call parts and other steps; core/src/pool/README.md lists the file of each
+// step.
 //
 // Lock order: observer mutex -> process mutex -> mutex of caches -> ready lists, lanes -> indexes
-// -> slot table -> backend. Callbacks run with none of them held but the observer mutex, shared,
-// for the observer's own.
+// -> slot table -> backend. Callbacks run with no lock held; only an observer runs with the
+// observer mutex held, shared.
 #pragma once
 
 #include "cache/demand.hpp"
@@ -45,7 +45,7 @@ struct findings;
 
 class alignas(cache_line) pool_core {
  public:
-  // Hot: read by every warm operation, written once. Records and keys stand first in their parts.
+  // Hot: every warm operation reads these. Records and keys are the first members of their parts.
   std::ptrdiff_t gate = 0;       // offset_of_gate: this pool's entry in each thread's table
   std::uint32_t lane0_bits = 0;  // device of lane 0; never equal to a device when not plain enough
   detail::directory directory{lanes};
@@ -64,10 +64,10 @@ class alignas(cache_line) pool_core {
   // Making (make.cpp) and closing (closing.cpp).
   [[nodiscard]] static result<pool_core*> make(std::vector<std::unique_ptr<backend>> backends,
                                                const pool_options& options) noexcept;
-  /// Orderly: live tensors left. By force: tensors ended. Idempotent.
+  /// Returns the number of live tensors; by force, of tensors that it ended. Idempotent.
   std::size_t close(close_mode how) noexcept;
   [[nodiscard]] bool is_closed() const noexcept { return operations.is_closed(); }
-  /// Tensors are numbers only: none is dropped by itself after a close by force.
+  /// Users hold ids only, so after a close by force no handle is dropped by itself.
   void has_no_handles() noexcept { has_handles_ = false; }
   void drop_handle() noexcept;
   /// Ends this thread's operation.
@@ -82,13 +82,13 @@ class alignas(cache_line) pool_core {
   // Allocation: allocate.cpp, requests.cpp, obtain.cpp, climb.cpp.
   [[nodiscard]] raw_tensor allocate(allocation_request request) noexcept;
   [[nodiscard]] result<lane*> check_request(allocation_request& request) noexcept;
-  /// A free slot for the demand, counted as an allocation; the thread keeps what else came with it.
+  /// Finds a free slot for the demand and counts it as an allocation; see obtain.cpp.
   [[nodiscard]] obtained obtain(const block_demand& demand, front_cache* cache) noexcept;
   [[nodiscard]] backend::refill_result climb(const block_demand& demand, std::span<record*> out,
                                              const status& why) noexcept;
   [[nodiscard]] status last_failure_on(device where, std::size_t bytes, errc code) const noexcept;
 
-  // Free (free.cpp). cache: the calling thread's, null: it has none.
+  // Free (free.cpp). `cache` is the calling thread's; null: it has none.
   errc deallocate(tensor_id id, const stream_ref& stream) noexcept;
   errc deallocate(tensor_id id, const stream_ref& stream, front_cache* cache) noexcept;
   errc report_misuse(misuse_kind kind, tensor_id id) noexcept;
@@ -99,7 +99,7 @@ class alignas(cache_line) pool_core {
   errc unpin(tensor_id id) noexcept;
   [[nodiscard]] result<raw_tensor> adopt(void* data, std::size_t bytes, device where,
                                          const adopt_options& options) noexcept;
-  [[nodiscard]] result<raw_tensor> slice(tensor_id of, std::size_t offset,
+  [[nodiscard]] result<raw_tensor> slice(tensor_id parent_id, std::size_t offset,
                                          std::size_t bytes) noexcept;
   errc resize(tensor_id id, std::size_t bytes) noexcept;
   [[nodiscard]] result<raw_tensor> make_loose(lane& where, std::uint64_t key,
@@ -130,7 +130,7 @@ class alignas(cache_line) pool_core {
                                        front_cache* cache) noexcept;
   errc record_use(tensor_id id, const stream_ref& stream) noexcept;
   static void order(const lane& earlier, const lane& later) noexcept;
-  /// The lane in whose order a reference ends; null: in the tensor's own.
+  /// Returns the lane in whose order a reference ends; null: the tensor's own lane.
   [[nodiscard]] lane* order_of_free(record& slot, const stream_ref& stream,
                                     front_cache* cache) noexcept;
   void end_block(record& slot, const ended_block& how) noexcept;
@@ -157,10 +157,10 @@ class alignas(cache_line) pool_core {
   void reset_peaks() noexcept;
   void tick() noexcept;
   void thread_idle() noexcept;
-  [[nodiscard]] memory_info memory(const device_entry& of) noexcept;
+  [[nodiscard]] memory_info memory(const device_entry& device) noexcept;
   [[nodiscard]] result<prewarm_report> prewarm(const prewarm_plan& plan) noexcept;
 
-  // Observation (statistics.cpp, report.cpp, invariants.cpp). Throw std::bad_alloc, but verify.
+  // Observation (statistics.cpp, report.cpp, invariants.cpp). All but verify throw std::bad_alloc.
   [[nodiscard]] tidepool::statistics statistics();
   [[nodiscard]] pool_report make_report(const status& failure);
   void set_observer(allocation_observer* observer) noexcept;
@@ -189,7 +189,7 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] record* end_all() noexcept;
 
   unsigned tag_ = 0;
-  std::atomic<std::size_t> ended_{0};  // by force, not yet answered
+  std::atomic<std::size_t> ended_{0};  // tensors that force ended and close has not returned yet
   bool has_handles_ = true;
 };
 

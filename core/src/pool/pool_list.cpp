@@ -30,8 +30,8 @@ void for_each_pool(F&& f) noexcept {
 void before_fork() noexcept {
   process_mutex().lock();
   begin_fork();
-  // An operation that is under way may begin others in other pools, and outlasts them: once each
-  // pool was seen idle, all are.
+  // An operation under way may begin operations in other pools, but it ends after them. So once
+  // each pool was seen idle in turn, all pools are idle.
   for_each_pool([](const pool_core& pool) { pool.operations.wait_until_idle(); });
   for_each_pool([](pool_core& pool) { pool.pause_for_fork(); });
 }
@@ -48,7 +48,7 @@ void after_fork_in_parent() noexcept {
 
 void after_fork_in_child() noexcept {
   const bool has_barrier = renew_asymmetric_barrier();
-  // Tags of pools that vanished threads were making or destroying are free again.
+  // This frees the tags of pools that vanished threads were making or destroying.
   std::uint64_t tags = 0;
   for_each_pool([&](pool_core& pool) {
     tags |= std::uint64_t{1} << pool.directory.slots.pool_tag();
@@ -63,8 +63,9 @@ bool register_handlers() noexcept {
       ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
   return registered;
 }
-// As early as can be: handlers registered first run last before fork, so that an application's own
-// handlers take its locks, under which it may use pools, before pools stand still.
+// Registers as early as possible, because handlers that were registered first run last before fork.
+// An application may use pools under its own locks, so its handlers must take these locks before
+// pools stand still.
 [[maybe_unused]] const bool registered_early = register_handlers();
 
 }  // namespace

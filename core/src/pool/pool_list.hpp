@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pool_list: the pools of the process, for fork alone, and the handlers of fork that go through
-// them. What fork does to one pool is in fork.cpp.
+// pool_list: the list of all pools of the process, and the handlers of fork, which walk it. Only
+// fork uses the list; fork.cpp has the steps of one pool.
 //
-// fork: the forking thread lets no slow operation of any pool begin, waits until those under way
-// are over or in a callback, and closes the gates of all front caches. So no lock is held and no
-// block is between two places when the process is copied, and nothing need be rebuilt in the child.
+// fork: the forking thread lets no slow operation of any pool begin, waits until all operations
+// under way have ended or are in a callback, and closes the gates of all front caches. So no lock
+// is held and no block is between two places when the process is copied, and the child need not
+// rebuild anything.
 //
-// Thread safety: both functions from any thread; they take the process mutex.
+// Thread safety: any thread may call both functions; they take the process mutex.
 #pragma once
 
 namespace tidepool {
@@ -16,9 +17,9 @@ namespace detail {
 
 class pool_core;
 
-/// From here on fork looks after the pool. False: the system has no room for its handlers.
+/// Adds a pool to the list, so that fork treats it. False: the system has no room for the handlers.
 [[nodiscard]] bool enlist(pool_core& pool) noexcept;
-/// The end of enlist, if it was called.
+/// Removes a pool from the list, if it is there.
 void delist(const pool_core& pool) noexcept;
 
 }  // namespace detail

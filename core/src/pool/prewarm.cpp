@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pre-warming: blocks are made, populated and kept in ready lists before anybody asks for them.
+// Pre-warming: makes blocks, populates them and keeps them in ready lists before they are needed.
 #include "pool/pool_core.hpp"
 #include <tidepool/prewarm.hpp>
 
@@ -14,7 +14,7 @@ namespace detail {
 
 namespace {
 
-/// Makes the blocks of one plan in one lane, and keeps the account of them.
+/// Makes the blocks of one plan in one lane and fills in the report.
 class prewarming {
  public:
   prewarming(pool_core& core, lane& where, unsigned populating_threads) noexcept
@@ -40,9 +40,10 @@ status prewarming::make_ready(const prewarm_item& item) noexcept {
   const bool large = demand.size_class > last_small_class;
   demand.bytes = large ? demand.bytes : size_of_class(demand.size_class);
   ready_list& list = where_.ready_of(demand.size_class);
-  // Ready blocks count; what threads hold does not, it is theirs.
+  // Blocks that are ready already count. Blocks in threads' caches do not: only their threads can
+  // use them.
   std::size_t missing = item.count - std::min(item.count, list.count());
-  // The reserve grows with the blocks: after a failure no more is kept than was made.
+  // The reserve grows with the blocks, so that after a failure it is no larger than what was made.
   list.raise_reserve(item.count - missing);
   while (missing != 0) {
     std::array<record*, largest_batch> made;

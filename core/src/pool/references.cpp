@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// References to tensors beside the first one, and pins, which are references that promise an
-// address.
+// Further references to tensors, and pins. A pin is a reference that also keeps the address.
 #include "pool/pool_core.hpp"
 
 namespace tidepool {
@@ -20,7 +19,7 @@ errc pool_core::retain(tensor_id id) noexcept {
   });
 }
 
-// A pin is a reference as well: what is pinned cannot end under its user.
+// A pin is a reference as well, so a pinned tensor cannot end while its user reads it.
 result<void*> pool_core::pin(tensor_id id) noexcept {
   const operation guard(*this);
   if (const errc code = retain(id); code != errc::ok) {

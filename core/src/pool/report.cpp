@@ -49,7 +49,7 @@ void sort_by_bytes(auto& holdings) {
             [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
 }
 
-// Live tensors by the number of their device; `tensors` counts all of them.
+// Counts live tensors by the number of their device; `tensors` becomes the number of all of them.
 [[nodiscard]] std::vector<census> count_live(const pool_core& core, std::uint64_t& tensors) {
   std::vector<census> live(core.lanes.devices().size());
   for (census& one : live) {
@@ -64,7 +64,7 @@ void sort_by_bytes(auto& holdings) {
   return live;
 }
 
-// What each thread keeps ready, by the number of the device.
+// Adds the bytes that each thread keeps ready to the reports, by the number of the device.
 void count_kept_by_threads(pool_core& core, std::span<device_report> devices) {
   cache_list::holder all(core.caches.list);
   for (device_report& d : devices) {
@@ -92,7 +92,9 @@ void count_kept_by_threads(pool_core& core, std::span<device_report> devices) {
   });
 }
 
-// Figures that add up: reserved == live + in threads + ready + free. Pre: in_threads_bytes is set.
+// Adds the memory figures of a device, which add up:
+//   reserved == live + in threads + ready + free.
+// Pre: in_threads_bytes is set.
 [[nodiscard]] device_report with_memory(device_report d, const device_entry& entry) {
   const memory_info memory = entry.source->memory(entry.where);
   d.where = entry.where;
@@ -115,7 +117,7 @@ void count_kept_by_threads(pool_core& core, std::span<device_report> devices) {
   return d;
 }
 
-// Who holds the device's memory: all categories, and the names that hold the most.
+// Adds the holders of the device's memory: all categories, and the names that hold the most.
 [[nodiscard]] device_report with_holders(device_report d, const pool_core& core,
                                          const census& live) {
   d.requested_bytes = live.requested;
@@ -152,7 +154,8 @@ void count_kept_by_threads(pool_core& core, std::span<device_report> devices) {
 
 }  // namespace
 
-// failure: what the report is about; ok: the last failure. Throws std::bad_alloc.
+// Reports about `failure`, or about the pool's last failure if its code is ok. Throws
+// std::bad_alloc.
 pool_report pool_core::make_report(const status& failure) {
   const operation guard(*this);
   pool_report answer;

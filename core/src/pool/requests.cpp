@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Requests for memory are checked and completed before anything is looked for: the placement policy
-// chooses a device, defaults are filled in, and the stream's lane is found.
+// Checks and completes a request before any block is looked for: the placement policy chooses the
+// device, defaults are filled in, and the stream's lane is found.
 #include "pool/capture_check.hpp"
 #include "pool/pool_core.hpp"
 
@@ -13,7 +13,8 @@ namespace detail {
 
 namespace {
 
-// Where the application's policy places what names no device; without a policy on the first one.
+// Chooses the device of a request that names none: by the application's policy, or the first device
+// if there is no policy.
 void place(const pool_core& core, allocation_request& request) noexcept {
   if (!request.where.is_automatic()) {
     return;
@@ -33,7 +34,7 @@ void place(const pool_core& core, allocation_request& request) noexcept {
   }
 }
 
-// What is wrong with a request's options, null: nothing.
+// Returns the first fault of a request's options, or null.
 [[nodiscard]] const char* fault_of(const pool_core& core,
                                    const allocation_request& request) noexcept {
   if (request.alignment != 0 &&
@@ -53,7 +54,7 @@ void place(const pool_core& core, allocation_request& request) noexcept {
   return nullptr;
 }
 
-// What follows from the category and the key.
+// Fills in the lifecycle and the flags that follow from the category and the key.
 void fill_in(allocation_request& request) noexcept {
   if (request.lifecycle == lifecycle::automatic) {
     request.lifecycle = static_cast<std::uint8_t>(request.category) < built_in_categories
@@ -70,7 +71,7 @@ void fill_in(allocation_request& request) noexcept {
 
 }  // namespace
 
-// Completes the request. The lane in which its tensor stands.
+// Completes the request. Returns the lane of its tensor.
 result<lane*> pool_core::check_request(allocation_request& request) noexcept {
   const auto refused = [&](errc code, const char* text) {
     return status{.code = code, .requested = request.bytes, .where = request.where, .text = text};
@@ -88,7 +89,7 @@ result<lane*> pool_core::check_request(allocation_request& request) noexcept {
   if (device == nullptr) {
     return refused(errc::unknown_device, "no backend of this pool serves the device");
   }
-  // Memory for the host is in no stream's order: it stands in the device's own lane.
+  // Memory for the host is in no stream's order, so it belongs to the device's own lane.
   const result<lane*> found = device->is_for_host()
                                   ? result<lane*>(&lanes.of_device(*device))
                                   : lane_for(*device, request.stream, request.cache);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Summing statistics: every front cache is closed for a moment, so the sums are exact and the
-// owners' counters need not be atomic.
+// Sums statistics. It closes every front cache for a moment, so the sums are exact and the owners'
+// counters need not be atomic.
 #include "pool/pool_core.hpp"
 #include <tidepool/statistics.hpp>
 
@@ -38,7 +38,8 @@ struct lane_sums {
   std::size_t threads = 0;
 };
 
-// All gates are closed meanwhile, and no thread ends, so that each operation is counted once.
+// Sums over all lanes and caches. All gates are closed and no thread can end meanwhile, so each
+// operation is counted once.
 [[nodiscard]] lane_sums sum_lanes(pool_core& core) {
   const std::size_t lane_total = core.lanes.count();
   lane_sums sums;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tensors that more than one stream uses: what their ends have to wait for.
+// The order of streams: when a tensor that more than one stream uses ends, its memory must wait for
+// all of them.
 //
-// A tensor is free in the order of the stream that its last reference names, else of its lane. Its
-// block then belongs to that stream's lane, whose later work may use it without waiting. Where
-// other streams have used it too (record_use, or references that ended there), the block goes to
-// the backend at once, which hands it out when all of them have come there.
+// A tensor becomes free in the order of the stream that its last reference names, else of its own
+// lane. Its block then belongs to that stream's lane, whose later work may use it without waiting.
+// If other streams have used the tensor too (record_use, or references that ended there), the block
+// goes to the backend at once. The backend hands it out again once all these streams have passed
+// the end of the tensor.
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/this_thread.hpp"
@@ -18,8 +20,8 @@ namespace detail {
 
 namespace {
 
-// Gives the block of memory that several streams have used to the backend, which hands it out when
-// all of them have come to its end.
+// Gives a block that several streams have used to the backend, which hands it out again once all
+// of them have passed the end of its tensor.
 void give_after(pool_core& core, record& slot, const ended_block& how,
                 std::span<const std::uint16_t> others) noexcept {
   lane& own = core.lanes.of(slot);
@@ -28,8 +30,8 @@ void give_after(pool_core& core, record& slot, const ended_block& how,
   core.stock.count_ended(own, slot.size_class.load(std::memory_order_relaxed), how.bytes);
   const block held = core.directory.slots.block_of(slot);
   core.stock.unbind(slot);
-  // Of memory for the host, no stream means that nobody uses it; a device's own lane is named here
-  // for its default stream.
+  // For host memory, a call that names no stream would mean that no stream uses the block. So the
+  // device's own lane becomes its default stream here.
   const auto stream_of = [](const lane& where) {
     const stream_ref stream = where.stream();
     return stream.is_none() ? stream_ref{.kind = stream_kind::legacy} : stream;
@@ -51,7 +53,8 @@ void give_after(pool_core& core, record& slot, const ended_block& how,
 
 }  // namespace
 
-// Memory for the host has no stream that could wait: the host does.
+// Makes later work of one lane wait for work of another. Memory for the host has no stream that
+// could wait, so the host waits.
 void pool_core::order(const lane& earlier, const lane& later) noexcept {
   const device_entry& device = *later.device;
   if (device.is_for_host() ||
@@ -69,7 +72,7 @@ lane* pool_core::order_of_free(record& slot, const stream_ref& stream,
   }
   const result<lane*> found = lane_for(device, stream, cache);
   if (!found) {
-    // No lane is to be had for it: it is waited for.
+    // The stream can get no lane, so this waits for its work instead.
     (void)device.source->synchronise(device.where, stream);
     return nullptr;
   }
@@ -90,7 +93,7 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
     }
     if (any(flags_of(header) & tensor_flags::slice)) {
       id = tensor_id::from_value(directory.slots.cold(slot).parent.load(std::memory_order_relaxed));
-      continue;  // its block is its parent's
+      continue;  // a slice uses its parent's block
     }
     if (any(flags_of(header) & tensor_flags::adopted)) {
       return errc::unsupported;
@@ -125,7 +128,7 @@ void pool_core::end_block(record& slot, const ended_block& ended) noexcept {
     own.left.fetch_sub(1, std::memory_order_relaxed);
     how.last = how.last == nullptr ? &lanes.of_device(*own.device) : how.last;
     if (debug != nullptr) {
-      stock.move_to_lane(slot, *how.last);  // quarantined there
+      stock.move_to_lane(slot, *how.last);  // the quarantine holds it for that lane
     }
   }
   stream_uses::lanes others;
@@ -134,7 +137,7 @@ void pool_core::end_block(record& slot, const ended_block& ended) noexcept {
   }
   const bool stays = debug != nullptr || (own.is_arena && is_open);
   if (stays) {
-    // It stays where it is: its own stream waits for all.
+    // The block stays in its lane, so the lane's own stream waits for all others.
     if (how.last != nullptr) {
       order(*how.last, own);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// stream_uses: entering and taking out.
+// stream_uses: enters uses and takes them out.
 #include "pool/stream_uses.hpp"
 
 #include <algorithm>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// stream_uses: which lanes, other than their own, tensors are used in (pool::record_use). Of few
-// tensors, so it is a map beside the records. Thread safety: one mutex; no call holds it outside.
+// stream_uses: for each tensor, the lanes other than its own that use it (pool::record_use). Few
+// tensors have such uses, so this is a map beside the records. Thread safety: one mutex, which is
+// held inside the calls only.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ class stream_uses {
 
   /// False: no memory; nothing changed. A use that is known already is not added twice.
   [[nodiscard]] bool add(std::uint32_t slot, std::uint16_t lane) noexcept;
-  /// The lanes of a slot, which are forgotten.
+  /// Returns the lanes of a slot and forgets them.
   [[nodiscard]] lanes take(std::uint32_t slot) noexcept;
   /// Forgets a lane, and calls f(slot) for each slot that had it.
   template <class F>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lanes of streams. On a stream-ordered device each stream is a lane of its own, within which
-// blocks are reused without waiting; the default stream's is the device's lane. Devices that are
-// not stream-ordered have that one only, and streams mean nothing to them.
+// Lanes of streams. On a stream-ordered device each stream has a lane of its own, within which
+// blocks are reused without waiting. The default stream has the device's lane. Other devices have
+// only that lane and ignore streams.
 //
-// A lane is found by the stream's number, by the thread's memo, or by the number that the backend
-// knows it by, which no other stream ever has. A lane that is retired serves another stream of its
-// device later; until then it has no stream, no blocks and no tensors.
+// A lane is found by the stream's number, by the thread's memo, or by the backend's number of the
+// stream, which no other stream ever has. A retired lane has no stream and no blocks. Once its last
+// tensor has ended, it may serve another stream of its device.
 #include "pool/pool_core.hpp"
 #include "pool/this_thread.hpp"
 
@@ -16,7 +16,7 @@ namespace detail {
 
 namespace {
 
-// The lane of the stream that the backend knows by this number.
+// Finds or opens the lane of the stream that the backend knows by this number.
 [[nodiscard]] result<lane*> open_lane(pool_core& core, device_entry& device,
                                       const stream_ref& stream, std::uint64_t stream_id) noexcept {
   const std::uint64_t thread = stream.kind == stream_kind::per_thread ? this_thread_number() : 0;
@@ -29,7 +29,7 @@ namespace {
     if (found.recycled == nullptr) {
       return found.why;
     }
-    // The handle was given to a new stream, and the old one was not retired before.
+    // The driver gave the handle to a new stream, and the old one was not retired before.
     (void)core.report_misuse(misuse_kind::unretired_stream, {});
     core.retire_lane(*found.recycled, found.recycled->stream());
   }
@@ -37,7 +37,7 @@ namespace {
 
 }  // namespace
 
-// The lane in whose order the stream works, made on its first use.
+// Returns the stream's lane; the first use of a stream opens it.
 result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream,
                                   front_cache* cache) noexcept {
   if (!device.description.stream_ordered || stream.is_default()) {
@@ -50,7 +50,7 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
       return &known;
     }
   }
-  // The memo is this thread's; a lane that it names may have another stream by now.
+  // The memo belongs to this thread. The lane that it names may serve another stream by now.
   if (const lane_memo memo = thread_caches::memo_of(cache); memo.handle == stream.handle) {
     lane& known = lanes.at(memo.lane);
     if (known.is(device, stream) &&
@@ -82,7 +82,7 @@ result<stream_ref> pool_core::attach(device where, stream_ref stream) noexcept {
   if (!found) {
     return found.error();
   }
-  // A number would name the lane of this thread in all threads.
+  // A per-thread stream gets no number: other threads would use it for this thread's lane.
   stream.number = stream.kind == stream_kind::per_thread ? 0 : (*found)->stream().number;
   return stream;
 }
@@ -103,16 +103,16 @@ errc pool_core::retire(device where, const stream_ref& stream) noexcept {
   return errc::not_found;
 }
 
-// Gives the lane's free blocks back in the order of `last`. Tensors that are alive keep the lane,
-// and when they end, their blocks go to the device's own (end_block). Pre: no other thread works in
-// the lane meanwhile.
+// Gives the lane's free blocks back in the order of `last`. Live tensors keep the lane; when they
+// end, their blocks go to the device's own lane (end_block). Pre: no other thread works in the lane
+// meanwhile.
 void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
   device_entry& device = *gone.device;
   if (!lanes.begin_retire(gone, last)) {
     return;
   }
   gone.left.store(static_cast<std::int64_t>(caches.retire_lane(gone)), std::memory_order_release);
-  // Tensors of other lanes that were used here: their own streams wait for it.
+  // Tensors of other lanes were used here, so their own streams wait for this one.
   directory.uses_elsewhere.forget(gone.number, [&](std::uint32_t slot) {
     order(gone, lanes.of(directory.slots.by_index(slot)));
   });

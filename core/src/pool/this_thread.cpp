@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// this_thread: the table of gates, the sentinel, attaching, and the end of a thread.
+// this_thread: the table of gates, the sentinel, and attaching and ending threads.
 #include "pool/this_thread.hpp"
 
 #include "pool/process.hpp"
@@ -21,7 +21,7 @@ namespace detail {
 
 namespace {
 
-// The caches of one thread with their memory. Ended by the thread's exit; `ended` outlives it.
+// The caches of one thread with their memory. The thread's exit ends it; `ended` outlives it.
 struct owned_cache {
   address_space memory;
   front_cache* cache = nullptr;
@@ -32,9 +32,9 @@ class thread_state {
   thread_state(const thread_state&) = delete;
   thread_state& operator=(const thread_state&) = delete;
   ~thread_state() { end(); }
-  /// Gives all caches to their pools. From here on the thread works without.
+  /// Gives the blocks of all caches to their pools. The thread works without caches afterwards.
   void end() noexcept;
-  /// Sees to it that end is called.
+  /// Makes the exit of the thread call end.
   void watch_thread() noexcept;
   std::vector<owned_cache> caches;
 
@@ -45,9 +45,10 @@ class thread_state {
 constinit thread_local bool this_thread_ended = false;
 thread_local thread_state this_thread;
 
-// Destructors of pthread keys run after those of thread-local objects. Where one of them is the
-// thread's first use of a pool, nobody would destroy this_thread: a key of our own does. Its value
-// is set only while the destructor of this_thread is pending, which keeps a shared library loaded.
+// Destructors of pthread keys run after those of thread-local objects. If such a destructor is the
+// thread's first use of a pool, the destructor of this_thread would not run any more, so a key of
+// our own ends it. The key's value is set only while the destructor of this_thread is pending,
+// which keeps a shared library loaded.
 struct end_key {
   end_key() noexcept : made(::pthread_key_create(&key, [](void*) { this_thread.end(); }) == 0) {}
   ::pthread_key_t key{};
@@ -110,7 +111,7 @@ front_cache* attach_this_thread(thread_caches& pool) noexcept {
   const std::size_t bytes = front_cache::bytes_for(pool.lane_count());
   try {
     std::vector<owned_cache>& caches = this_thread.caches;
-    // One that a closed pool left behind, or new memory.
+    // Takes a cache that a closed pool left behind, or new memory.
     auto spare = std::find_if(caches.begin(), caches.end(), [&](const owned_cache& owned) {
       return owned.cache->owner.load(std::memory_order_acquire) == nullptr &&
              owned.memory.bytes() >= bytes;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// thread_caches: taking blocks back from all threads, threads that end, and fork.
+// thread_caches: takes blocks back from all threads, from ending threads, and after fork.
 #include "pool/thread_caches.hpp"
 
 #include "system/address_space.hpp"
@@ -49,7 +49,8 @@ void thread_caches::drain(front_cache& cache) noexcept {
   below_.lanes.for_each([&](lane& where) { drain(where, cache); }, cache.lanes);
 }
 
-// Empties the magazines of one lane, which may keep nothing from now on. Pre: as for a whole cache.
+// Empties the magazines of one lane, which may keep nothing from now on. Pre: the caller has the
+// cache alone.
 void thread_caches::drain(lane& where, front_cache& cache) noexcept {
   if (where.number >= cache.lanes) {
     return;
@@ -136,8 +137,8 @@ bool thread_caches::continue_in_child(front_cache* own, bool has_barrier) noexce
   return keeps_gate;
 }
 
-// Moves what a vanished thread kept to the ready lists, and its counts to the lanes. Its memory was
-// known to that thread alone.
+// Moves the blocks of a vanished thread to the ready lists and its counts to the lanes. It also
+// releases the cache's own memory, which only that thread knew.
 void thread_caches::inherit(front_cache& cache) noexcept {
   below_.lanes.for_each(
       [&](lane& where) {

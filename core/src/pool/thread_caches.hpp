@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// thread_caches: the blocks that threads keep ready for one pool. For the owner of a cache it takes
-// blocks out and puts blocks in on the slow paths; for everybody else it takes blocks back. Which
-// caches there are: cache_list.hpp; which one is this thread's: this_thread.hpp.
+// thread_caches: the blocks that threads keep ready for one pool. On slow paths it takes blocks out
+// of a cache and puts blocks in for the owner; for all others it takes blocks back. cache_list.hpp
+// has the list of caches, and this_thread.hpp finds the calling thread's cache.
 //
-// A slow operation is handed its thread's cache once (null: the thread has none), and enters its
-// biased lock once to look for a block and once more to keep what a refill brought: nothing may be
-// waited for inside, so a backend cannot be asked there.
+// A slow operation looks up its thread's cache once (null: it has none). It enters the biased lock
+// twice: first to look for a block, then to keep the blocks of a refill. In between it is outside,
+// because an owner must not wait inside and so cannot ask a backend there.
 //
-// Thread safety: functions that take a cache belong to its owner, unless their comment says
-// otherwise; all others may be called from any thread.
+// Thread safety: only the owner of a cache calls functions that take a cache, unless their comment
+// says otherwise; any thread may call all others.
 #pragma once
 
 #include "cache/latency_sampler.hpp"
@@ -31,11 +31,11 @@ namespace detail {
 class thread_caches {
  public:
   struct settings {
-    std::size_t thread_bytes = 0;  // a quarter for blocks up to 1 MiB, the rest above
-    std::size_t total_bytes = 0;   // of all threads
-    std::size_t lanes = 0;         // of which threads keep blocks: the first ones
+    std::size_t thread_bytes = 0;  // a quarter for blocks up to 1 MiB, the rest for larger ones
+    std::size_t total_bytes = 0;   // of all threads together
+    std::size_t lanes = 0;         // threads keep blocks of this many lanes, the first ones
     cache_list::settings gates;
-    /// Called by a thread that ends, with the process mutex held, before its cache is taken back.
+    /// An ending thread calls it, with the process mutex held, before its cache is taken back.
     void (*on_thread_end)(void* context, std::uint64_t thread) noexcept = nullptr;
     void* context = nullptr;
   };
@@ -56,27 +56,27 @@ class thread_caches {
     return how_.thread_bytes != 0 && how_.lanes != 0;
   }
   [[nodiscard]] std::size_t lane_count() const noexcept { return how_.lanes; }
-  /// Where in each thread's table this pool's gate is; none: threads find their caches by the slow
-  /// path only.
+  /// The place of this pool's gate in each thread's table. None: threads find their caches by the
+  /// slow path only.
   [[nodiscard]] std::optional<std::ptrdiff_t> gate() const noexcept { return gate_; }
   /// Called once, before a thread attaches.
   void set_gate(std::ptrdiff_t offset) noexcept { gate_ = offset; }
-  /// Pre: the calling thread, whose cache it is, ends; the process mutex is held.
+  /// Takes back the cache of the calling thread, which ends. Pre: the process mutex is held.
   void end_thread(front_cache& cache) noexcept;
 
   // Blocks (cached_blocks.cpp). `cache` may be null.
-  /// What the thread has for a demand: a free slot, which is counted as allocated; or how many
-  /// slots to ask others for. The thread may keep that many from now on.
+  /// The answer of take: a free slot, already counted as allocated, or the number of slots to take
+  /// from elsewhere, which the thread may keep from now on.
   struct found {
     record* slot = nullptr;
     std::size_t batch = 1;
   };
   [[nodiscard]] found take(const block_demand& demand, front_cache* cache) noexcept;
-  /// slots[0], which others gave, is allocated and counted; the thread keeps the rest as far as it
-  /// may. Pre: the rest are free slots of one class in the lane.
+  /// Counts slots[0], which came from elsewhere, as allocated, and keeps as many of the others as
+  /// the thread may. Pre: the others are free slots of one class in the lane.
   void keep_rest(const block_demand& demand, std::span<record* const> slots, block_source from,
                  front_cache* cache) noexcept;
-  /// The opposite of the count that take or keep_rest made, for an allocation that fails now.
+  /// Undoes the count of take or keep_rest, for an allocation that fails now.
   void uncount(const record& slot, const made_count& one, front_cache* cache) noexcept;
   /// Counts and keeps a block whose tensor has just ended. Pre: its header is free.
   void put(record& slot, std::uint64_t bytes, front_cache* cache) noexcept;
@@ -84,7 +84,7 @@ class thread_caches {
   /// neighbours. Returns how many.
   std::size_t flush_large(lane& where, front_cache* cache) noexcept;
 
-  // The thread's memo of the lane that it used last.
+  // The thread's memo: the lane that it used last.
   [[nodiscard]] static lane_memo memo_of(front_cache* cache) noexcept;
   static void set_memo(front_cache* cache, const lane_memo& memo) noexcept;
 
@@ -99,20 +99,20 @@ class thread_caches {
   latency_sampler sampler;
 
   // All caches at once.
-  /// Free blocks of all threads go to ready lists and backends.
+  /// Moves the free blocks of all threads to ready lists and backends.
   void drain_all() noexcept;
-  /// Those of threads that did nothing since the last call.
+  /// Moves those of threads that did nothing since the last call.
   void drain_idle() noexcept;
-  /// This thread's.
+  /// Moves those of the calling thread.
   void drain_own(front_cache& cache) noexcept;
-  /// Every cache is removed. Pre: the pool is closed, the process mutex is held.
+  /// Removes every cache. Pre: the pool is closed, the process mutex is held.
   void remove_all() noexcept;
-  /// No thread is inside by a key that was closed before.
+  /// Post: no thread is inside its cache by a key that was closed before the call.
   void pass_all_gates() noexcept;
-  /// Blocks of a lane that retires leave all caches; threads forget it. The number of its tensors
-  /// that are alive.
+  /// Takes the blocks of a retiring lane out of all caches; threads forget the lane. Returns the
+  /// number of its live tensors.
   [[nodiscard]] std::uint64_t retire_lane(lane& gone) noexcept;
-  /// Adds what was requested through the cache since the last time to its device's live bytes.
+  /// Adds the bytes requested through the cache since the last call to the device's live bytes.
   /// Pre: the caller has the cache.
   static void publish(lane& where, front_cache& cache) noexcept;
   /// Sum over caches of limit * size.
@@ -120,7 +120,7 @@ class thread_caches {
     return capacity_.load(std::memory_order_relaxed);
   }
 
-  /// As cache_list: what vanished threads kept goes to the ready lists, calling no backend.
+  /// See cache_list; moves the blocks of vanished threads to ready lists and calls no backend.
   [[nodiscard]] bool continue_in_child(front_cache* own, bool has_barrier) noexcept;
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bytes of tensors: copies, fills, and what moves managed memory. Core checks tensors and ranges;
-// the backend of the stream-ordered side does the work.
+// Copies and fills tensors, and moves managed memory. Core checks tensors and ranges; the backend
+// of the stream-ordered side does the work.
 #include "pool/pool_core.hpp"
 
 namespace tidepool {
@@ -14,7 +14,7 @@ namespace {
   return {.code = errc::invalid_argument, .requested = bytes, .where = where, .text = text};
 }
 
-// The record of a live tensor; a dead one is a misuse.
+// Returns the record of a live tensor, or reports a misuse if it is not alive.
 [[nodiscard]] result<tensor_info> read_live(pool_core& core, tensor_id id) noexcept {
   if (const std::optional<tensor_info> info = core.directory.read(id)) {
     return *info;
@@ -22,8 +22,8 @@ namespace {
   return core.report_misuse(misuse_kind::stale_use, id);
 }
 
-// Work on the stream uses the tensor now. Memory for the host would be written again at once after
-// its end: it waits for that stream.
+// Notes that work on the stream uses the tensor. Memory for the host can be reused the moment its
+// tensor ends, so it must wait for that stream.
 void note_use(pool_core& core, const tensor_info& used, const stream_ref& stream) noexcept {
   const device_entry& device = *core.lanes.find(used.where);
   if (device.is_for_host() && core.record_use(used.id, stream) == errc::out_of_memory) {

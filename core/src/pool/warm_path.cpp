@@ -15,7 +15,7 @@ namespace detail {
 
 namespace {
 
-// Fork waits for operations, and a sample takes a lock.
+// A sample takes a lock, so it must be an operation, for which fork waits.
 [[nodiscard]] thread_caches::sample take_sample(pool_core& core, front_cache* cache) noexcept {
   if (cache == nullptr || cache->sampling == 0) {
     return thread_caches::sample::none;
@@ -29,8 +29,8 @@ void arm_sample(pool_core& core, front_cache& cache, std::uint32_t operations) n
   core.caches.arm_sample(cache, operations);
 }
 
-// The warm path found nothing, perhaps because this operation is to be timed: then the gate was
-// closed for it, and `again` finds it open. Else `slow` does the work.
+// The warm path found nothing. If a sample had closed the gate, this operation is to be timed:
+// `again` repeats it with the gate open. Otherwise `slow` does the work.
 template <class Again, class Slow>
 [[nodiscard, gnu::always_inline]] inline raw_tensor allocate_after_miss(pool_core* core,
                                                                         gate_ref gate,
@@ -109,7 +109,7 @@ template <class Again, class Slow>
   return code;
 }
 
-// The pop is done, its count carried: keep counting and ask for a sample.
+// The pop is done and its count overflowed: keep counting and ask for a sample.
 [[gnu::noinline, gnu::cold]] raw_tensor after_carry(pool_core* core, gate_ref gate, magazine* from,
                                                     record* slot, std::uint64_t id) noexcept {
   front_cache* const cache = gate.cache();
@@ -119,7 +119,8 @@ template <class Again, class Slow>
   if (find_this_thread(core->caches) != cache) {
     return made;
   }
-  // Alternately the next operation and the one after: both kinds get their share in any pattern.
+  // Time the next operation, or the one after it, in turn: in a strict alloc/free pattern both
+  // kinds are sampled.
   arm_sample(*core, *cache, 1 + (cache->slow_count++ & 1));
   return made;
 }
@@ -145,8 +146,8 @@ template <class Again, class Slow>
   return made;
 }
 
-// No small block is ready. Above 1 MiB blocks have lengths of their own: the top of the bin must be
-// long enough. Still inside the cache, and as free of locks as the path that led here.
+// No small block is ready. Blocks above 1 MiB have lengths of their own, so this checks that the
+// top block of the bin is long enough. It is still inside the cache and takes no lock.
 [[gnu::noinline]] raw_tensor allocate_missed(pool_core* core, std::size_t bytes,
                                              gate_ref gate) noexcept {
   if (bytes > largest_small_block) {
@@ -163,8 +164,8 @@ template <class Again, class Slow>
   return allocate_plain_slow(core, bytes, gate);
 }
 
-// No small block is ready in the lane, or its slot is not free. The caller was inside the cache,
-// and so is this. The device is asked of the lane: the key may be closed by now.
+// No small block is ready in the lane, or its slot is not free. This is still inside the cache. It
+// takes the device from the lane, because the key may be closed by now.
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_missed(pool_core* core, std::size_t bytes,
                                                            const stream_ref& stream,
                                                            const lane_key& key) noexcept {
@@ -187,14 +188,14 @@ template <class Again, class Slow>
 // The magazine of a lane whose alignment is its device's own. Pre: the cache is entered.
 [[gnu::always_inline]] inline magazine& ready_in_lane(std::size_t bytes, gate_ref gate,
                                                       const lane_key& key) noexcept {
-  // Rounded up to the alignment, less one: 0 bytes and what cannot be rounded have a class too,
-  // whose magazine stays empty.
+  // Rounds up to the alignment, less one. 0 bytes and sizes that cannot be rounded have a class
+  // too, whose magazine stays empty.
   const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
   const unsigned size_class = size_class_of(last + 1);
   return gate.cache()->small_at(key.magazines, size_class);
 }
 
-// The whole pop, for those whose tail calls need not be seen as such.
+// The whole pop, for callers that need no tail call.
 [[gnu::always_inline]] inline raw_tensor pop_in_lane(pool_core* core, std::size_t bytes,
                                                      const stream_ref& stream, gate_ref gate,
                                                      const lane_key& key) noexcept {
@@ -210,8 +211,8 @@ template <class Again, class Slow>
   return pop(core, bytes, gate, ready, *slot, id, key.tag);
 }
 
-// Another device than lane 0's, in the order of its default stream, a pool whose lane 0 asks for
-// more alignment, or an unknown name.
+// Allocates in the order of a default stream on a device other than that of lane 0, or in a pool
+// whose lane 0 needs more alignment.
 [[gnu::noinline]] raw_tensor allocate_elsewhere(pool_core* core, std::size_t bytes,
                                                 std::uint32_t device_bits) noexcept {
   static constexpr stream_ref none{};
@@ -225,8 +226,9 @@ template <class Again, class Slow>
   return pop_in_lane(core, bytes, none, gate, key);
 }
 
-// With a name or a category: the same, and then the tag, which nobody reads before. What is
-// observed must have it at once.
+// Allocates a tensor with a name or a category. It makes a plain tensor and writes the tag then, as
+// no thread reads the tag before. An observer would read it, so an observed pool takes the slow
+// path.
 template <class Plain>
 [[nodiscard, gnu::always_inline]] inline raw_tensor tagged(pool_core* core,
                                                            const allocation_request& request,
@@ -238,14 +240,15 @@ template <class Plain>
   }
   const raw_tensor made = plain();
   if (made.id) [[likely]] {
-    // Nobody else has the id yet.
+    // No other thread has the id yet.
     record& slot = core->directory.slots.at(made.id.value());
     slot.tag.store(slot.tag.load(std::memory_order_relaxed) | tag, std::memory_order_release);
   }
   return made;
 }
 
-// Not attached, or not by this number: what this thread used last.
+// The stream has no number, or not the lane's number, so this tries the lane that the thread used
+// last.
 [[gnu::noinline]] raw_tensor allocate_by_memo(pool_core* core, std::size_t bytes,
                                               std::uint32_t device_bits,
                                               const stream_ref& stream) noexcept {
@@ -281,7 +284,7 @@ raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_
       key->device.load(std::memory_order_relaxed) != device_bits) [[unlikely]] {
     return allocate_by_memo(core, bytes, device_bits, stream);
   }
-  // As pop_in_lane, which would be a call in the middle: two instructions more.
+  // Repeats pop_in_lane, because a call in the middle would cost two more instructions.
   magazine& ready = ready_in_lane(bytes, gate, *key);
   record* const slot = ready.top;
   if (slot == nullptr) [[unlikely]] {
@@ -318,7 +321,7 @@ raw_tensor allocate_plain(pool_core* core, std::size_t bytes, std::uint32_t devi
     return allocate_missed(core, bytes, gate);
   }
   const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
-  // Not free: two threads freed one tensor at once, or the slot is retired.
+  // The slot is not free: two threads freed one tensor at once, or the slot is retired.
   if (static_cast<std::int64_t>(id) < 0) [[unlikely]] {
     return allocate_plain_slow(core, bytes, gate);
   }
@@ -353,7 +356,7 @@ errc deallocate_id(pool_core* core, tensor_id id) noexcept {
     return deallocate_slow(core, id, gate);
   }
   if constexpr (TIDEPOOL_ASSERT_LEVEL >= 1) {
-    // Checked builds find racing double frees here, others at the next pop.
+    // Checked builds find racing double frees here; other builds find them at the next pop.
     std::uint64_t expected = id.value();
     if (!slot.header.compare_exchange_strong(expected, freed, std::memory_order_acq_rel)) {
       return deallocate_slow(core, id, gate);
@@ -371,8 +374,8 @@ errc deallocate_id(pool_core* core, tensor_id id) noexcept {
 
 errc deallocate_on(pool_core* core, tensor_id id, const stream_ref& stream) noexcept {
   if (!stream.is_none()) {
-    // In the order of the lane that it is from: the same as without a stream. A lane's key never
-    // has the handle of the per-thread stream, which names another lane in each thread.
+    // A free in the order of the tensor's own lane is the same as one without a stream. A lane's
+    // key never has the handle of the per-thread stream, which names another lane in each thread.
     const unsigned n = core->directory.slots.at(id.value()).lane.load(std::memory_order_relaxed);
     if (n >= most_cached_lanes || stream.kind == stream_kind::legacy ||
         core->lanes.keys.at[n].handle.load(std::memory_order_relaxed) != stream.handle) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// flat_index: probing by buckets.
+// flat_index: probes bucket by bucket.
 #include "record/flat_index.hpp"
 
 #include <algorithm>
@@ -14,8 +14,8 @@ std::size_t flat_index::bucket::empty_place() const noexcept {
   return static_cast<std::size_t>(std::find(keys.begin(), keys.end(), 0U) - keys.begin());
 }
 
-// The place of the key, or the empty one where it would go, which is what 0 finds. Pre: there are
-// buckets.
+// Returns the place of the key, or the empty place where it would go; key 0 finds the empty place.
+// Pre: there are buckets.
 flat_index::place flat_index::probe(std::uint64_t key) const noexcept {
   const std::size_t mask = count_ - 1;
   for (std::size_t i = mix(key) & mask;; i = (i + 1) & mask) {
@@ -103,7 +103,8 @@ void flat_index::erase(std::uint64_t key, std::uint32_t slot) noexcept {
     return;
   }
   --size_;
-  // While the bucket with the hole was full, keys behind it may have passed it.
+  // Keys behind the hole may have passed this bucket while it was full, so they may have to move
+  // back into it.
   const std::size_t mask = count_ - 1;
   auto of_hole = static_cast<std::size_t>(hole.in - buckets_);
   bool was_full = hole.in->empty_place() == places;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// flat_index: a map from a non-zero 64-bit key to a slot number and a generation; open addressing
-// over buckets of one cache line with four places each, load at most 1/2, deletion by moving back.
-// For callers' keys and for block addresses; never on the warm path. Thread safety: one mutex,
-// which look-ups of many keys give back now and then.
+// flat_index: a map from a non-zero 64-bit key to a slot number and a generation, for callers' keys
+// and for block addresses. It uses open addressing over buckets of one cache line with four places
+// each. The load is at most 1/2, and a deletion moves later keys back. The warm path never uses it.
+// Thread safety: one mutex, which look-ups of many keys release now and then.
 #pragma once
 
 #include "system/address_space.hpp"
@@ -26,14 +26,14 @@ class flat_index {
   [[nodiscard]] bool set(std::uint64_t key, std::uint32_t slot) noexcept {
     return set_answer([key] { return key; }, slot);
   }
-  /// The same for the key that key() answers with the lock held; 0: none.
+  /// The same for the key that key() returns, which is called with the lock held; 0: no key.
   template <class F>
   [[nodiscard]] bool set_answer(F&& key, std::uint32_t slot) noexcept {
     const std::lock_guard lock(mutex_);
     const std::uint64_t wanted = key();
     return wanted == 0 || set_locked(wanted, slot);
   }
-  /// Inserts unless the key is there. False in `added`: it was, `slot` is what it maps to.
+  /// Inserts unless the key is there. If it was, `added` is false and `slot` is its slot.
   struct insertion {
     bool stored = false;  ///< false: no memory
     bool added = false;
@@ -42,18 +42,18 @@ class flat_index {
   [[nodiscard]] insertion insert(std::uint64_t key, std::uint32_t slot,
                                  std::uint32_t generation = 0) noexcept;
   [[nodiscard]] std::optional<std::uint32_t> find(std::uint64_t key) const noexcept;
-  /// What a key maps to; generation 0: nothing, or what set() made.
+  /// The value of a key. Generation 0: there is no such key, or set() made it.
   struct value {
     std::uint32_t slot = 0;
     std::uint32_t generation = 0;
   };
-  /// Calls f(i, value) for each keys[i], in order, with the lock held. The misses of several
+  /// Calls f(i, value) for each keys[i], in order, with the lock held. The cache misses of several
   /// look-ups overlap.
   template <class F>
   void find_each(std::span<const std::uint64_t> keys, F&& f) const noexcept;
   /// Removes the key if it maps to this slot.
   void erase(std::uint64_t key, std::uint32_t slot) noexcept;
-  /// Removes all and calls then(), with the lock held.
+  /// Removes all keys and calls then() with the lock held.
   template <class F>
   void clear(F&& then) noexcept {
     const std::lock_guard lock(mutex_);
@@ -76,13 +76,14 @@ class flat_index {
 
  private:
   static constexpr std::size_t places = 4;
-  /// Invariant: a key that stands d buckets behind its home has d full buckets before it, from its
-  /// home on. So a look-up ends at the first bucket that is not full.
+  /// Invariant: if a key is d buckets behind its home, all d buckets from its home on are full. So
+  /// a look-up ends at the first bucket that is not full.
   struct alignas(64) bucket {
     std::array<std::uint64_t, places> keys;  // 0: an empty place, whose value is {}
     std::array<value, places> to;
-    /// Where the key is, or `places`. Without branches, as nobody could predict which place it is;
-    /// compilers make them of a loop. Only 0 can be there twice, and means none wherever it is.
+    /// Returns the place of the key, or `places`. No branch depends on the place, because it cannot
+    /// be predicted; compilers would make branches of a loop. Only 0 can be there several times,
+    /// and it always means an empty place.
     [[nodiscard]] std::size_t place_of(std::uint64_t key) const noexcept {
       static_assert(places == 4);
       const std::size_t at = std::size_t{keys[1] == key} | 2 * std::size_t{keys[2] == key} |
@@ -95,7 +96,7 @@ class flat_index {
     bucket* in;
     std::size_t n;
   };
-  /// None where the place is empty.
+  /// The value at a place; generation 0 if the place is empty.
   [[nodiscard]] static value value_at(place where) noexcept { return where.in->to[where.n]; }
   [[nodiscard]] place probe(std::uint64_t key) const noexcept;
   void put(place where, std::uint64_t key, value to) noexcept;
@@ -109,8 +110,8 @@ class flat_index {
   std::size_t size_ = 0;       // of keys, guarded by mutex_; size_ <= places / 2 * count_
 };
 
-// The bucket of a key is fetched `ahead` keys before it is looked at: so misses overlap, all the
-// time. The lock is given back between groups.
+// Prefetches the bucket of a key `ahead` keys before it is read, so that misses always overlap. It
+// releases the lock between groups of keys.
 template <class F>
 void flat_index::find_each(std::span<const std::uint64_t> keys, F&& f) const noexcept {
   constexpr std::size_t group = 256;

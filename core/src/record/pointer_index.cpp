@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pointer_index: building it, and what enters and leaves.
+// pointer_index: builds the index, and enters and removes addresses.
 #include "record/pointer_index.hpp"
 
 namespace tidepool {
@@ -45,17 +45,20 @@ result<tensor_id> pointer_index::find(const void* data) noexcept {
   return errc::not_found;
 }
 
-// From now on the index is kept; then what there is already is entered. Blocks come and go
-// meanwhile. Who binds or unbinds stores first, then looks whether the index is kept; here it is
-// the other way round, all in one total order. So who did not see the index kept is seen here as
-// done. Who did enters or erases himself, after his store, with the lock in which the slot is
-// looked at here: before this, which then sees the store, or after it, undoing what it entered.
+// Says first that the index is kept, then enters all blocks that exist. Other threads bind and
+// unbind blocks meanwhile. Such a thread stores its change to the slot first and then looks whether
+// the index is kept; the build does these two steps in the opposite order, and all are in one total
+// order. So there are two cases:
+//   - The thread did not see that the index is kept. Then the build sees the thread's store.
+//   - The thread saw it. Then it enters or erases the address itself, after its store and under the
+//     lock under which the build reads the slot. If it does so before the build reads the slot, the
+//     build sees the store; if it does so afterwards, it corrects the build's entry.
 status pointer_index::build() noexcept {
   const std::lock_guard lock(mutex_);
   if (complete_.load(std::memory_order_relaxed)) {
     return {};
   }
-  // What a build that failed has left is out of date.
+  // Entries that a failed build has left are out of date.
   entries_.clear([this] { kept_.store(true, std::memory_order_seq_cst); });
   for (std::size_t i = 0; i < slots_.made(); ++i) {
     const record& r = slots_.by_index(i);
@@ -75,7 +78,7 @@ status pointer_index::build() noexcept {
   return {};
 }
 
-// Those begin and end with mutex_ held.
+// Adopted tensors begin and end with mutex_ held.
 bool pointer_index::enter_if_adopted(const record& slot) noexcept {
   const std::uint64_t header = slot.header.load(std::memory_order_acquire);
   return !slots_.is_taken(slot, header) || !is_adopted(header) ||
@@ -93,8 +96,8 @@ void pointer_index::forget_block(const record& slot, const void* data) noexcept 
   }
 }
 
-// False: no memory. A block, or a tensor that adopted the same memory, keeps its entry. Pre: mutex_
-// is held.
+// Enters an adopted tensor. If a block, or a tensor that adopted the same memory, has the address
+// already, it keeps the entry. False: there is no memory. Pre: mutex_ is held.
 bool pointer_index::enter_adopted(const record& slot, const void* data) noexcept {
   if (data == nullptr) {
     return true;
@@ -114,7 +117,7 @@ void pointer_index::forget_adopted(const record& slot) noexcept {
   if (adopted_twice_) {
     slots_.for_each_taken([&](const record& other, std::uint64_t header) {
       if (is_adopted(header) && other.data.load(std::memory_order_acquire) == data) {
-        (void)enter_adopted(other, data);  // the first one; there was room a moment ago
+        (void)enter_adopted(other, data);  // cannot fail: there was room a moment ago
       }
     });
   }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// pointer_index: from addresses to tensors, for pool::find(const void*). Kept from the first
-// look-up on: blocks enter it where they are bound to slots, adopted memory where it is adopted.
-// Slices are not in it: their address may be that of their tensor, whose block it is.
+// pointer_index: maps addresses to tensors, for pool::find(const void*). The pool keeps the index
+// from the first look-up on: a block enters when it is bound to a slot, adopted memory when it is
+// adopted. Slices do not enter, because their address may be that of the tensor with the block.
 //
-// Invariant, while it is kept: each bound slot has the entry of its address, each adopted tensor
-// too, unless a block or another adopted tensor has it. Thread safety: all members; a short lock.
+// Invariant while it is kept: each bound slot has an entry for its address. So has each adopted
+// tensor, unless a block or another adopted tensor has the same address.
+//
+// Thread safety: any thread may call all members, which take a short lock.
 #pragma once
 
 #include "record/flat_index.hpp"
@@ -30,17 +32,18 @@ class pointer_index {
   /// The first call builds the index.
   [[nodiscard]] result<tensor_id> find(const void* data) noexcept;
 
-  // The stores that these two follow have to be sequentially consistent: see build().
+  // Callers store to the slot before they call these two. That store must be sequentially
+  // consistent: see build().
 
-  /// Where a block begins whose slot was just bound (size_class), or where a bound slot's tensor
-  /// has just moved to (data). False: no memory.
+  /// Enters the address of a slot that was just bound (the store of size_class), or whose tensor
+  /// just moved (the store of data). False: there is no memory.
   [[nodiscard]] bool enter_block(const record& slot) noexcept;
-  /// It began at `data` until now: it is bound no longer (size_class), or has moved (data). Pre:
-  /// nobody else has the block yet.
+  /// Removes the former address of a slot that is no longer bound (the store of size_class), or
+  /// whose tensor moved (the store of data). Pre: no other slot has the block yet.
   void forget_block(const record& slot, const void* data) noexcept;
 
-  /// Calls make(), which makes the adopted tensor, with its address entered and locked against a
-  /// build. False: no memory, make was not called.
+  /// Enters the address of an adopted tensor and calls make(), which makes the tensor, under the
+  /// lock against builds. False: there is no memory and make was not called.
   template <class F>
   [[nodiscard]] bool adopt(const record& slot, const void* data, F&& make) noexcept {
     const std::lock_guard lock(mutex_);
@@ -50,7 +53,7 @@ class pointer_index {
     make();
     return true;
   }
-  /// Pre: the tensor has ended, its slot is not released yet.
+  /// Removes an adopted tensor. Pre: it has ended and its slot is not released yet.
   void forget_adopted(const record& slot) noexcept;
 
   // For walks over all invariants.
@@ -66,10 +69,10 @@ class pointer_index {
 
   const slot_table& slots_;
   flat_index entries_;
-  std::atomic<bool> kept_{false};      // what comes and goes enters and leaves
-  std::atomic<bool> complete_{false};  // and what was there before is in it
-  std::mutex mutex_;                   // building, and adopted tensors that begin or end
-  bool adopted_twice_ = false;         // guarded by mutex_: some memory ever was
+  std::atomic<bool> kept_{false};      // blocks and adopted tensors enter and leave
+  std::atomic<bool> complete_{false};  // those that existed before have entered, too
+  std::mutex mutex_;                   // held by builds, and when adopted tensors begin or end
+  bool adopted_twice_ = false;         // guarded by mutex_: some memory was adopted twice
 };
 
 }  // namespace detail

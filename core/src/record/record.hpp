@@ -1,29 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// record: the 64 bytes of metadata of one slot, the only metadata line that a warm allocation or
-// free touches. Records live in the slot table and never move. A record is bound to a free or used
-// block for as long as the block is ready or in use; slices, adopted memory and empty tensors have
-// none.
+// record: the 64 bytes of metadata of one slot, the only cache line of metadata that a warm
+// allocation or free touches. Records live in the slot table and never move. A record is bound to a
+// block as long as the block is ready or in use. Records of slices, adopted memory and empty
+// tensors are bound to none.
 //
-// The header word is a seqlock and the whole truth about who may use the slot. An id is
-//   bit 63 = 0, bits 62..32 generation (1..2^31-1, one per tensor), bits 31..0 self = slot << 6 |
-//   tag
-// and a header is one of
-//   live, compact  == id                a plain tensor: one reference, temporary, no flags
-//   live, full     generation << 32 | bit 31 | references 15 | 0 | flags 8 | not bit 6 of the id |
-//                  lifecycle 6
-//   free           == -(id of the next tensor), so bit 63 is set
-//   retired        == -(2^63 + self) == 2^63 - self: all generations are used up
-// Compact headers make one compare at free check pool, slot, generation, liveness and uniqueness at
-// once; everything else is in full form, which that compare sends to the slow path. Bit 6 is the
-// lowest bit of the slot, so a full header taken for an id names another slot than its own, and no
-// forged id is equal to the header it leads to. Free headers
-// are negated because the negation's own flags say whether a popped header was free: live and
-// retired ones become negative. The step past the last generation makes such a one by itself.
+// The header word is a seqlock, and it alone says who may use the slot.
 //
-// Thread safety: atomics, plain moves on x86-64. The owner of a free slot (its magazine, its ready
-// list) writes the other fields before it publishes a live header with release order; readers load
-// the header, the fields with acquire order and the header again.
+// clang-format off
+// An id, bits from high to low:
+//   63        0
+//   62 .. 32  generation, 1 .. 2^31 - 1, one for each tensor
+//   31        0
+//   30 ..  6  slot  \ self == slot << 6 | tag
+//    5 ..  0  tag   /
+//
+// A header is one of
+//   live, compact   == id: a plain tensor with one reference, temporary, without flags
+//   live, full      generation << 32 | bit 31 | references << 16 | flags << 7
+//                   | not bit 6 of the id, at bit 6 | lifecycle, bits 5 .. 0
+//   free            == -(id of the next tensor), so bit 63 is set
+//   retired         == 2^63 - self: all generations are used up
+// clang-format on
+//
+// A free compares the header with the id. If they are equal, this one compare has checked pool,
+// slot, generation, liveness and that there is one reference. All other tensors have a full header,
+// which the compare sends to the slow path. A full header that is misused as an id names another
+// slot than its own, because bit 6 is the lowest bit of the slot. So no forged id equals the header
+// to which it leads.
+//
+// A pop negates the header that it finds, which gives the next id if the header was free, and a
+// negative number if it was live or retired. So the processor's flags of the negation are the whole
+// test. Freeing the last generation yields the retired pattern, which no pop accepts, so the warm
+// path needs no test for it.
+//
+// Thread safety: all shared fields are atomics, whose loads and stores are plain moves on x86-64.
+// The owner of a free slot (its magazine or ready list) writes the other fields before it publishes
+// a live header with release order. A reader loads the header, then the fields with acquire order,
+// then the header again.
 #pragma once
 
 #include <tidepool/attributes.hpp>
@@ -69,8 +83,8 @@ struct alignas(64) record {
 static_assert(sizeof(record) == 64 && alignof(record) == 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
-// Lists of free records. The link is a field of its own: a record that misuse put into two places
-// stays a valid link in one while it is used through the other.
+// Lists of free records. The link is a field of its own, so that a record which misuse put into two
+// places stays a valid link in one list while it is used through the other.
 [[nodiscard]] inline record* next_of(record& r) noexcept {
   const std::int32_t distance = r.next.load(std::memory_order_relaxed);
   return distance == 0 ? nullptr : &r + distance;
@@ -83,19 +97,20 @@ inline void set_next(record& r, record* next) noexcept {
 // The rarely used fields, in a table of their own at the same index.
 struct alignas(64) cold_record {
   std::uint64_t cookie;               // the backend's, of the bound block
-  std::atomic<std::uint64_t> key;     // relaxed, as parent: what info() copies; the header orders
+  std::atomic<std::uint64_t> key;     // relaxed, like parent: info() relies on the header's order
   std::atomic<std::uint64_t> parent;  // id, of a slice
   void (*release)(void* data, std::size_t bytes, void* context);  // of adopted memory
   void* context;
   std::atomic<std::uint64_t> ended;    // id of the tensor that a close by force ended, 0: none
-  std::atomic<std::uint32_t> handles;  // to it, not yet dropped
+  std::atomic<std::uint32_t> handles;  // its handles that are not dropped yet
   std::atomic<std::uint64_t> holds;    // see below
 };
 static_assert(sizeof(cold_record) == 64);
 
-// Holds: references that no owner may end, as a pin or a slice stands for each. One word: pins 16,
-// slices 16, changes 32. A hold is counted after its reference and forgotten before it, so
-// pins + slices <= references at any time; `changes` tells a reader that none came or went.
+// Holds are references that no owner may end, because each belongs to a pin or a slice. One word
+// has pins in bits 0-15, slices in bits 16-31 and the number of changes in bits 32-63. A hold is
+// counted after its reference and forgotten before it, so pins + slices <= references at any time.
+// An unchanged number of changes tells a reader that no hold came or went.
 inline constexpr std::uint64_t one_hold_change = std::uint64_t{1} << 32;
 inline constexpr std::uint64_t one_pin = 1;
 inline constexpr std::uint64_t one_part = std::uint64_t{1} << 16;
@@ -144,15 +159,15 @@ inline void forget_holds(cold_record& cold) noexcept {
   return is_full(header) ? static_cast<tensor_flags>((header >> flags_shift) & 0xff)
                          : tensor_flags::none;
 }
-/// In a full header.
+/// The flags as bits of a full header.
 [[nodiscard]] constexpr std::uint64_t bits_of(tensor_flags flags) noexcept {
   return std::uint64_t{static_cast<std::uint8_t>(flags)} << flags_shift;
 }
 [[nodiscard]] constexpr std::uint64_t bits_of(lifecycle state) noexcept {
   return static_cast<std::uint8_t>(state) & lifecycle_mask;
 }
-/// Does this header say that the tensor with this id is alive? A full one does not name its slot
-/// and pool: ids from outside are asked for by slot_table::is_live.
+/// Does this header say that the tensor with this id is alive? A full header does not name its slot
+/// and pool, so slot_table::is_live checks ids that come from users.
 [[nodiscard]] constexpr bool is_live(std::uint64_t header, std::uint64_t id) noexcept {
   return id >> 32 != 0 &&
          (header == id || (is_full(header) && !is_free(header) && header >> 32 == id >> 32));

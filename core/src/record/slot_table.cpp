@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// slot_table: reservation, acquire, release.
+// slot_table: reserves addresses, hands slots out and takes them back.
 #include "record/slot_table.hpp"
 
 #include <tidepool/assert.hpp>
@@ -55,7 +55,7 @@ std::size_t slot_table::acquire(std::span<record*> out) noexcept {
 }
 
 void slot_table::release(record& slot) noexcept {
-  // Retired slots too: nothing may take their last block for theirs.
+  // Retired slots are cleared, too, so that no search takes their last block for theirs.
   slot.data.store(nullptr, std::memory_order_relaxed);
   slot.capacity.store(0, std::memory_order_relaxed);
   slot.usable_bytes = 0;

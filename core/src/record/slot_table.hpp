@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // slot_table: the records of one pool, at fixed addresses, and the list of slots without a block.
-// Thread safety: looking a record up needs nothing; acquire and release take one short lock.
+// Thread safety: looking a record up takes no lock; acquire and release take one short lock.
 #pragma once
 
 #include "record/record.hpp"
@@ -28,13 +28,14 @@ namespace detail {
 
 class slot_table {
  public:
-  /// Room for `slots` (a power of two <= most_slots), fewer where addresses are refused.
-  /// first_generation: of new slots, 1..2^30; differs between pools so that ids do.
+  /// Makes room for `slots` slots (a power of two <= most_slots), or for fewer if the system
+  /// refuses the addresses. first_generation, 1..2^30, is the generation of new slots; it differs
+  /// between pools, so that their ids differ.
   [[nodiscard]] bool open(std::size_t slots, std::uint64_t pool_tag,
                           std::uint32_t first_generation) noexcept;
 
-  /// The record an id names, or some other record of the table when the id is not ours: the caller
-  /// compares the header.
+  /// Returns the record that the id names. For an id of another pool it returns some record of the
+  /// table, so the caller compares the header.
   [[nodiscard]] record& at(std::uint64_t id) const noexcept {
     return *reinterpret_cast<record*>(base_ + (id & mask_));
   }
@@ -52,7 +53,7 @@ class slot_table {
   [[nodiscard]] bool is_retired(const record& r, std::uint64_t header) const noexcept {
     return detail::is_retired(header, self_of(r));
   }
-  /// Is some tensor alive in the slot, by this header of it?
+  /// Does this header of the slot say that a tensor is alive in it?
   [[nodiscard]] bool is_taken(const record& r, std::uint64_t header) const noexcept {
     return !is_free(header) && !is_retired(r, header);
   }
@@ -81,8 +82,8 @@ class slot_table {
     return {r.data.load(std::memory_order_relaxed), r.capacity.load(std::memory_order_relaxed),
             cold(r).cookie};
   }
-  /// Does this header of r say that the tensor with this id is alive? No id of another pool or slot
-  /// is.
+  /// Does this header of r say that the tensor with this id is alive? It is false for every id of
+  /// another pool or slot.
   [[nodiscard]] bool is_live(const record& r, std::uint64_t header,
                              std::uint64_t id) const noexcept {
     return detail::self_of(id) == self_of(r) && !is_retired(r, header) &&
@@ -96,7 +97,7 @@ class slot_table {
 
   [[nodiscard]] std::uint64_t pool_tag() const noexcept { return pool_tag_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-  /// Slots ever made: records [0, made()) have a header. Grows only.
+  /// The number of slots ever made: records [0, made()) have a header. It only grows.
   [[nodiscard]] std::size_t made() const noexcept { return made_.load(std::memory_order_acquire); }
   [[nodiscard]] std::size_t retired() const noexcept {
     return retired_.load(std::memory_order_relaxed);

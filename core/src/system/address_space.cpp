@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// address_space by mmap. MAP_NORESERVE: tables are sized for the worst case and touched as used.
+// address_space by mmap. MAP_NORESERVE, because tables are sized for the worst case and only the
+// pages in use are ever touched.
 #include "system/address_space.hpp"
 
 #include <sys/mman.h>
@@ -45,15 +46,15 @@ address_space::~address_space() {
 
 void address_space::advise_huge() const noexcept {
   constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
-  // Larger ones are room for what may come: their first 2 MiB stay in small pages. Smaller ones
-  // have the size of what they hold.
+  // A larger range is room for growth, so its first 2 MiB stay in small pages. A smaller range has
+  // the size of its content.
   constexpr std::size_t largest_filled_bytes = std::size_t{64} << 20;
   const auto begin = reinterpret_cast<std::uintptr_t>(data_);
   const std::uintptr_t skipped =
       bytes_ > largest_filled_bytes ? huge_page_bytes : huge_page_bytes - 1;
   const std::uintptr_t first = (begin + skipped) / huge_page_bytes * huge_page_bytes;
   if (data_ != nullptr && first - begin < bytes_) {
-    // A refusal costs speed only.
+    // If the system refuses, only speed is lost.
     (void)::madvise(static_cast<std::byte*>(data_) + (first - begin), bytes_ - (first - begin),
                     MADV_HUGEPAGE);
   }
@@ -64,7 +65,7 @@ void address_space::release(void* data, std::size_t bytes) noexcept {
 }
 
 bool address_space::clear() noexcept {
-  // New pages in the same place where a filter of system calls refuses advice.
+  // If a filter of system calls refuses the advice, this maps new pages in the same place.
   return data_ == nullptr || ::madvise(data_, bytes_, MADV_DONTNEED) == 0 ||
          ::mmap(data_, bytes_, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;

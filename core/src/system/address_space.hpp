@@ -30,11 +30,12 @@ class address_space {
   [[nodiscard]] void* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
-  /// Asks for huge pages; of ranges above 64 MiB, which are room for more, not for the first 2 MiB.
+  /// Asks for huge pages. The first 2 MiB of a range above 64 MiB keep small pages, because such a
+  /// range is room for growth.
   void advise_huge() const noexcept;
-  /// For what reserve made and no object owns any more.
+  /// Gives a range back that reserve made and that no object owns any more.
   static void release(void* data, std::size_t bytes) noexcept;
-  /// All bytes are zero again and take no memory; false if the system refused.
+  /// Makes all bytes zero and gives their memory back. False: the system refused.
   bool clear() noexcept;
 
  private:

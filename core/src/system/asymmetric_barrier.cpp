@@ -21,11 +21,11 @@ namespace {
 enum class permission : int { unknown, refused, granted };
 constinit std::atomic<permission> registered{permission::unknown};
 
-// A filter of system calls may be installed after pools were made, and refuse what was granted
-// before. Taking a right from a page that is in use interrupts every processor that runs this
-// process, as their translations must go: a barrier for all threads, the older and dearer one. (Not
-// on aarch64, whose processors are not interrupted for it; there such a filter must allow
-// membarrier.)
+// A filter of system calls may be installed after pools were made, and refuse membarrier although
+// it was granted before. Then this takes the write permission from a page that is in use. The
+// system must interrupt every processor that runs this process to drop its translation, which is a
+// barrier for all threads, older and slower than membarrier. It does not work on aarch64, whose
+// processors drop translations without an interrupt; there such a filter must allow membarrier.
 constinit std::mutex page_mutex;
 alignas(4096) constinit unsigned char page[4096] = {1};  // writable under page_mutex only
 
@@ -57,7 +57,7 @@ bool renew_asymmetric_barrier() noexcept {
 }
 
 void asymmetric_barrier() noexcept {
-  // ThreadSanitizer knows no fences, g++ says so, and it never comes here.
+  // ThreadSanitizer does not support fences, and g++ warns of them. Under it this is never called.
   if constexpr (!thread_sanitizer) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }

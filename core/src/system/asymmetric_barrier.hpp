@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The heavy side of a biased lock. An owner says "busy" with a plain store and then looks whether
-// its gate is open, without a fence between; whoever closes the gate runs a barrier in every
-// running thread of the process, so that either the owner sees the closed gate or the closer sees
-// "busy". membarrier(2), PRIVATE_EXPEDITED; where the system refuses it, and under ThreadSanitizer,
-// which cannot see it, owners use sequentially consistent operations instead (needs_fences).
+// The heavy side of a biased lock. An owner says "busy" with a plain store and then reads its gate,
+// without a fence in between. The closer of the gate runs a barrier in every running thread of the
+// process. So either the owner sees the closed gate or the closer sees "busy". The barrier is
+// membarrier(2), PRIVATE_EXPEDITED. If the system refuses it, and under ThreadSanitizer, which does
+// not see it, owners use sequentially consistent operations instead (cache_list::is_fenced).
 // Source: Dice, Huang, Yang: Asymmetric Dekker Synchronization (2001); membarrier(2).
 #pragma once
 
@@ -24,9 +24,9 @@ inline constexpr bool thread_sanitizer = false;
 inline constexpr bool thread_sanitizer = false;
 #endif
 
-/// Registers the process once. False: use fences. Thread-safe, idempotent.
+/// Registers the process at the first call. False: owners must use fences. Thread-safe.
 [[nodiscard]] bool asymmetric_barrier_available() noexcept;
-/// In a new child of fork. False: the system refuses it from now on.
+/// Registers a new child of fork. False: the system refuses the barrier from now on.
 [[nodiscard]] bool renew_asymmetric_barrier() noexcept;
 /// Every running thread of the process passes a full barrier before this returns.
 /// Pre: asymmetric_barrier_available() answered true.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// cycle_clock: the cheapest monotonic counter of the processor, for timing single operations now
-// and then. Ticks become nanoseconds by comparison with steady_clock over the pool's life.
+// cycle_clock: the cheapest monotonic counter of the processor, to time single operations now and
+// then. latency_sampler converts its ticks to nanoseconds: it compares both clocks over the pool's
+// life.
 #pragma once
 
 #include <chrono>

@@ -20,8 +20,8 @@ struct known_option {
   value_kind kind;
 };
 
-// All keys of the library, backends' included: one list, so that a misspelt key can be told. Each
-// has a line in core/README.md.
+// All keys of the library, including those of backends. They are in one list, so that a misspelt
+// key can be reported. Each key has a line in core/README.md.
 constexpr std::array known_options{
     known_option{"arena_bytes", value_kind::bytes},
     known_option{"exhaust_at", value_kind::bytes},
@@ -150,7 +150,8 @@ void tell_problems(std::string_view all) noexcept {
   }
 }
 
-// The variable's text. Its problems are told once for each text that it has: usually once.
+// Returns the variable's text and reports its problems. It reports each text once, and programs
+// seldom change the text.
 std::string_view read_variable() noexcept {
   const char* const text = ::secure_getenv(variable);
   if (text == nullptr) {

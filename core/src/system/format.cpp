@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text helpers.
+// Helpers that write text for people and JSON.
 #include "system/format.hpp"
 
 #include <array>
@@ -70,7 +70,8 @@ std::string device_name(device where) {
   }
   const auto kind = static_cast<std::size_t>(where.kind());
   const bool has_node = where.node() != device::any_node;
-  // Host memory of a node has no number beside it; without a node only the host itself has none.
+  // The name of host memory has no ordinal: neither that of pageable memory nor that of pinned
+  // memory of a NUMA node.
   const bool is_unnumbered =
       where.ordinal() == 0 &&
       (where.kind() == device_kind::cpu || (where.kind() == device_kind::pinned && has_node));

@@ -15,7 +15,7 @@ inline namespace v0 {
 namespace detail {
 
 [[gnu::format(printf, 2, 3)]] void append(std::string& out, const char* format, ...);
-/// A JSON string: quoted, with what must be escaped escaped.
+/// Appends a JSON string, quoted and escaped.
 void append_json(std::string& out, std::string_view text);
 /// "12.5 MiB"; exact below 1 KiB.
 [[nodiscard]] std::string human_bytes(std::uint64_t bytes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Helpers start, work, and are joined with cancellation off.
+// with_helpers: starts the helpers, works, and joins them with cancellation off.
 #include <tidepool/support/helper_threads.hpp>
 
 #include <pthread.h>
@@ -26,7 +26,7 @@ void with_helpers(std::size_t threads, void (*work)(void* context) noexcept,
     }
   }
   work(context);
-  // Joining is a point of cancellation, which no noexcept function may be.
+  // Joining is a cancellation point, and a noexcept function must not be cancelled.
   int cancellable = 0;
   static_cast<void>(::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable));
   for (std::thread& helper : helpers) {

@@ -12,7 +12,8 @@ namespace detail {
 template <class T>
 void raise_peak(std::atomic<T>& peak, T value) noexcept {
   T seen = peak.load(std::memory_order_relaxed);
-  // A level that wrapped below zero for a moment (frees published first) is no peak.
+  // A level may wrap below zero for a moment, if frees are published before their allocations. Such
+  // a huge number is no peak.
   while (seen < value && value < T{1} << 62 &&
          !peak.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
   }

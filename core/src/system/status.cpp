@@ -78,7 +78,7 @@ error::~error() = default;
 out_of_memory::out_of_memory(const status& why, std::size_t limit, std::size_t reserved,
                              std::shared_ptr<const pool_report> report) noexcept
     : why_(why), limit_(limit), reserved_(reserved), report_(std::move(report)), text_{} {
-  // The exact numbers, without allocating: memory may be what is missing.
+  // Writes the exact numbers without allocating, because memory may have run out.
   char bound[48] = "no limit set";
   if (limit != SIZE_MAX) {
     std::snprintf(bound, sizeof bound, "limit %zu", limit);

@@ -23,7 +23,7 @@ namespace detail {
 
 namespace {
 
-// A file as it is on disk. Empty where it cannot be read.
+// A file mapped into memory as it is on disk. It is empty if the file cannot be read.
 class mapped_file {
  public:
   explicit mapped_file(const char* path) noexcept {
@@ -49,7 +49,7 @@ class mapped_file {
       ::munmap(data_, bytes_);
     }
   }
-  /// `count` objects at an offset; none where they are not wholly in the file.
+  /// Returns `count` objects at an offset, or none if they are not wholly in the file.
   template <class T>
   [[nodiscard]] std::span<const T> at(std::uint64_t offset, std::uint64_t count) const noexcept {
     if (offset > bytes_ || count > (bytes_ - offset) / sizeof(T) || offset % alignof(T) != 0) {
@@ -117,7 +117,7 @@ class symbol_finder::loaded_file {
       return;
     }
     const auto sections = file_->at<ElfW(Shdr)>(header[0].e_shoff, header[0].e_shnum);
-    // The full table if the file was not stripped of it, else what is exported.
+    // Reads the full table, or the table of exported symbols if the file was stripped.
     for (const std::uint32_t wanted : {std::uint32_t{SHT_SYMTAB}, std::uint32_t{SHT_DYNSYM}}) {
       for (const ElfW(Shdr) & section : sections) {
         if (section.sh_type == wanted && section.sh_link < sections.size() && functions_.empty()) {
@@ -184,8 +184,8 @@ symbol symbol_finder::find(const void* address) {
 }
 
 std::size_t symbol_finder::count_own(std::span<void* const> call_site) {
-  // The library's own part is found by the names of its functions, and a stripped shared library by
-  // its path: all of it is ours.
+  // The library's own frames are recognised by the names of their functions. In a stripped shared
+  // library they are recognised by the library's path, because all of its functions are ours.
   static const char here = 0;
   const symbol self = find(&here);
   std::size_t own = 0;

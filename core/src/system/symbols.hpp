@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// symbol_finder: the function at an address, from the symbol tables of the program and its
-// libraries: also from the full ones in the files, as programs seldom export their functions to
-// dladdr. For reports; slow.
+// symbol_finder: finds the function at an address in the symbol tables of the program and its
+// libraries. It reads the full tables in the files, because programs seldom export their functions
+// to dladdr. It is slow and meant for reports.
 //
 // Thread safety: none; one user at a time.
 #pragma once
@@ -21,9 +21,9 @@ namespace detail {
 
 struct symbol {
   std::string_view function;  ///< mangled; "": unknown
-  std::size_t offset = 0;     ///< of the address in the function, or in the module without one
+  std::size_t offset = 0;     ///< of the address in the function, or in the module if unknown
   std::string_view module;    ///< path; "": unknown
-  bool in_program = false;    ///< and not in a shared library
+  bool in_program = false;    ///< false: in a shared library
 };
 
 class symbol_finder {
@@ -33,10 +33,11 @@ class symbol_finder {
   symbol_finder(const symbol_finder&) = delete;
   symbol_finder& operator=(const symbol_finder&) = delete;
 
-  /// Views are valid as long as the finder. A return address may be the first of the next function:
-  /// ask for the byte before. Throws std::bad_alloc. Cost: a module's first time reads its table.
+  /// Finds the symbol at an address. For a return address pass the byte before it, because the
+  /// address itself may be the first one of the next function. The views are valid as long as the
+  /// finder. Throws std::bad_alloc. Cost: the first look-up in a module reads its table.
   [[nodiscard]] symbol find(const void* address);
-  /// How many leading addresses belong to tidepool itself, and not to its callers.
+  /// Counts the leading addresses that belong to tidepool itself and not to its callers.
   [[nodiscard]] std::size_t count_own(std::span<void* const> call_site);
 
  private:

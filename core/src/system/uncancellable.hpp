@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // uncancellable: while it lives, the calling thread cannot be cancelled. Writing to a stream is a
-// point of cancellation, which no noexcept function may be. An object of one thread's stack.
+// cancellation point, and a noexcept function must not be cancelled. Objects stay on the stack of
+// one thread.
 #pragma once
 
 #include <pthread.h>

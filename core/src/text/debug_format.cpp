@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What debug modes found, as text for people.
+// Findings of debug modes as text for people.
 #include "system/format.hpp"
 #include "system/symbols.hpp"
 #include <tidepool/debug.hpp>
@@ -17,7 +17,8 @@ using detail::human_bytes;
 
 void append_site(std::string& out, std::span<void* const> site, detail::symbol_finder& symbols) {
   for (void* const address : site) {
-    // A return address is behind the call, which may be the function's last instruction.
+    // A return address is the one behind the call, and the call may be the function's last
+    // instruction.
     const detail::symbol what = symbols.find(static_cast<const char*>(address) - 1);
     append(out, "    %s\n", detail::to_text(what, address).c_str());
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// prewarm_plan: the seed system's plan, plans from a stream of sizes, and what a plan adds up to.
+// prewarm_plan: the seed system's plan, plans made from a stream of sizes, and the sum of a plan.
 #include <tidepool/prewarm.hpp>
 #include <tidepool/size_class.hpp>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What to do about a failed allocation: the first cause that the figures prove, with the figures.
+// Suggests a remedy for a failed allocation: names the first cause that the figures prove, and
+// these figures.
 #include "text/suggestion.hpp"
 
 #include "system/format.hpp"
@@ -27,7 +28,7 @@ namespace {
   return out;
 }
 
-// Whose limit it was, what stands under it and how far it must go.
+// A hard limit: the option that sets it, its value, and the bytes used under it.
 struct bound {
   const char* option;
   std::size_t limit;

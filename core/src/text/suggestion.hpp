@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// suggestion_for: the next step for whoever ran out of memory, computed from the report's figures.
+// suggestion_for: suggests what to do after memory ran out, computed from the report's figures.
 #pragma once
 
 #include <tidepool/report.hpp>
@@ -11,7 +11,7 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-/// "" when nothing failed. Throws std::bad_alloc.
+/// Returns "" if nothing failed. Throws std::bad_alloc.
 [[nodiscard]] std::string suggestion_for(const pool_report& report);
 
 }  // namespace detail

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The part of an allocation that is compiled into the caller: which of the library's entry points
-// serves the options. Where the options are constants the compiler decides it, and a plain
-// allocation is one call. Not for applications; pool.hpp includes it.
+// The part of an allocation that is compiled into the caller: it chooses the library's entry point
+// for the options. If the options are constants, the compiler makes the choice, and a plain
+// allocation is one call. This is not for applications; pool.hpp includes it.
 //
 // Thread safety: every function may be called by any number of threads at once.
 #pragma once
@@ -20,21 +20,21 @@
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
-/// An unnamed temporary. On failure id is 0 and data holds the errc as an integer.
+/// Allocates an unnamed temporary. On failure id is 0 and data holds the errc as an integer.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_plain(pool_core* core, std::size_t bytes,
                                                         std::uint32_t device_bits) noexcept;
-/// A plain tensor with a name or a temporary category: tag is name | category << 32.
+/// Allocates a plain tensor with a name or a temporary category; tag is name | category << 32.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_tagged(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
                                                          std::uint64_t tag) noexcept;
-/// An unnamed temporary in the order of a stream that is not the device's default one.
+/// Allocates an unnamed temporary in the order of a stream other than the device's default one.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_on(pool_core* core, std::size_t bytes,
                                                      std::uint32_t device_bits,
                                                      const stream_ref& stream) noexcept;
 /// The same with a name or a temporary category.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_tagged_on(
     pool_core* core, std::size_t bytes, device where, const allocation_options& options) noexcept;
-/// The same with every option looked at.
+/// Allocates with every option taken into account.
 [[nodiscard]] TIDEPOOL_EXPORT raw_tensor allocate_general(
     pool_core* core, std::size_t bytes, device where, const allocation_options& options) noexcept;
 [[nodiscard]] TIDEPOOL_EXPORT status failure_status(pool_core* core, raw_tensor failed,
@@ -42,7 +42,7 @@ namespace detail {
 [[noreturn]] TIDEPOOL_EXPORT void throw_failure(pool_core* core, raw_tensor failed,
                                                 std::size_t bytes, device where);
 
-// Inline, so that a call with constant options is decided at compile time.
+// Inline, so that the compiler decides a call with constant options.
 [[nodiscard]] inline raw_tensor allocate(pool_core* core, std::size_t bytes, device where,
                                          const allocation_options& options) noexcept {
   if (options.is_plain()) {

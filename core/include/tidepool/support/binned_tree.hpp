@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // binned_tree: an ordered_tree cut into one small tree per size bin, eight bins per doubling, with
-// a bitmap of those that have members. Same order and same answers; the walks are shorter, which
-// matters because each step is a cache line of another descriptor. Not thread-safe.
+// a bitmap of the bins that have members. It has the same order and the same answers, but shorter
+// walks, which matters because each step reads a cache line of another descriptor. Not thread-safe.
 //
 // For writers of backends; not stable API: it may change with every version.
 #pragma once
@@ -28,7 +28,7 @@ static_assert(size_bin_of(1) == 1 && size_bin_of(15) == 15);
 static_assert(size_bin_of(16) == 16 && size_bin_of(18) == 17);
 static_assert(size_bin_of(0xffffffff) == size_bin_count - 1);
 
-/// As ordered_tree. Pre: key().major, a number of pages, is at least 1 and below 2^32.
+/// See ordered_tree. Pre: key().major, a number of pages, is at least 1 and below 2^32.
 template <class Pool>
 class binned_tree {
  public:
@@ -101,7 +101,7 @@ class binned_tree {
   }
 
  private:
-  /// The lowest bin with members above one, or size_bin_count.
+  /// Returns the lowest bin above this one that has members, or size_bin_count.
   [[nodiscard]] unsigned used_after(unsigned bin) const noexcept {
     std::uint64_t word = used_[bin / 64] & (~std::uint64_t{1} << (bin % 64));
     for (unsigned w = bin / 64;; word = used_[w]) {
@@ -113,7 +113,7 @@ class binned_tree {
       }
     }
   }
-  /// The highest bin with members below one, or size_bin_count.
+  /// Returns the highest bin below this one that has members, or size_bin_count.
   [[nodiscard]] unsigned used_before(unsigned bin) const noexcept {
     std::uint64_t word = used_[bin / 64] & ((std::uint64_t{1} << (bin % 64)) - 1);
     for (unsigned w = bin / 64;; word = used_[w]) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What backends that cut memory into pages of 4 KiB do with a request: refuse, in the same words,
-// what none of them can serve, and round lengths. Thread-safe: pure.
+// Requests to backends that cut memory into pages of 4 KiB: these functions refuse, in the same
+// words, requests that none of them can serve, and round lengths. Thread-safe: pure functions.
 //
 // For writers of backends; not stable API: it may change with every version.
 #pragma once
@@ -23,14 +23,14 @@ inline constexpr std::size_t page_bytes = 4096;  ///< the unit of extents, not a
 inline constexpr std::size_t largest_alignment = std::size_t{1} << 30;
 inline constexpr std::size_t largest_block = std::size_t{1} << 42;  ///< pages fit 31 bits
 
-/// The status with what it is about: so many bytes, on this device.
+/// Adds the bytes and the device of the request to a status.
 [[nodiscard]] constexpr status complete(status why, std::size_t bytes, device where) noexcept {
   why.requested = bytes;
   why.where = where;
   return why;
 }
 
-/// errc::out_of_memory: longer than any block. Where a request has only a length.
+/// Checks a request that is only a length. Error: out_of_memory (longer than any block).
 [[nodiscard]] constexpr status check_length(std::size_t bytes, device where) noexcept {
   return bytes <= largest_block
              ? status{}
@@ -38,8 +38,8 @@ inline constexpr std::size_t largest_block = std::size_t{1} << 42;  ///< pages f
                         bytes, where);
 }
 
-/// Is it a request, and for this device? errc::unknown_device, errc::invalid_argument,
-/// errc::out_of_memory (longer than any block).
+/// Checks that a request is valid and for this device. Errors: unknown_device, invalid_argument,
+/// out_of_memory (longer than any block).
 [[nodiscard]] constexpr status check_request(const block_request& request, device where) noexcept {
   const auto invalid = [&](const char* text) noexcept {
     return complete({.code = errc::invalid_argument, .text = text}, request.bytes, where);
@@ -57,7 +57,7 @@ inline constexpr std::size_t largest_block = std::size_t{1} << 42;  ///< pages f
   return check_length(request.bytes, where);
 }
 
-/// The same for several blocks of one small size class; errc::invalid_argument where it is none.
+/// The same for several blocks of one small size class. Error: invalid_argument if it is none.
 [[nodiscard]] constexpr status check_refill(const block_request& request, device where) noexcept {
   status why = check_request(request, where);
   if (why.ok() && (request.bytes > largest_small_block ||
@@ -68,13 +68,13 @@ inline constexpr std::size_t largest_block = std::size_t{1} << 42;  ///< pages f
   return why;
 }
 
-/// Pages of page_bytes that hold so many bytes. Pre: bytes <= largest_block, here and below.
+/// Returns the pages that hold this many bytes. Pre: bytes <= largest_block, here and below.
 [[nodiscard]] constexpr std::size_t pages_of(std::size_t bytes) noexcept {
   return (bytes + page_bytes - 1) / page_bytes;
 }
 
-/// Lengths that grow little by little, as a KV cache by concatenation does, are rounded to steps of
-/// at most 1/32, so that the block freed by one step serves a later one. In pages.
+/// Returns a length in pages, rounded up by at most 1/32. A tensor that grows little by little, as
+/// a KV cache does by concatenation, can then reuse the block that an earlier step freed.
 [[nodiscard]] constexpr std::size_t pages_with_room(std::size_t bytes) noexcept {
   const std::size_t step = std::max(std::bit_floor(bytes) / 32, page_bytes);
   return (bytes + step - 1) / step * step / page_bytes;

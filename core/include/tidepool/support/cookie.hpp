@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// cookie: what the backend writes into a block to know it again: kind, descriptor and, for a block
-// of a span, its number there. Never 0.
+// cookie: the value by which a backend recognises its blocks. It holds the kind of the block, the
+// number of its descriptor and, for a block of a span, its number in the span. It is never 0.
 //
 // For writers of backends; not stable API: it may change with every version.
 #pragma once
@@ -19,11 +19,11 @@ enum class cookie_kind : std::uint8_t {
 };
 
 // clang-format off
-/// What the bits hold:
-///    0-31  number of the descriptor
-///   32-55  number of the block in its span, 0 for an extent
-///   56-63  kind
-/// Invariant: block < 2^24, so that it cannot reach into the kind.
+/// The fields of a cookie:
+///   bits  0-31  number of the descriptor
+///   bits 32-55  number of the block in its span, 0 for an extent
+///   bits 56-63  kind
+/// Invariant: block < 2^24, so that it cannot overwrite the kind.
 // clang-format on
 struct cookie {
   cookie_kind kind = cookie_kind::none;

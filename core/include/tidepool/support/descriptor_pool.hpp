@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // descriptor_pool: records with stable 32-bit numbers, in chunks of doubling size. Number 0 means
-// none. Releasing never fails and never calls the system, so a free never can; acquiring is split
-// in two: reserve may be refused, acquire may not. Not thread-safe.
+// none. Releasing a record never fails and never calls the system, so a free does neither.
+// Acquiring has two steps: reserve may fail, and acquire after it may not. Not thread-safe.
 //
 // For writers of backends; not stable API: it may change with every version.
 #pragma once
@@ -21,16 +21,16 @@ namespace tidepool {
 inline namespace v0 {
 namespace support {
 
-/// Memory for descriptors, or the reason why there is none.
+/// Memory for descriptors, or the error that prevented it.
 struct chunk {
   void* data = nullptr;  ///< null: refused
   int error = 0;         ///< errno
 };
 
-/// Where a descriptor_pool's chunks come from: the host's heap.
+/// Takes the chunks of a descriptor_pool from the host's heap.
 class heap_chunks {
  public:
-  /// `bytes` bytes, aligned as operator new aligns.
+  /// Returns `bytes` bytes with the alignment of operator new.
   [[nodiscard]] chunk allocate(std::size_t bytes) noexcept {
     void* const made = ::operator new(bytes, std::nothrow);
     return {made, made == nullptr ? ENOMEM : 0};
@@ -58,7 +58,7 @@ class descriptor_pool {
     }
   }
 
-  /// Post: the next n calls of acquire succeed. Answers 0 or errno.
+  /// Post: the next n calls of acquire succeed. Returns 0 or errno.
   [[nodiscard]] int reserve(std::uint32_t n) noexcept {
     while (released_ + capacity() < n + bound_) {  // without chunks, capacity is below bound
       if (const int error = grow(); error != 0) {
@@ -68,7 +68,7 @@ class descriptor_pool {
     return 0;
   }
 
-  /// A fresh record. Pre: reserved.
+  /// Returns the number of a fresh record. Pre: reserve has made room for it.
   [[nodiscard]] std::uint32_t acquire() noexcept {
     std::uint32_t index = free_;
     if (index != 0) {
@@ -94,7 +94,7 @@ class descriptor_pool {
   [[nodiscard]] Record& operator[](std::uint32_t index) noexcept {
     TIDEPOOL_ASSERT(2, index != 0 && index < capacity());
     const std::uint32_t x = index + (1U << first_bits);
-    // x is at least 1024: the bit 1 changes nothing, and spares a case for x == 0.
+    // x is at least 1024, so setting bit 0 does not change k, but the compiler need not handle 0.
     const unsigned k = 31U - static_cast<unsigned>(std::countl_zero(x | 1U)) - first_bits;
     return chunks_[k][x - (1U << (k + first_bits))];
   }
@@ -102,7 +102,7 @@ class descriptor_pool {
     return const_cast<descriptor_pool&>(*this)[index];
   }
 
-  /// All numbers ever acquired are below.
+  /// All numbers ever acquired are below this one.
   [[nodiscard]] std::uint32_t bound() const noexcept { return bound_; }
   [[nodiscard]] std::uint32_t used() const noexcept { return bound_ - 1 - released_; }
 
@@ -110,7 +110,7 @@ class descriptor_pool {
   [[nodiscard]] static constexpr std::size_t chunk_bytes(unsigned k) noexcept {
     return sizeof(Record) << (k + first_bits);
   }
-  /// Numbers that the chunks can hold, number 0 included.
+  /// How many numbers the chunks can hold, number 0 included.
   [[nodiscard]] std::uint32_t capacity() const noexcept {
     return (1U << (first_bits + chunk_count_)) - (1U << first_bits);
   }

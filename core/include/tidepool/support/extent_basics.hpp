@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What heaps of extents (runs of pages) have in common: what an extent is used for, and where an
-// aligned one begins. How extents are kept and found differs from heap to heap. Thread-safe: pure.
+// The common part of heaps of extents (runs of pages): the use of an extent, and the first page of
+// an aligned one. Each heap keeps and finds extents in its own way. Thread-safe: pure functions.
 //
 // For writers of backends; not stable API: it may change with every version.
 #pragma once

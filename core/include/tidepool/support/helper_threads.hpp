@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// with_helpers: one piece of work done by the caller and some threads more, which end before the
-// call does. For work that deals out its own pieces, such as backing pages.
+// with_helpers: the caller and some helper threads do one piece of work; the helpers end before the
+// call returns. It suits work that deals out its own pieces, such as backing pages.
 //
 // For writers of backends; not stable API: it may change with every version.
 #pragma once
@@ -14,13 +14,13 @@ namespace tidepool {
 inline namespace v0 {
 namespace support {
 
-/// Runs work(context) in `threads` threads, the caller's included (at least 1, at most 64). Where
-/// there is no thread to be had, in fewer: the others do its share. Pre: work is safe to run in
-/// several threads at once. Cost: a thread is started and joined for each but the caller.
+/// Runs work(context) in `threads` threads, the caller's included (at least 1, at most 64). If the
+/// system gives fewer threads, these do all of the work. Pre: several threads may run work at once.
+/// Cost: starts and joins one thread for each but the caller.
 TIDEPOOL_EXPORT void with_helpers(std::size_t threads, void (*work)(void* context) noexcept,
                                   void* context) noexcept;
 
-/// The same for work(), which throws nothing.
+/// The same for a callable object. Pre: it throws nothing.
 template <class F>
 void with_helpers(std::size_t threads, F& work) noexcept {
   with_helpers(

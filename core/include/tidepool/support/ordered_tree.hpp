@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ordered_tree: an ordered set of descriptors, intrusive, without allocation and without parent
-// links: a treap whose priorities are hashes of the descriptors' numbers, so its shape depends on
-// nothing but its content. Insert, erase and every look-up take O(log n) expected. Not thread-safe.
+// ordered_tree: an intrusive ordered set of descriptors that allocates nothing and has no parent
+// links. It is a treap whose priorities are hashes of the descriptors' numbers, so its shape
+// depends on its content alone. Insert, erase and every look-up take O(log n) expected. Not
+// thread-safe.
 //
 // For writers of backends; not stable API: it may change with every version.
 #pragma once
@@ -25,8 +26,8 @@ struct tree_key {
   friend constexpr auto operator<=>(const tree_key&, const tree_key&) noexcept = default;
 };
 
-/// Pool is a descriptor_pool of a record with std::uint32_t left, right and tree_key key() const;
-/// the key stays while a member.
+/// Pool is a descriptor_pool of a record with std::uint32_t left, right and tree_key key() const.
+/// The key of a member must not change.
 template <class Pool>
 class ordered_tree {
   using record_type = typename Pool::record_type;
@@ -143,7 +144,7 @@ class ordered_tree {
     return before(pool, pool[node].key());
   }
 
-  /// Order, priorities and size are right.
+  /// Are order, priorities and size right?
   [[nodiscard]] bool check(const pool_type& pool) const noexcept {
     std::size_t seen = 0;
     return check_below(pool, root_, {}, seen) && seen == size_;
@@ -157,12 +158,12 @@ class ordered_tree {
     return x ^ (x >> 13);
   }
 
-  // The keys between which a subtree's have to lie; null: no bound.
+  // The bounds of the keys in a subtree; null: no bound.
   struct key_range {
     const tree_key* low = nullptr;
     const tree_key* high = nullptr;
   };
-  // Recursion is as deep as the tree: tens.
+  // The recursion is as deep as the tree, which is a few tens of levels.
   [[nodiscard]] bool check_below(const pool_type& pool, std::uint32_t node, const key_range& within,
                                  std::size_t& seen) const noexcept {
     if (node == 0) {

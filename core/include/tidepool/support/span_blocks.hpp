@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// span_blocks: a run of pages cut into equal small blocks, and the bitmap that says which of them
-// are free, so that the blocks themselves are never touched. Which span serves, which empty one is
-// kept, and what a free has to wait for is the policy of the heap that has the spans. Plain data,
-// meant as a field of a descriptor. Not thread-safe.
+// span_blocks: a run of pages cut into equal small blocks, with a bitmap of the free ones, so that
+// the blocks themselves are never touched. The heap that has the spans decides which span serves,
+// which empty one is kept, and what a free has to wait for. It is plain data, meant as a field of a
+// descriptor. Not thread-safe.
 //
 // For writers of backends; not stable API: it may change with every version.
 #pragma once
@@ -34,8 +34,8 @@ inline constexpr unsigned span_class_count =
   return size_class_of(bytes) - first_size_class;
 }
 
-/// Pages of a span of such blocks when memory is plentiful: 32 blocks, but 64 to 512 KiB, and at
-/// most 1/32 of it unused. Pre: a size class <= largest_span_block.
+/// Returns the pages of a span of such blocks if memory is plentiful: room for 32 blocks, but 64 to
+/// 512 KiB, and at most 1/32 of it unused. Pre: a size class <= largest_span_block.
 [[nodiscard]] constexpr std::uint32_t span_pages(std::size_t block_bytes) noexcept {
   std::size_t pages =
       pages_of(std::clamp(32 * block_bytes, std::size_t{64} << 10, std::size_t{512} << 10));
@@ -63,7 +63,7 @@ struct span_blocks {
   static constexpr unsigned most_blocks = 1024;
 
   std::uint64_t page = 0;    ///< where the blocks begin: address / page_bytes
-  std::uint32_t extent = 0;  ///< what they were carved from, 0: the descriptor is unused
+  std::uint32_t extent = 0;  ///< the extent they were carved from; 0: the descriptor is unused
   std::uint32_t block_bytes = 0;
   std::uint32_t count = 0;  ///< blocks
   std::uint32_t free = 0;
@@ -85,7 +85,7 @@ struct span_blocks {
   }
 
   /// Hands out free blocks, those at low addresses first. `span` is the number in their cookies.
-  /// Returns how many: fewer than asked for where no more are free.
+  /// Returns how many, which is fewer than asked for if no more are free.
   [[nodiscard]] std::size_t take(std::uint32_t span, std::span<block> blocks) noexcept {
     // Read once: the compiler cannot know that writing to `blocks` leaves `page` as it is.
     const std::uintptr_t base = address_of(0);
@@ -111,14 +111,14 @@ struct span_blocks {
     ++free;
   }
 
-  /// The block of this number is handed out, and has this address and length.
+  /// Is the block of this number handed out, and has it this address and length?
   [[nodiscard]] bool owns(std::uint32_t number, const block& handed_out) const noexcept {
     return extent != 0 && number < count && handed_out.bytes == block_bytes &&
            reinterpret_cast<std::uintptr_t>(handed_out.data) == address_of(number) &&
            !is_free(number);
   }
 
-  /// Null, or the first broken invariant. `pages` is the length of what they were carved from.
+  /// Returns null, or the first broken invariant. `pages` is the length of the run of pages.
   [[nodiscard]] const char* check(std::size_t pages) const noexcept {
     if (count == 0 || std::size_t{count} * block_bytes > pages * page_bytes) {
       return "spans: the blocks of a span are longer than its extent";
