@@ -14,7 +14,7 @@
 #                        table
 # One pair in many that takes a sampled, longer way is in the mean. Instructions do not depend on
 # the machine's load: one run is enough. Valgrind may refuse membarrier, which the library then does
-# without (core/README.md): the count is then of that path.
+# without (core/src/system/README.md): the count is then of that path.
 #
 # Exit codes: 0 ok, 1 above the limit, 2 failed to measure, 77 no valgrind.
 import argparse

@@ -55,9 +55,9 @@ class TIDEPOOL_EXPORT access_tracker {
   /// Adds the uses of a batch to the entries. The report counts the ids that could not be added;
   /// they change nothing. Errors, after which nothing was recorded: invalid_argument (sizes that do
   /// not fit together), not_found (no such domain), out_of_memory (for the bits that mode once
-  /// needs). Cost: one uncontended lock and about 1 ns for each id, see core/README.md. Threads
-  /// that record up to 1024 ids never wait for each other, unless the log (64 KiB for each eighth
-  /// of the threads) is full.
+  /// needs). Cost: one uncontended lock and about 1 ns for each id, see core/src/access/README.md.
+  /// Threads that record up to 1024 ids never wait for each other, unless the log (64 KiB for each
+  /// eighth of the threads) is full.
   result<access_report> record(const access_batch& batch) noexcept;
   /// Adds all batches that threads left in the logs. Queries do so by themselves.
   void flush() noexcept;

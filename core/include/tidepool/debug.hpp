@@ -3,7 +3,7 @@
 // The findings of a pool's debug modes (memory_damage, leak_report) and counts of what they did
 // (debug_counts). debug_options.hpp has the options that turn them on.
 //
-// Values; thread safety is the pool's. See "Debug modes" in core/README.md for what each finds.
+// Values; thread safety is the pool's. core/src/debug/README.md says what each mode finds.
 #pragma once
 
 #include <tidepool/attributes.hpp>

@@ -4,7 +4,7 @@
 // is on, every operation takes the slow path. debug.hpp has their findings; a program includes it
 // only where it reads a finding.
 //
-// Values; thread safety is the pool's. See "Debug modes" in core/README.md for what each finds.
+// Values; thread safety is the pool's. core/src/debug/README.md says what each mode finds.
 #pragma once
 
 #include <cstddef>

@@ -19,8 +19,8 @@
 //     ...
 //   }
 //
-// The pool asks again before it lets an allocation fail (core/README.md), so a single failed call
-// usually has no effect. Calls are counted from the last order().
+// The pool asks again before it lets an allocation fail (core/src/pool/README.md), so a single
+// failed call usually has no effect. Calls are counted from the last order().
 //
 // Thread safety: any thread may call all members at any time. Cost: one mutex per call, never on
 // the warm path.
