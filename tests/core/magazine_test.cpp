@@ -82,7 +82,7 @@ TEST(Magazine, EqualsAVectorAndCountsEveryOperation) {
 // pool finds the sentinel's magazines. Neither may take a slot or give one.
 TEST(Magazine, OfNoLaneAndOfNoCacheTakeNothingAndServeNothing) {
   const std::span all = std::as_bytes(std::span(&sentinel, 1));
-  for (const std::size_t cached_lanes : {0, 1}) {
+  for (const std::size_t cached_lanes : {std::size_t{0}, std::size_t{1}}) {
     pool p(test::small_cpu(), {.max_cached_lanes = cached_lanes});
     std::vector<tensor> handed_over;
     for (std::size_t i = 0; i < 100; ++i) {
