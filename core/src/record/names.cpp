@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Names and categories. The eviction priorities of the built-in categories are those of inference runtimes:
-// caches and staging memory are evicted first, work in progress last.
+// Names and categories. The eviction priorities of the built-in categories are those of inference
+// runtimes: caches and staging memory are evicted first, work in progress last.
 #include "record/names.hpp"
 
 #include <exception>
