@@ -49,10 +49,6 @@ class cache_list {
   /// Pre: the pool is closed.
   [[nodiscard]] front_cache* close_for_good() noexcept;
 
-  // The gate of the calling thread's own cache, for latency samples. False: it may not open now.
-  [[nodiscard]] bool close_own(front_cache& cache, const thread_caches& owner) noexcept;
-  [[nodiscard]] bool open_own(front_cache& cache, const thread_caches& owner) noexcept;
-
   // fork. `own`: this thread's cache, which stays open; null: none.
   void pause(const front_cache* own) noexcept;
   void resume() noexcept;

@@ -186,6 +186,7 @@ void thread_caches::put(record& slot, std::uint64_t bytes, front_cache* cache) n
       } else {
         m.count_push(bytes);
       }
+      cache->ask_after_slow_free(m);
       is_counted = true;
     }
     cache->leave();

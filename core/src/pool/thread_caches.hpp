@@ -88,14 +88,6 @@ class thread_caches {
   [[nodiscard]] static lane_memo memo_of(front_cache* cache) noexcept;
   static void set_memo(front_cache* cache, const lane_memo& memo) noexcept;
 
-  // Latency samples (sampling.cpp).
-  /// Closes this thread's gate, so that the operation after `operations - 1` others is timed.
-  void arm_sample(front_cache& cache, std::uint32_t operations) noexcept;
-  /// The gate, which was closed for a sample, is open again: repeat the operation, and time it or
-  /// call arm_sample again to have the next one timed. Pre: cache.sampling != 0.
-  enum class sample { none, pass, time };
-  [[nodiscard]] sample take_sample(front_cache& cache) noexcept;
-  [[nodiscard]] static bool take_slow_sample(front_cache* cache) noexcept;
   latency_sampler sampler;
 
   // All caches at once.
