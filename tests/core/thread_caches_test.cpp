@@ -165,6 +165,22 @@ TEST_F(ThreadCaches, OthersTakeBackWhatIdleThreadsKeep) {
   idle.join();
 }
 
+TEST_F(ThreadCaches, WhatAnotherPoolHasByNowIsNotTouched) {
+  front_cache* const cache = attach_this_thread(caches);
+  record& slot = take(cache, 4096);
+  caches.put(slot, 4096, cache);
+  thread_caches others{{operations, all, stock},
+                       {.thread_bytes = 8 * mib, .lanes = 4, .gates = {}}};
+  cache->owner = &others;
+  EXPECT_EQ(caches.take(demand(4096), cache).slot, nullptr);
+  caches.set_memo(cache, {.handle = this, .lane = 1});
+  EXPECT_EQ(cache->memo.handle, nullptr);
+  EXPECT_EQ(caches.flush_large(where(), cache), 0U);
+  cache->owner = &caches;
+  EXPECT_EQ(caches.take(demand(4096), cache).slot, &slot);
+  caches.put(slot, 4096, cache);
+}
+
 TEST_F(ThreadCaches, AnObserverKeepsAllGatesClosed) {
   front_cache* const cache = attach_this_thread(caches);
   record& slot = take(cache, 4096);
@@ -180,12 +196,12 @@ TEST_F(ThreadCaches, AnObserverKeepsAllGatesClosed) {
 
 TEST_F(ThreadCaches, ALaneThatRetiresLeavesNothingInAnyCache) {
   front_cache* const cache = attach_this_thread(caches);
-  thread_caches::set_memo(cache, {.handle = this, .expected = this, .lane = 0});
+  caches.set_memo(cache, {.handle = this, .expected = this, .lane = 0});
   record& alive = take(cache, 4096);
   record& ended = take(cache, 4096);
   caches.put(ended, 4096, cache);
   EXPECT_EQ(caches.retire_lane(where()), 1U);
-  EXPECT_EQ(thread_caches::memo_of(cache).handle, nullptr);
+  EXPECT_EQ(caches.memo_of(cache).handle, nullptr);
   EXPECT_EQ(caches.take(demand(4096), cache).slot, nullptr);
   caches.put(alive, 4096, cache);
 }

@@ -50,7 +50,6 @@ POOL_PARTS = {
     "cache_list": "operation_count",
     "thread_caches": "operation_count lanes block_stock cache_list",
     "cached_blocks": "thread_caches",
-    "sampling": "thread_caches",
     "this_thread": "process thread_caches",
 }
 # First match wins: files -> layers and kinds of system headers that they may include.

@@ -16,16 +16,19 @@
 // A magazine is a stack of free, bound records of one size class in one lane. Its first cache line
 // holds all counts; `word` is depth and pops in one, so a pop adds one constant and a push another:
 //   word = pops << 16 | depth,  pop: word += (1 << 16) - 1,  push: word += 1
-//   pops since birth = pops_base + (word >> 16) - (2^48 - sample_period)
+//   pops since birth = pops_base + (word >> 16) - (2^48 - sample_period), and pops_base is wrapped
+//   at birth so that the first carry comes after first_sample_period pops
 //   pushes since birth = depth + pops - filled (filled: moved in minus moved out by slow paths)
 //
-// The pops start `sample_period` below their overflow: the carry of the add asks for a sample.
+// The pops start `sample_period` below their overflow: the carry of the add asks for samples
+// (latency_sampler.hpp).
 //
 // Thread safety: fields marked "owner" are touched inside the biased lock only.
 #pragma once
 
 #include "cache/class_counts.hpp"
 #include "cache/gate.hpp"
+#include "cache/latency_sampler.hpp"
 #include "record/record.hpp"
 #include <tidepool/size_class.hpp>
 
@@ -42,8 +45,11 @@ class thread_caches;
 
 inline constexpr std::uint64_t pop_step = (std::uint64_t{1} << 16) - 1;
 inline constexpr std::uint64_t push_step = 1;
-inline constexpr std::uint64_t sample_period = 16384;  // pops of one magazine
-inline constexpr std::uint64_t word_at_birth = ((std::uint64_t{1} << 48) - sample_period) << 16;
+/// The word of a magazine whose pops carry after `pops` more.
+[[nodiscard]] constexpr std::uint64_t word_before_carry(std::uint64_t pops) noexcept {
+  return ((std::uint64_t{1} << 48) - pops) << 16;
+}
+inline constexpr std::uint64_t word_after_carry = word_before_carry(sample_period);
 inline constexpr unsigned magazine_slots = 56;
 
 struct alignas(64) magazine {
@@ -57,7 +63,8 @@ struct alignas(64) magazine {
   std::uint64_t refills = 0;     // owner; pops served by the backend
   record* top = nullptr;         // owner; the newest, null when empty
   std::uint16_t limit = 0;       // owner; depth <= limit <= magazine_slots
-  std::uint16_t unused[3] = {};
+  std::uint16_t unused = 0;
+  std::uint32_t pushes_passed = 0;  // owner; low half of the pushes when pass_pushes was called
   // owner; the records, oldest first: slots[i] is the i-th for 1 <= i < depth, `top` is the last,
   // and slots[0] is null. A push stores the old top at slots[depth]; a pop loads the new top from
   // slots[depth - 1]. So a pop knows its record, the old top, without either of these accesses.
@@ -105,7 +112,7 @@ struct alignas(64) magazine {
     return static_cast<std::uint16_t>(*static_cast<const volatile std::uint64_t*>(&word));
   }
   [[nodiscard]] std::uint64_t pops() const noexcept {
-    return word == 0 ? 0 : pops_base + (word >> 16) - (word_at_birth >> 16);
+    return word == 0 ? 0 : pops_base + (word >> 16) - (word_after_carry >> 16);
   }
   [[nodiscard]] std::uint64_t pushes() const noexcept { return depth() + pops() - filled; }
   [[nodiscard]] class_counts counts() const noexcept {
@@ -113,7 +120,8 @@ struct alignas(64) magazine {
   }
   void open() noexcept {
     if (word == 0) {
-      word = word_at_birth;
+      word = word_before_carry(first_sample_period);
+      pops_base = first_sample_period - sample_period;
     }
   }
   /// Counts an allocation or a free that bypassed the stack.
@@ -143,9 +151,16 @@ struct alignas(64) magazine {
   /// After the pops overflowed.
   void keep_counting() noexcept {
     if (is_carried()) {
-      word += word_at_birth;
+      word += word_after_carry;
       pops_base += sample_period;
     }
+  }
+  /// The pushes since the last call.
+  [[nodiscard]] std::uint32_t pass_pushes() noexcept {
+    const auto now = static_cast<std::uint32_t>(pushes());
+    const std::uint32_t passed = now - pushes_passed;
+    pushes_passed = now;
+    return passed;
   }
   /// The pops overflowed: from the top half of all words, where they start, to the bottom.
   [[nodiscard]] bool is_carried() const noexcept { return static_cast<std::int64_t>(word) >= 0; }
@@ -204,11 +219,10 @@ struct alignas(64) front_cache {
   std::size_t lanes = 0;           // magazines exist for lanes [0, lanes)
   std::size_t small_capacity = 0;  // owner; sum of limit * size over classes up to 1 MiB
   std::size_t large_capacity = 0;  // owner; the same above
-  std::uint32_t sampling = 0;      // owner thread; see latency_sampler
-  std::uint32_t slow_count = 0;    // owner thread; slow operations, for sampling them
   std::uint64_t thread = 0;        // the system's number of the owner
   std::uint64_t operations = 0;    // at the last tick; guarded by the pool's mutex of caches
   lane_memo memo;                  // owner
+  thread_latency latency;          // owner thread
 
   alignas(64) magazine none;  // limit 0, never filled: for slots that no magazine takes
   // `lanes` times lane_front follows.
@@ -248,6 +262,31 @@ struct alignas(64) front_cache {
       fenced_busy.store(0, std::memory_order_release);
     }
   }
+
+  // Sending operations to the slow path to be timed; see latency_sampler.hpp. For the owner.
+
+  /// The pops of a magazine have carried.
+  void ask_after_carry(magazine& m) noexcept {
+    const bool first = m.pops() == first_sample_period;
+    latency.pass(operation_kind::allocate, first ? first_sample_period : sample_period);
+    latency.pass(operation_kind::free, m.pass_pushes());
+    latency.add_asking();
+    latency.want(operation_kind::allocate, 0);
+    latency.want(operation_kind::free, 0);
+  }
+  /// After a slow free into a magazine: shall one be timed, it will be any of those that still fit.
+  void ask_after_slow_free(magazine& m) noexcept {
+    latency.pass(operation_kind::free, m.pass_pushes());
+    if (m.depth() < m.limit && !latency.wants() && latency.is_free_due()) {
+      latency.want(operation_kind::free, latency.place_below(std::uint32_t{m.limit} - m.depth()));
+    }
+  }
+  /// Closes the gate if an operation is wanted. Without a gate all operations are slow, and none is
+  /// sampled. Pre: the owner has left.
+  void close_for_sample() noexcept;
+  /// True: the gate was closed for a sample, and it is open now. If others have closed it
+  /// meanwhile, or opened it, it stays so.
+  [[nodiscard]] bool open_after_sample() noexcept;
 };
 
 static_assert(sizeof(front_cache) % 64 == 0);
@@ -289,6 +328,25 @@ struct sentinel_cache {
   lane_front lanes[most_cached_lanes];
 };
 extern constinit sentinel_cache sentinel;
+/// Another one: the owner's gate leads here when it was closed for a sample, so that the owner
+/// opens no gate that somebody else has closed.
+extern constinit sentinel_cache sample_sentinel;
+
+inline void front_cache::close_for_sample() noexcept {
+  if (!latency.wants()) {
+    return;
+  }
+  front_cache* seen = this;
+  if (gate == nullptr || (!gate->cache.compare_exchange_strong(seen, &sample_sentinel.cache) &&
+                          seen != &sample_sentinel.cache)) {
+    latency.want_none();
+  }
+}
+inline bool front_cache::open_after_sample() noexcept {
+  front_cache* closed = &sample_sentinel.cache;
+  return gate != nullptr && gate->cache.load(std::memory_order_relaxed) == closed &&
+         gate->cache.compare_exchange_strong(closed, this);
+}
 
 constexpr gate_entry::gate_entry() noexcept : cache(&sentinel.cache) {}
 

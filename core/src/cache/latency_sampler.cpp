@@ -1,49 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// latency_sampler: calibration and means.
+// latency_sampler: sums and counters.
 #include "cache/latency_sampler.hpp"
-
-#include <algorithm>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-latency_sampler::latency_sampler() noexcept
-    : overhead_(UINT64_MAX), born_ticks_(cycle_clock::now()), born_ns_(cycle_clock::steady_ns()) {
-  for (int i = 0; i < 64; ++i) {
-    const std::uint64_t begin = cycle_clock::now();
-    overhead_ = std::min(overhead_, cycle_clock::now() - begin);
-  }
+latency_sums& latency_sums::operator+=(const latency_sums& other) noexcept {
+  slow_ticks += other.slow_ticks;
+  slow_count += other.slow_count;
+  slow_uncounted += other.slow_uncounted;
+  warm_ticks += other.warm_ticks;
+  warm_weight += other.warm_weight;
+  warm_samples += other.warm_samples;
+  return *this;
 }
 
-double latency_sampler::ns_per_tick() const noexcept {
-  const std::uint64_t ticks = cycle_clock::now() - born_ticks_;
-  const std::uint64_t ns = cycle_clock::steady_ns() - born_ns_;
-  return ticks == 0 ? 1.0 : static_cast<double>(ns) / static_cast<double>(ticks);
+void latency_counters::add(const latency_sums& more) noexcept {
+  const auto add_to = [](std::atomic<std::uint64_t>& to, std::uint64_t by) {
+    if (by != 0) {
+      to.fetch_add(by, std::memory_order_relaxed);
+    }
+  };
+  add_to(slow_ticks_, more.slow_ticks);
+  add_to(slow_count_, more.slow_count);
+  add_to(slow_uncounted_, more.slow_uncounted);
+  add_to(warm_ticks_, more.warm_ticks);
+  add_to(warm_weight_, more.warm_weight);
+  add_to(warm_samples_, more.warm_samples);
 }
 
-double latency_sampler::sum::mean() const noexcept {
-  const auto n = count.load(std::memory_order_relaxed);
-  return n == 0
-             ? 0.0
-             : static_cast<double>(ticks.load(std::memory_order_relaxed)) / static_cast<double>(n);
-}
-
-latency latency_sampler::operation::mean(std::uint64_t warm_operations,
-                                         std::uint64_t slow_operations,
-                                         double ns_per_tick) const noexcept {
-  latency answer;
-  const std::uint64_t warm_samples = warm.count.load(std::memory_order_relaxed);
-  const std::uint64_t slow_samples = slow.count.load(std::memory_order_relaxed);
-  answer.samples = warm_samples + slow_samples;
-  const double warm_weight = warm_samples == 0 ? 0.0 : static_cast<double>(warm_operations);
-  const double slow_weight = slow_samples == 0 ? 0.0 : static_cast<double>(slow_operations);
-  if (warm_weight + slow_weight > 0) {
-    answer.mean_ns = ns_per_tick * (warm.mean() * warm_weight + slow.mean() * slow_weight) /
-                     (warm_weight + slow_weight);
-  }
-  return answer;
+latency_sums latency_counters::sums() const noexcept {
+  return {.slow_ticks = slow_ticks_.load(std::memory_order_relaxed),
+          .slow_count = slow_count_.load(std::memory_order_relaxed),
+          .slow_uncounted = slow_uncounted_.load(std::memory_order_relaxed),
+          .warm_ticks = warm_ticks_.load(std::memory_order_relaxed),
+          .warm_weight = warm_weight_.load(std::memory_order_relaxed),
+          .warm_samples = warm_samples_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace detail

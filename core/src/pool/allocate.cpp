@@ -5,6 +5,7 @@
 #include "debug/layer.hpp"
 #include "pool/entries.hpp"
 #include "pool/pool_core.hpp"
+#include "pool/slow_timer.hpp"
 #include "pool/this_thread.hpp"
 #include <tidepool/detail/allocate.hpp>
 #include <tidepool/error.hpp>
@@ -73,6 +74,7 @@ namespace {
 }  // namespace
 
 raw_tensor pool_core::allocate(allocation_request request) noexcept {
+  const std::uint64_t begin = cycle_clock::now();
   const operation guard(*this);
   const auto fail = [&](const status& why) {
     incidents.failed(why);
@@ -81,6 +83,7 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   if (request.cache == nullptr && !is_closed()) {
     request.cache = attach_this_thread(caches);
   }
+  slow_timer timer(caches.sampler, request.cache, operation_kind::allocate, begin);
   const result<lane*> found = check_request(request);
   if (!found) {
     return fail(found.error());
@@ -112,6 +115,7 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
     return fail(why);
   }
   const raw_tensor made = publish(*this, *got.slot, request, asked);
+  timer.count();
   notify_made(made.id);
   return made;
 }

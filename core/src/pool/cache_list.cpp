@@ -108,24 +108,6 @@ front_cache* cache_list::close_for_good() noexcept {
   return first_;
 }
 
-bool cache_list::close_own(front_cache& cache, const thread_caches& owner) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (cache.owner.load(std::memory_order_relaxed) != &owner || !may_open()) {
-    return false;
-  }
-  close_gate(cache);
-  return true;
-}
-
-bool cache_list::open_own(front_cache& cache, const thread_caches& owner) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (cache.owner.load(std::memory_order_relaxed) != &owner || !may_open()) {
-    return false;
-  }
-  open_gate(cache);
-  return true;
-}
-
 // The forking thread's own cache stays open. The thread is inside it only if it forks in a signal
 // handler, and then it goes on inside in both processes.
 void cache_list::pause(const front_cache* own) noexcept {

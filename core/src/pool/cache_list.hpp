@@ -49,10 +49,6 @@ class cache_list {
   /// Pre: the pool is closed.
   [[nodiscard]] front_cache* close_for_good() noexcept;
 
-  // Close and open the gate of the calling thread's cache, for latency samples. False: not allowed.
-  [[nodiscard]] bool close_own(front_cache& cache, const thread_caches& owner) noexcept;
-  [[nodiscard]] bool open_own(front_cache& cache, const thread_caches& owner) noexcept;
-
   // fork. `own` is this thread's cache, whose gate stays open; null: it has none.
   void pause(const front_cache* own) noexcept;
   void resume() noexcept;

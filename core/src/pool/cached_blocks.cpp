@@ -187,6 +187,7 @@ void thread_caches::put(record& slot, std::uint64_t bytes, front_cache* cache) n
       } else {
         m.count_push(bytes);
       }
+      cache->ask_after_slow_free(m);
       is_counted = true;
     }
     cache->leave();
@@ -315,9 +316,9 @@ std::size_t thread_caches::flush_large(lane& where, front_cache* cache) noexcept
   return count;
 }
 
-lane_memo thread_caches::memo_of(front_cache* cache) noexcept {
+lane_memo thread_caches::memo_of(front_cache* cache) const noexcept {
   lane_memo memo;
-  if (cache != nullptr) {
+  if (is_own(cache)) {
     if (cache->enter()) {
       memo = cache->memo;
     }
@@ -326,8 +327,8 @@ lane_memo thread_caches::memo_of(front_cache* cache) noexcept {
   return memo;
 }
 
-void thread_caches::set_memo(front_cache* cache, const lane_memo& memo) noexcept {
-  if (cache != nullptr) {
+void thread_caches::set_memo(front_cache* cache, const lane_memo& memo) const noexcept {
+  if (is_own(cache)) {
     if (cache->enter()) {
       cache->memo = memo;
     }

@@ -117,6 +117,7 @@ record* pool_core::end_all() noexcept {
     if (r.size_class.load(std::memory_order_relaxed) != 0) {
       end_block(r, {.bytes = r.bytes.load(std::memory_order_relaxed),
                     .used_elsewhere = any(flags & tensor_flags::used_elsewhere)});
+      caches.sampler.leave_out(operation_kind::free);
       return;
     }
     if (debug != nullptr) {

@@ -5,6 +5,7 @@
 #include "access/store.hpp"
 #include "debug/layer.hpp"
 #include "pool/pool_core.hpp"
+#include "pool/slow_timer.hpp"
 #include "pool/this_thread.hpp"
 
 namespace tidepool {
@@ -139,8 +140,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* 
   if (!id) {
     return errc::ok;
   }
+  const std::uint64_t begin = cycle_clock::now();
   const operation guard(*this);
-  slow_frees.fetch_add(1, std::memory_order_relaxed);
+  slow_timer timer(caches.sampler, cache, operation_kind::free, begin);
   // The end of a part may end its parent, and that may end the parent's parent.
   for (tensor_id ending = id; ending;) {
     record& slot = directory.slots.at(ending.value());
@@ -151,6 +153,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* 
     const tensor_flags flags = flags_of(last.last_header);
     if (any(flags & tensor_flags::tracked)) {
       accesses->end(ending);
+    }
+    if (slot.size_class.load(std::memory_order_relaxed) != 0) {
+      timer.count();
     }
     ending = end_and_get_parent(*this, slot, flags,
                                 {.bytes = slot.bytes.load(std::memory_order_relaxed),

@@ -58,7 +58,6 @@ class alignas(cache_line) pool_core {
   std::unique_ptr<access_store> accesses;  // never null; see entries.hpp
   std::unique_ptr<debug_layer> debug;      // null: no debug mode is on
   const pool_options settings;
-  std::atomic<std::uint64_t> slow_frees{0};
   pool_core* next_in_process = nullptr;  // guarded by process_mutex
 
   // Making (make.cpp) and closing (closing.cpp).

@@ -2,6 +2,7 @@
 //
 // Sums statistics. It closes every front cache for a moment, so the sums are exact and the owners'
 // counters need not be atomic.
+#include "cache/timing_cost.hpp"
 #include "pool/pool_core.hpp"
 #include <tidepool/statistics.hpp>
 
@@ -31,11 +32,13 @@ void add(operation_counts& to, const operation_counts& from) noexcept {
   to.live += from.live;
 }
 
-/// Counts and cached bytes of all lanes, by number.
+/// Counts and cached bytes of all lanes, by number, and latencies of all threads.
 struct lane_sums {
   std::vector<std::array<class_counts, size_class_count>> counts;
   std::vector<std::size_t> cached;
   std::size_t threads = 0;
+  latency_sums allocating;
+  latency_sums freeing;
 };
 
 // Sums over all lanes and caches. All gates are closed and no thread can end meanwhile, so each
@@ -47,8 +50,12 @@ struct lane_sums {
   sums.cached.resize(lane_total);
   cache_list::holder all(core.caches.list);
   sums.threads = all.count();
+  sums.allocating = core.caches.sampler.sums(operation_kind::allocate);
+  sums.freeing = core.caches.sampler.sums(operation_kind::free);
   all.close();
   all.for_each([&](front_cache& cache) {
+    sums.allocating += cache.latency.sums(operation_kind::allocate);
+    sums.freeing += cache.latency.sums(operation_kind::free);
     for (std::size_t i = 0; i < std::min(lane_total, cache.lanes); ++i) {
       thread_caches::publish(core.lanes.at(i), cache);
       cache.lane(i).for_each_used([&](unsigned size_class, magazine& m) {
@@ -128,12 +135,9 @@ tidepool::statistics pool_core::statistics() {
   answer.recalls = incidents.recalls();
   answer.retired_slots = directory.slots.retired();
   answer.has_fences = !caches.gate();
-  const double ns = caches.sampler.ns_per_tick();
-  const std::uint64_t slow_allocations = answer.total.allocations - answer.total.front_hits;
-  const std::uint64_t ended_slowly =
-      std::min(slow_frees.load(std::memory_order_relaxed), answer.total.frees);
-  answer.allocate = caches.sampler.allocate.mean(answer.total.front_hits, slow_allocations, ns);
-  answer.free = caches.sampler.free.mean(answer.total.frees - ended_slowly, ended_slowly, ns);
+  const timing_cost timing = cost_of_timing();
+  answer.allocate = caches.sampler.mean(sums.allocating, answer.total.allocations, timing);
+  answer.free = caches.sampler.mean(sums.freeing, answer.total.frees, timing);
   return answer;
 }
 

@@ -51,7 +51,7 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
     }
   }
   // The memo belongs to this thread. The lane that it names may serve another stream by now.
-  if (const lane_memo memo = thread_caches::memo_of(cache); memo.handle == stream.handle) {
+  if (const lane_memo memo = caches.memo_of(cache); memo.handle == stream.handle) {
     lane& known = lanes.at(memo.lane);
     if (known.is(device, stream) &&
         (!per_thread || known.thread.load(std::memory_order_acquire) == cache->thread)) {
@@ -64,10 +64,10 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
   }
   const result<lane*> found = open_lane(*this, device, stream, *id);
   if (found && lanes.is_cached(**found)) {
-    thread_caches::set_memo(
-        cache, {.handle = stream.handle,
-                .expected = per_thread ? static_cast<const void*>(*found) : stream.handle,
-                .lane = (*found)->number});
+    caches.set_memo(cache,
+                    {.handle = stream.handle,
+                     .expected = per_thread ? static_cast<const void*>(*found) : stream.handle,
+                     .lane = (*found)->number});
   }
   return found;
 }

@@ -83,6 +83,7 @@ void thread_state::end() noexcept {
 }  // namespace
 
 constinit sentinel_cache sentinel;
+constinit sentinel_cache sample_sentinel;
 constinit thread_local gate_table this_thread_gates;
 
 std::uint64_t this_thread_number() noexcept {

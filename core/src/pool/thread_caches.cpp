@@ -23,6 +23,7 @@ void thread_caches::remove(front_cache& cache) noexcept {
           });
         },
         ending.lanes);
+    sampler.retire(ending.latency);
   });
 }
 
@@ -158,6 +159,7 @@ void thread_caches::inherit(front_cache& cache) noexcept {
         });
       },
       cache.lanes);
+  sampler.retire(cache.latency);
   address_space::release(&cache, front_cache::bytes_for(cache.lanes));
 }
 

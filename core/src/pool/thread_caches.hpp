@@ -85,17 +85,9 @@ class thread_caches {
   std::size_t flush_large(lane& where, front_cache* cache) noexcept;
 
   // The thread's memo: the lane that it used last.
-  [[nodiscard]] static lane_memo memo_of(front_cache* cache) noexcept;
-  static void set_memo(front_cache* cache, const lane_memo& memo) noexcept;
+  [[nodiscard]] lane_memo memo_of(front_cache* cache) const noexcept;
+  void set_memo(front_cache* cache, const lane_memo& memo) const noexcept;
 
-  // Latency samples (sampling.cpp).
-  /// Closes this thread's gate, so that the operation after `operations - 1` others is timed.
-  void arm_sample(front_cache& cache, std::uint32_t operations) noexcept;
-  /// The gate, which was closed for a sample, is open again: repeat the operation, and time it or
-  /// call arm_sample again to have the next one timed. Pre: cache.sampling != 0.
-  enum class sample { none, pass, time };
-  [[nodiscard]] sample take_sample(front_cache& cache) noexcept;
-  [[nodiscard]] static bool take_slow_sample(front_cache* cache) noexcept;
   latency_sampler sampler;
 
   // All caches at once.
@@ -128,8 +120,13 @@ class thread_caches {
   void drain(front_cache& cache) noexcept;
   void drain(lane& where, front_cache& cache) noexcept;
   void inherit(front_cache& cache) noexcept;
+  // A callback of the user's may have closed the pool: the memory of the cache that an operation
+  // carries may serve another pool of the thread by now.
+  [[nodiscard]] bool is_own(const front_cache* cache) const noexcept {
+    return cache != nullptr && cache->owner.load(std::memory_order_relaxed) == this;
+  }
   [[nodiscard]] bool has(const front_cache* cache, const lane& where) const noexcept {
-    return cache != nullptr && below_.lanes.is_cached(where);
+    return is_own(cache) && below_.lanes.is_cached(where);
   }
   void grow(magazine& m, unsigned size_class, front_cache& cache, record*& evicted) noexcept;
   [[nodiscard]] bool halve_richest(front_cache& cache, bool large, std::size_t above,

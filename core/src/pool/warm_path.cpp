@@ -15,53 +15,30 @@ namespace detail {
 
 namespace {
 
-// A sample takes a lock, so it must be an operation, for which fork waits.
-[[nodiscard]] thread_caches::sample take_sample(pool_core& core, front_cache* cache) noexcept {
-  if (cache == nullptr || cache->sampling == 0) {
-    return thread_caches::sample::none;
-  }
-  const operation guard(core);
-  return core.caches.take_sample(*cache);
-}
-
-void arm_sample(pool_core& core, front_cache& cache, std::uint32_t operations) noexcept {
-  const operation guard(core);
-  core.caches.arm_sample(cache, operations);
-}
-
-// The warm path found nothing. If a sample had closed the gate, this operation is to be timed:
-// `again` repeats it with the gate open. Otherwise `slow` does the work.
+// The warm path found nothing. If a sample had closed the gate, this operation may be to be timed:
+// `again`, the warm path once more, finds the gate open. Otherwise `slow` does the work.
 template <class Again, class Slow>
-[[nodiscard, gnu::always_inline]] inline raw_tensor allocate_after_miss(pool_core* core,
-                                                                        gate_ref gate,
-                                                                        Again&& again,
-                                                                        Slow&& slow) noexcept {
-  gate.leave();
-  front_cache* const cache = find_this_thread(core->caches);
-  if (const auto sample = take_sample(*core, cache); sample != thread_caches::sample::none) {
-    const std::uint64_t begin = cycle_clock::now();
-    const raw_tensor made = again();
-    if (sample == thread_caches::sample::time) {
-      core->caches.sampler.allocate.warm.add(core->caches.sampler.elapsed(begin));
-    } else {
-      arm_sample(*core, *cache, 1);
-    }
-    return made;
+[[nodiscard, gnu::always_inline]] inline auto after_miss(front_cache* cache, operation_kind what,
+                                                         Again&& again, Slow&& slow) noexcept {
+  if (cache == nullptr || !cache->open_after_sample()) [[likely]] {
+    return slow();
   }
-  const bool timed = core->caches.take_slow_sample(cache);
-  const std::uint64_t begin = timed ? cycle_clock::now() : 0;
-  const raw_tensor made = slow(cache);
-  if (timed) {
-    core->caches.sampler.allocate.slow.add(core->caches.sampler.elapsed(begin));
-  }
-  return made;
+  const auto answer =
+      cache->latency.is_wanted(what) ? cache->latency.sample<cycle_clock>(what, again) : again();
+  // The pool may be gone, if this was the last tensor of one that closes meanwhile; the cache's
+  // memory is the thread's.
+  cache->close_for_sample();
+  return answer;
 }
 
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
                                                             gate_ref gate) noexcept {
-  return allocate_after_miss(
-      core, gate, [&] { return allocate_plain(core, bytes, core->lane0_bits); },
-      [&](front_cache* cache) {
+  gate.leave();
+  front_cache* const cache = find_this_thread(core->caches);
+  return after_miss(
+      cache, operation_kind::allocate,
+      [&] { return allocate_plain(core, bytes, core->lane0_bits); },
+      [&] {
         return core->allocate(
             {.bytes = bytes, .where = device::from_bits(core->lane0_bits), .cache = cache});
       });
@@ -70,13 +47,15 @@ template <class Again, class Slow>
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_slow(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
                                                          const stream_ref& stream) noexcept {
-  return allocate_after_miss(
-      core, gate_ref(core->gate),
+  gate_ref(core->gate).leave();
+  front_cache* const cache = find_this_thread(core->caches);
+  return after_miss(
+      cache, operation_kind::allocate,
       [&] {
         return stream.is_default() ? allocate_plain(core, bytes, device_bits)
                                    : allocate_on(core, bytes, device_bits, stream);
       },
-      [&](front_cache* cache) {
+      [&] {
         return core->allocate({.bytes = bytes,
                                .where = device::from_bits(device_bits),
                                .stream = stream,
@@ -88,40 +67,25 @@ template <class Again, class Slow>
                                                   gate_ref gate) noexcept {
   gate.leave();
   front_cache* const cache = find_this_thread(core->caches);
-  if (const auto sample = take_sample(*core, cache); sample != thread_caches::sample::none) {
-    const operation guard(*core);  // it may be the last tensor of a pool that closes meanwhile
-    const std::uint64_t begin = cycle_clock::now();
-    const errc code = deallocate_id(core, id);
-    if (sample == thread_caches::sample::time) {
-      core->caches.sampler.free.warm.add(core->caches.sampler.elapsed(begin));
-    } else {
-      arm_sample(*core, *cache, 1);
-    }
-    return code;
-  }
-  if (!core->caches.take_slow_sample(cache)) {
-    return core->deallocate(id, {}, cache);
-  }
-  const operation guard(*core);
-  const std::uint64_t begin = cycle_clock::now();
-  const errc code = core->deallocate(id, {}, cache);
-  core->caches.sampler.free.slow.add(core->caches.sampler.elapsed(begin));
-  return code;
+  return after_miss(
+      cache, operation_kind::free, [&] { return deallocate_id(core, id); },
+      [&] { return core->deallocate(id, {}, cache); });
 }
 
-// The pop is done and its count overflowed: keep counting and ask for a sample.
+// The pop is done and its count overflowed: keep counting and ask for samples.
 [[gnu::noinline, gnu::cold]] raw_tensor after_carry(pool_core* core, gate_ref gate, magazine* from,
                                                     record* slot, std::uint64_t id) noexcept {
-  front_cache* const cache = gate.cache();
   const raw_tensor made{slot->data.load(std::memory_order_relaxed), tensor_id::from_value(id)};
   from->keep_counting();
-  gate.leave();
-  if (find_this_thread(core->caches) != cache) {
+  // Not asked of the gate: somebody may have closed it meanwhile, and waits until the owner leaves.
+  front_cache* const cache = find_this_thread(core->caches);
+  if (cache == nullptr) {
+    gate.leave();
     return made;
   }
-  // Time the next operation, or the one after it, in turn: in a strict alloc/free pattern both
-  // kinds are sampled.
-  arm_sample(*core, *cache, 1 + (cache->slow_count++ & 1));
+  cache->ask_after_carry(*from);
+  gate.leave();
+  cache->close_for_sample();
   return made;
 }
 
