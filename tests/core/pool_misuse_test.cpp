@@ -163,6 +163,18 @@ TEST_F(PoolMisuse, TheEmptyIdIsIgnoredByFreesAndNamesNothing) {
   everything_but_free(misuse_kind::foreign_id, {});
 }
 
+// Slot 0, to which the empty id leads, is not made yet; but the thread has a cache.
+TEST_F(PoolMisuse, TheEmptyIdIsIgnoredByAPoolThatMadeNothing) {
+  EXPECT_EQ(p.allocate_raw(64, device::cpu(), {.alignment = 3}).error().code,
+            errc::invalid_argument);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(p.deallocate(tensor_id{}), errc::ok);
+    ASSERT_EQ(p.control().verify(), nullptr);
+  }
+  EXPECT_EQ(p.control().statistics().total.frees, 0U);
+  EXPECT_TRUE(log.take().empty());
+}
+
 TEST_F(PoolMisuse, OfAnotherPoolsIds) {
   misuse_log others;
   pool other(small_cpu(), others.options());

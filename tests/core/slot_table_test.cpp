@@ -20,6 +20,14 @@ struct opened_table {
   }
 };
 
+// The warm free compares an id with the header to which it leads, and with nothing else.
+TEST(SlotTable, TheEmptyIdEqualsNoHeaderBeforeAnySlotIsMade) {
+  slot_table table;
+  ASSERT_TRUE(table.open(4096, 5, 1));
+  EXPECT_NE(table.at(0).header.load(), 0U);
+  EXPECT_TRUE(is_free(table.at(0).header.load()));
+}
+
 TEST(SlotTable, GivesEverySlotOnceAndThenNone) {
   opened_table made;
   slot_table& table = made.table;

@@ -33,6 +33,9 @@ bool slot_table::open(std::size_t slots, std::uint64_t pool_tag,
   capacity_ = slots;
   pool_tag_ = pool_tag;
   first_generation_ = first_generation;
+  // The empty id, 0, leads to slot 0. A record that was never made has the header 0, which equals
+  // this id, so the warm free would take it for a live tensor's.
+  by_index(0).header.store(free_bit, std::memory_order_release);
   return true;
 }
 
