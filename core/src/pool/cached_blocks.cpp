@@ -59,14 +59,11 @@ void chain(record& slot, record*& list) noexcept {
 
 thread_caches::found thread_caches::take(const block_demand& demand, front_cache* cache) noexcept {
   found answer;
-  if (!has(cache, *demand.where)) {
-    return answer;
-  }
   // While a thread climbs the out-of-memory ladder, or the pool closes, no thread takes more than
   // one block.
   const bool one_only = demand.size_class > last_small_class || below_.stock.is_climbing() ||
                         below_.operations.is_closed();
-  for (bool again = true; again;) {
+  for (bool again = true; again && has(cache, *demand.where);) {
     again = false;
     record* popped = nullptr;
     record* evicted = nullptr;
@@ -91,7 +88,8 @@ thread_caches::found thread_caches::take(const block_demand& demand, front_cache
     if (is_counted) {
       answer.slot = popped;
     } else if (popped != nullptr) {
-      // Two threads freed the slot's tensor at once, or the slot has used up its generations.
+      // Two threads freed the slot's tensor at once, or the slot has used up its generations. The
+      // misuse handler that is told of the former may close the pool.
       answer.slot = below_.stock.accept_popped(*popped);
       again = answer.slot == nullptr;
       if (answer.slot != nullptr) {
