@@ -100,6 +100,43 @@ TEST_F(ThreadCaches, ARefillIsKeptAndServesTheNextOnes) {
   caches.put(first, 4096, cache);
 }
 
+TEST_F(ThreadCaches, ARefillAfterAMissOnTheWarmPathEntersOnce) {
+  front_cache* const cache = attach_this_thread(caches);
+  block_demand missed = demand(4096);
+  missed.missed.limit = 0;
+  constexpr std::uint32_t untouched = 7;  // whoever enters and leaves writes 0 here
+  cache->fenced_busy = untouched;
+  const auto [slot, batch] = caches.take(missed, cache);
+  EXPECT_EQ(slot, nullptr);
+  EXPECT_EQ(batch, 4U);
+  EXPECT_EQ(cache->fenced_busy, untouched);
+  EXPECT_EQ(caches.capacity(), 0U) << "its limit rises when something comes to be kept";
+  std::array<record*, largest_batch> out{};
+  const auto made = stock.refill(missed, std::span(out).first(batch), true);
+  caches.keep_rest(missed, std::span(out).first(made.count), block_source::backend, cache);
+  EXPECT_EQ(cache->fenced_busy, 0U);
+  EXPECT_EQ(caches.capacity(), 8U * 4096);
+  const magazine& m = cache->lane(0).magazine_of(missed.size_class);
+  EXPECT_EQ(m.depth(), made.count - 1);
+  EXPECT_EQ(m.limit, 8U);
+  missed.missed.limit = m.limit;
+  EXPECT_EQ(caches.take(missed, cache).batch, 8U) << "half of the next limit";
+  caches.put(*out[0], 4096, cache);
+}
+
+TEST_F(ThreadCaches, WhatAWarmMissSawHoldsForSmallBlocksAndTheThreadsOwnCacheOnly) {
+  front_cache* const cache = attach_this_thread(caches);
+  block_demand large = demand(4 * mib);
+  caches.put(take(cache, 4 * mib), 4 * mib, cache);
+  large.missed.limit = 0;
+  record* const found = caches.take(large, cache).slot;
+  ASSERT_NE(found, nullptr) << "large blocks are searched, as their lengths differ";
+  caches.put(*found, 4 * mib, cache);
+  block_demand small = demand(4096);
+  small.missed.limit = 8;
+  EXPECT_EQ(caches.take(small, nullptr).batch, 1U);
+}
+
 TEST_F(ThreadCaches, AFailedAllocationIsCountedBack) {
   front_cache* const cache = attach_this_thread(caches);
   record& slot = take(cache, 4096);

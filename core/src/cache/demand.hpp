@@ -43,6 +43,14 @@ struct adopted_tensor {
   void* context = nullptr;
 };
 
+/// What the warm path knew when it missed: the thread's magazine was empty, and had this limit.
+struct missed_magazine {
+  static constexpr std::uint16_t unseen = 0xffff;  // it was not empty, or the gate was closed
+  std::uint16_t limit = unseen;
+
+  [[nodiscard]] bool is_seen() const noexcept { return limit != unseen; }
+};
+
 /// One allocation; check_request completes it on the way down.
 struct allocation_request {
   std::size_t bytes = 0;
@@ -56,6 +64,7 @@ struct allocation_request {
   tensor_flags flags = tensor_flags::none;
   lane* used_by = nullptr;       // lane of the stream that uses it, if it belongs to another lane
   front_cache* cache = nullptr;  // the calling thread's, looked up once
+  missed_magazine missed = {};
 };
 
 /// The length and alignment that one tensor needs of its block.
@@ -80,6 +89,7 @@ struct block_demand {
   std::size_t alignment = 0;    // power of two
   unsigned size_class = 0;      // of bytes
   bool long_lived = false;
+  missed_magazine missed = {};  // a hint: the magazine of another class is wrong, but harmless
 };
 
 /// Returns the demand for a block with this room. The size is rounded up to a multiple of the

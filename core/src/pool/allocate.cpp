@@ -30,6 +30,7 @@ namespace {
                                      lane& where, const footprint& asked) noexcept {
   block_demand demand = demand_for(where, core.footprint_of(*where.device, asked));
   demand.requested = request.bytes;
+  demand.missed = request.missed;
   // KV caches that grow by concatenation live long, but each of their blocks does not.
   demand.long_lived =
       request.lifecycle == lifecycle::persistent && request.category != category::kv_cache;

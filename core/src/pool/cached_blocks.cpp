@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // thread_caches: slow paths take blocks out of their thread's cache and put blocks in. Each
-// function enters the biased lock once and decides inside. Blocks that it evicts go to the ready
-// lists after it has left.
+// function enters the biased lock once at most and decides inside. Blocks that it evicts go to the
+// ready lists after it has left.
 #include "pool/thread_caches.hpp"
 
 #include <algorithm>
@@ -57,16 +57,33 @@ void chain(record& slot, record*& list) noexcept {
 
 }  // namespace
 
+bool thread_caches::may_take_more(const block_demand& demand) const noexcept {
+  return demand.size_class <= last_small_class && !below_.stock.is_climbing() &&
+         !below_.operations.is_closed();
+}
+
+// Half of what the magazine's limit will be when keep_rest has raised it.
+std::size_t thread_caches::batch_for(const block_demand& demand, std::size_t limit) const noexcept {
+  if (!may_take_more(demand)) {
+    return 1;
+  }
+  const std::size_t size = size_of_class(demand.size_class);
+  const std::size_t next = next_limit(limit, size);
+  const bool may_grow = capacity() + (next - limit) * size <= how_.total_bytes;
+  return std::clamp<std::size_t>(std::min((may_grow ? next : limit) / 2, 512 * kib / size), 1,
+                                 largest_batch);
+}
+
 thread_caches::found thread_caches::take(const block_demand& demand, front_cache* cache) noexcept {
   found answer;
-  // While a thread climbs the out-of-memory ladder, or the pool closes, no thread takes more than
-  // one block.
-  const bool one_only = demand.size_class > last_small_class || below_.stock.is_climbing() ||
-                        below_.operations.is_closed();
+  if (demand.missed.is_seen() && demand.size_class <= last_small_class &&
+      has(cache, *demand.where)) {
+    answer.batch = batch_for(demand, demand.missed.limit);
+    return answer;
+  }
   for (bool again = true; again && has(cache, *demand.where);) {
     again = false;
     record* popped = nullptr;
-    record* evicted = nullptr;
     bool is_counted = false;
     if (cache->enter()) {
       lane_front& front = cache->lane(demand.where->number);
@@ -75,16 +92,11 @@ thread_caches::found thread_caches::take(const block_demand& demand, front_cache
       is_counted = popped != nullptr && is_free(popped->header.load(std::memory_order_acquire));
       if (is_counted) {
         m.count_pop({demand.requested, block_source::front});
-      } else if (popped == nullptr && !one_only) {
-        front.mark_used(demand.size_class);
-        grow(m, demand.size_class, *cache, evicted);
-        const std::size_t size = size_of_class(demand.size_class);
-        answer.batch = std::clamp<std::size_t>(std::min<std::size_t>(m.limit / 2, 512 * kib / size),
-                                               1, largest_batch);
+      } else if (popped == nullptr) {
+        answer.batch = batch_for(demand, m.limit);
       }
     }
     cache->leave();
-    give_back_each(evicted);
     if (is_counted) {
       answer.slot = popped;
     } else if (popped != nullptr) {
@@ -108,10 +120,15 @@ void thread_caches::keep_rest(const block_demand& demand, std::span<record* cons
   std::span<record* const> rest = slots.subspan(1);
   const unsigned rest_class =
       rest.empty() ? made_class : rest[0]->size_class.load(std::memory_order_relaxed);
+  record* evicted = nullptr;
   bool is_counted = false;
   if (has(cache, where)) {
     if (cache->enter()) {
       lane_front& front = cache->lane(where.number);
+      if (from != block_source::front && may_take_more(demand)) {
+        front.mark_used(demand.size_class);
+        grow(front.magazine_of(demand.size_class), demand.size_class, *cache, evicted);
+      }
       magazine& m = front.magazine_of(rest_class);
       std::size_t kept = 0;
       for (; kept < rest.size() && m.depth() < m.limit; ++kept) {
@@ -128,6 +145,7 @@ void thread_caches::keep_rest(const block_demand& demand, std::span<record* cons
     }
     cache->leave();
   }
+  give_back_each(evicted);
   if (!is_counted) {
     below_.stock.count_made(where, made_class, one);
   }

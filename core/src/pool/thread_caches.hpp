@@ -66,14 +66,14 @@ class thread_caches {
 
   // Blocks (cached_blocks.cpp). `cache` may be null.
   /// The answer of take: a free slot, already counted as allocated, or the number of slots to take
-  /// from elsewhere, which the thread may keep from now on.
+  /// from elsewhere, for keep_rest.
   struct found {
     record* slot = nullptr;
     std::size_t batch = 1;
   };
   [[nodiscard]] found take(const block_demand& demand, front_cache* cache) noexcept;
-  /// Counts slots[0], which came from elsewhere, as allocated, and keeps as many of the others as
-  /// the thread may. Pre: the others are free slots of one class in the lane.
+  /// Counts slots[0], which came from elsewhere, as allocated, lets the thread keep more of the
+  /// class, and keeps as many of the others as it may. Pre: the others are free slots of one class in the lane.
   void keep_rest(const block_demand& demand, std::span<record* const> slots, block_source from,
                  front_cache* cache) noexcept;
   /// Undoes the count of take or keep_rest, for an allocation that fails now.
@@ -128,6 +128,10 @@ class thread_caches {
   [[nodiscard]] bool has(const front_cache* cache, const lane& where) const noexcept {
     return is_own(cache) && below_.lanes.is_cached(where);
   }
+  // While a thread climbs the out-of-memory ladder, or the pool closes, no thread takes more than
+  // one block.
+  [[nodiscard]] bool may_take_more(const block_demand& demand) const noexcept;
+  [[nodiscard]] std::size_t batch_for(const block_demand& demand, std::size_t limit) const noexcept;
   void grow(magazine& m, unsigned size_class, front_cache& cache, record*& evicted) noexcept;
   [[nodiscard]] bool halve_richest(front_cache& cache, bool large, std::size_t above,
                                    record*& evicted) noexcept;

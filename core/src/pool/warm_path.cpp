@@ -31,8 +31,28 @@ template <class Again, class Slow>
   return answer;
 }
 
+// What a miss saw, for the request. Pre: the cache that the gate leads to is entered.
+class miss {
+ public:
+  miss() = default;
+  miss(gate_ref gate, const magazine& empty) noexcept : seen_(gate.cache()) {
+    if (empty.top == nullptr) {
+      magazine_.limit = empty.limit;
+    }
+  }
+  /// cache: the calling thread's. A closed gate has led to the sentinel.
+  [[nodiscard]] missed_magazine in(const front_cache* cache) const noexcept {
+    return seen_ == cache ? magazine_ : missed_magazine{};
+  }
+
+ private:
+  const front_cache* seen_ = nullptr;
+  missed_magazine magazine_;
+};
+
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
                                                             gate_ref gate) noexcept {
+  const miss seen(gate, gate.cache()->lane0_small(size_class_of(bytes)));
   gate.leave();
   front_cache* const cache = find_this_thread(core->caches);
   return after_miss(
@@ -40,13 +60,17 @@ template <class Again, class Slow>
       [&] { return allocate_plain(core, bytes, core->lane0_bits); },
       [&] {
         return core->allocate(
-            {.bytes = bytes, .where = device::from_bits(core->lane0_bits), .cache = cache});
+            {.bytes = bytes,
+             .where = device::from_bits(core->lane0_bits),
+             .cache = cache,
+             .missed = seen.in(cache)});
       });
 }
 
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_slow(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
-                                                         const stream_ref& stream) noexcept {
+                                                         const stream_ref& stream,
+                                                         const miss& seen = {}) noexcept {
   gate_ref(core->gate).leave();
   front_cache* const cache = find_this_thread(core->caches);
   return after_miss(
@@ -59,7 +83,8 @@ template <class Again, class Slow>
         return core->allocate({.bytes = bytes,
                                .where = device::from_bits(device_bits),
                                .stream = stream,
-                               .cache = cache});
+                               .cache = cache,
+                               .missed = seen.in(cache)});
       });
 }
 
@@ -128,6 +153,16 @@ template <class Again, class Slow>
   return allocate_plain_slow(core, bytes, gate);
 }
 
+// The magazine of a lane whose alignment is its device's own. Pre: the cache is entered.
+[[gnu::always_inline]] inline magazine& ready_in_lane(std::size_t bytes, gate_ref gate,
+                                                      const lane_key& key) noexcept {
+  // Rounds up to the alignment, less one. 0 bytes and sizes that cannot be rounded have a class
+  // too, whose magazine stays empty.
+  const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
+  const unsigned size_class = size_class_of(last + 1);
+  return gate.cache()->small_at(key.magazines, size_class);
+}
+
 // No small block is ready in the lane, or its slot is not free. This is still inside the cache. It
 // takes the device from the lane, because the key may be closed by now.
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_missed(pool_core* core, std::size_t bytes,
@@ -135,8 +170,8 @@ template <class Again, class Slow>
                                                            const lane_key& key) noexcept {
   const auto n = static_cast<std::size_t>(&key - core->lanes.keys.at.data());
   const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
+  const gate_ref gate(core->gate);
   if (last >= largest_small_block && last < largest_request) {
-    const gate_ref gate(core->gate);
     magazine& ready = gate.cache()->lane(n).magazine_of(size_class_of(last + 1));
     record* const slot = ready.top;
     if (slot != nullptr && slot->usable_bytes > last) {
@@ -146,17 +181,8 @@ template <class Again, class Slow>
       }
     }
   }
-  return allocate_on_slow(core, bytes, core->lanes.at(n).device->where.bits(), stream);
-}
-
-// The magazine of a lane whose alignment is its device's own. Pre: the cache is entered.
-[[gnu::always_inline]] inline magazine& ready_in_lane(std::size_t bytes, gate_ref gate,
-                                                      const lane_key& key) noexcept {
-  // Rounds up to the alignment, less one. 0 bytes and sizes that cannot be rounded have a class
-  // too, whose magazine stays empty.
-  const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
-  const unsigned size_class = size_class_of(last + 1);
-  return gate.cache()->small_at(key.magazines, size_class);
+  return allocate_on_slow(core, bytes, core->lanes.at(n).device->where.bits(), stream,
+                          miss(gate, ready_in_lane(bytes, gate, key)));
 }
 
 // The whole pop, for callers that need no tail call.
