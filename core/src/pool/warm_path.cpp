@@ -59,11 +59,10 @@ class miss {
       cache, operation_kind::allocate,
       [&] { return allocate_plain(core, bytes, core->lane0_bits); },
       [&] {
-        return core->allocate(
-            {.bytes = bytes,
-             .where = device::from_bits(core->lane0_bits),
-             .cache = cache,
-             .missed = seen.in(cache)});
+        return core->allocate({.bytes = bytes,
+                               .where = device::from_bits(core->lane0_bits),
+                               .cache = cache,
+                               .missed = seen.in(cache)});
       });
 }
 
