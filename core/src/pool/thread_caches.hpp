@@ -73,7 +73,8 @@ class thread_caches {
   };
   [[nodiscard]] found take(const block_demand& demand, front_cache* cache) noexcept;
   /// Counts slots[0], which came from elsewhere, as allocated, lets the thread keep more of the
-  /// class, and keeps as many of the others as it may. Pre: the others are free slots of one class in the lane.
+  /// class, and keeps as many of the others as it may. Pre: the others are free slots of one class
+  /// in the lane.
   void keep_rest(const block_demand& demand, std::span<record* const> slots, block_source from,
                  front_cache* cache) noexcept;
   /// Undoes the count of take or keep_rest, for an allocation that fails now.

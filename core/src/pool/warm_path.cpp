@@ -50,41 +50,35 @@ class miss {
   missed_magazine magazine_;
 };
 
+// Pre: the cache is left.
+[[gnu::noinline, gnu::cold]] raw_tensor allocate_after(const miss& seen, pool_core* core,
+                                                       allocation_request request) noexcept {
+  request.cache = find_this_thread(core->caches);
+  request.missed = seen.in(request.cache);
+  const std::uint32_t device_bits = request.where.bits();
+  return after_miss(
+      request.cache, operation_kind::allocate,
+      [&] {
+        return request.stream.is_default()
+                   ? allocate_plain(core, request.bytes, device_bits)
+                   : allocate_on(core, request.bytes, device_bits, request.stream);
+      },
+      [&] { return core->allocate(request); });
+}
+
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
                                                             gate_ref gate) noexcept {
   const miss seen(gate, gate.cache()->lane0_small(size_class_of(bytes)));
   gate.leave();
-  front_cache* const cache = find_this_thread(core->caches);
-  return after_miss(
-      cache, operation_kind::allocate,
-      [&] { return allocate_plain(core, bytes, core->lane0_bits); },
-      [&] {
-        return core->allocate({.bytes = bytes,
-                               .where = device::from_bits(core->lane0_bits),
-                               .cache = cache,
-                               .missed = seen.in(cache)});
-      });
+  return allocate_after(seen, core, {.bytes = bytes, .where = device::from_bits(core->lane0_bits)});
 }
 
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_slow(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
-                                                         const stream_ref& stream,
-                                                         const miss& seen = {}) noexcept {
+                                                         const stream_ref& stream) noexcept {
   gate_ref(core->gate).leave();
-  front_cache* const cache = find_this_thread(core->caches);
-  return after_miss(
-      cache, operation_kind::allocate,
-      [&] {
-        return stream.is_default() ? allocate_plain(core, bytes, device_bits)
-                                   : allocate_on(core, bytes, device_bits, stream);
-      },
-      [&] {
-        return core->allocate({.bytes = bytes,
-                               .where = device::from_bits(device_bits),
-                               .stream = stream,
-                               .cache = cache,
-                               .missed = seen.in(cache)});
-      });
+  return allocate_after(
+      {}, core, {.bytes = bytes, .where = device::from_bits(device_bits), .stream = stream});
 }
 
 [[gnu::noinline, gnu::cold]] errc deallocate_slow(pool_core* core, tensor_id id,
@@ -180,8 +174,10 @@ class miss {
       }
     }
   }
-  return allocate_on_slow(core, bytes, core->lanes.at(n).device->where.bits(), stream,
-                          miss(gate, ready_in_lane(bytes, gate, key)));
+  const miss seen(gate, ready_in_lane(bytes, gate, key));
+  gate.leave();
+  return allocate_after(
+      seen, core, {.bytes = bytes, .where = core->lanes.at(n).device->where, .stream = stream});
 }
 
 // The whole pop, for callers that need no tail call.
