@@ -50,34 +50,44 @@ class miss {
   missed_magazine magazine_;
 };
 
-// Pre: the cache is left.
-[[gnu::noinline, gnu::cold]] raw_tensor allocate_after(const miss& seen, pool_core* core,
-                                                       allocation_request request) noexcept {
+// Pre: the cache is left. `again` is what a sample times, so it must not choose.
+template <class Again>
+[[nodiscard, gnu::always_inline]] inline raw_tensor allocate_after(const miss& seen,
+                                                                   pool_core* core,
+                                                                   allocation_request request,
+                                                                   Again&& again) noexcept {
   request.cache = find_this_thread(core->caches);
   request.missed = seen.in(request.cache);
-  const std::uint32_t device_bits = request.where.bits();
-  return after_miss(
-      request.cache, operation_kind::allocate,
-      [&] {
-        return request.stream.is_default()
-                   ? allocate_plain(core, request.bytes, device_bits)
-                   : allocate_on(core, request.bytes, device_bits, request.stream);
-      },
-      [&] { return core->allocate(request); });
+  return after_miss(request.cache, operation_kind::allocate, again,
+                    [&] { return core->allocate(request); });
 }
 
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_plain_slow(pool_core* core, std::size_t bytes,
                                                             gate_ref gate) noexcept {
   const miss seen(gate, gate.cache()->lane0_small(size_class_of(bytes)));
   gate.leave();
-  return allocate_after(seen, core, {.bytes = bytes, .where = device::from_bits(core->lane0_bits)});
+  return allocate_after(seen, core, {.bytes = bytes, .where = device::from_bits(core->lane0_bits)},
+                        [&] { return allocate_plain(core, bytes, core->lane0_bits); });
+}
+
+// Pre: the cache is left.
+[[gnu::noinline, gnu::cold]] raw_tensor allocate_on_after(const miss& seen, pool_core* core,
+                                                          allocation_request request) noexcept {
+  const std::uint32_t device_bits = request.where.bits();
+  if (request.stream.is_default()) {
+    return allocate_after(seen, core, request,
+                          [&] { return allocate_plain(core, request.bytes, device_bits); });
+  }
+  return allocate_after(seen, core, request, [&] {
+    return allocate_on(core, request.bytes, device_bits, request.stream);
+  });
 }
 
 [[gnu::noinline, gnu::cold]] raw_tensor allocate_on_slow(pool_core* core, std::size_t bytes,
                                                          std::uint32_t device_bits,
                                                          const stream_ref& stream) noexcept {
   gate_ref(core->gate).leave();
-  return allocate_after(
+  return allocate_on_after(
       {}, core, {.bytes = bytes, .where = device::from_bits(device_bits), .stream = stream});
 }
 
@@ -176,7 +186,7 @@ class miss {
   }
   const miss seen(gate, ready_in_lane(bytes, gate, key));
   gate.leave();
-  return allocate_after(
+  return allocate_on_after(
       seen, core, {.bytes = bytes, .where = core->lanes.at(n).device->where, .stream = stream});
 }
 
