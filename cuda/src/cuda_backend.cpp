@@ -73,10 +73,11 @@ void cuda_backend::take_back_after(device where, const block& what,
 }
 
 result<std::uint64_t> cuda_backend::stream_id(device where, const stream_ref& stream) noexcept {
-  if (find(where) == nullptr) {
+  device_memory* const memory = find(where);
+  if (memory == nullptr) {
     return unknown_device(where, 0);
   }
-  const result<std::uint64_t> id = driver_->stream_id(handle_of(stream));
+  const result<std::uint64_t> id = memory->stream_id(stream);
   return id ? id : support::complete(id.error(), 0, where);
 }
 
@@ -181,10 +182,11 @@ status cuda_backend::advise(device where, std::span<const std::byte> range,
 }
 
 status cuda_backend::synchronise(device where, stream_ref stream) noexcept {
-  if (find(where) == nullptr) {
+  device_memory* const memory = find(where);
+  if (memory == nullptr) {
     return unknown_device(where, 0);
   }
-  const status why = driver_->synchronise(handle_of(stream));
+  const status why = memory->synchronise(stream);
   return why.ok() ? why : support::complete(why, 0, where);
 }
 

@@ -49,6 +49,19 @@ TEST(Incidents, MisusesAreCountedByKindAndTold) {
   EXPECT_EQ(some.misuses_of(misuse_kind::stale_free), 0U);
 }
 
+TEST(Incidents, TheLatestFailureIsKeptForItsThread) {
+  incidents some(nullptr, nullptr);
+  incidents other(nullptr, nullptr);
+  EXPECT_EQ(some.last_failure(errc::too_many).text, nullptr);
+  some.failed({.code = errc::too_many, .native = 7, .text = "full"});
+  EXPECT_EQ(some.last_failure(errc::too_many).text, std::string_view("full"));
+  EXPECT_EQ(some.last_failure(errc::too_many).native, 7);
+  EXPECT_EQ(some.last_failure(errc::out_of_memory).code, errc::out_of_memory);
+  EXPECT_EQ(some.last_failure(errc::out_of_memory).text, nullptr);
+  EXPECT_EQ(other.last_failure(errc::too_many).text, nullptr);
+  std::thread([&] { EXPECT_EQ(some.last_failure(errc::too_many).text, nullptr); }).join();
+}
+
 TEST(Incidents, WithoutAHandlerStderrIsToldOnce) {
   incidents some(nullptr, nullptr);
   ::testing::internal::CaptureStderr();

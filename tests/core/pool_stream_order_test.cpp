@@ -165,6 +165,46 @@ TEST_F(PoolStream, ARecycledHandleIsAnotherStreamAndAMisuse) {
   expect_clean_after(p);
 }
 
+// Checked builds ask before each allocation, and do not need the hop to another stream.
+TEST_F(PoolStream, CheckedBuildsSeeARecycledHandleAtOnce) {
+  if (TIDEPOOL_ASSERT_LEVEL < 2) {
+    GTEST_SKIP() << "not a checked build";
+  }
+  pool p = make();
+  for (const stream_ref& old : {attached(p, 1), raw_stream(2)}) {
+    tensor of_old = on(p, old);
+    const std::uint32_t lane = p.info(of_old.id())->stream;
+    void* const data = of_old.data();
+    of_old.reset();
+    memory->recycle(old);
+    const tensor of_new = p.allocate(1000, gpu, {.stream = old});
+    EXPECT_EQ(log.returned[data].front().number, lane) << "no block goes from one to the other";
+    const std::vector<misuse_report> told = misuses.take();
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0].kind, misuse_kind::unretired_stream);
+  }
+  expect_clean_after(p);
+}
+
+TEST_F(PoolStream, ABackendThatKnowsAHandleNoMoreIsAskedForTheNewStream) {
+  pool p = make();
+  for (const std::size_t bytes : {std::size_t{1000}, 3 * mib}) {
+    const stream_ref old = attached(p, 1);
+    const tensor of_old = on(p, old, bytes);
+    memory->refuse_until_retired(old);
+    std::vector<tensor> held;
+    for (int i = 0; i < 100; ++i) {
+      held.push_back(p.allocate(bytes, gpu, {.stream = old}));
+    }
+    const std::vector<misuse_report> told = misuses.take();
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0].kind, misuse_kind::unretired_stream);
+    EXPECT_EQ(p.control().verify(), nullptr);
+  }
+  EXPECT_EQ(log.retired.size(), 2U);
+  expect_balanced(p);
+}
+
 TEST_F(PoolStream, PerThreadStreamsAreOneForEachThreadAndEndWithIt) {
   pool p = make();
   const stream_ref own{.handle = raw_stream(0).handle, .kind = stream_kind::per_thread};

@@ -32,11 +32,15 @@ inline void expect_success(cudaError_t error) {
   return cudasim_is_present() != 0 ? cudasim_calls(function) : 0;
 }
 
-/// All calls, without those of the question that checked builds ask at each allocation on a stream.
+/// All calls, without those of the questions that checked builds ask at each allocation on a
+/// stream.
 [[nodiscard]] inline std::uint64_t calls_of_work() {
-  const std::uint64_t checks = TIDEPOOL_ASSERT_LEVEL >= 2
-                                   ? calls_of("cudaStreamIsCapturing") + calls_of("cudaGetDevice")
-                                   : 0;
+  std::uint64_t checks = 0;
+  if (TIDEPOOL_ASSERT_LEVEL >= 2) {
+    for (const char* const asked : {"cudaStreamIsCapturing", "cudaStreamGetId", "cudaGetDevice"}) {
+      checks += calls_of(asked);
+    }
+  }
   return calls_of(nullptr) - checks;
 }
 

@@ -125,7 +125,16 @@ class heap_backend final : public backend {
     const std::lock_guard lock(mutex_);
     ++recycled_[stream.handle];
   }
+  /// As a backend that has just found out that the handle is another stream's.
+  void refuse_until_retired(const stream_ref& stream) {
+    const std::lock_guard lock(mutex_);
+    refused_ = stream.handle;
+  }
   void retire(device /*where*/, const stream_ref& stream) noexcept override {
+    {
+      const std::lock_guard lock(mutex_);
+      refused_ = refused_ == stream.handle ? nullptr : refused_;
+    }
     const std::lock_guard lock(log_.mutex);
     log_.retired.push_back(stream);
   }
@@ -197,6 +206,12 @@ class heap_backend final : public backend {
     if (!request.may_grow || log_.left.fetch_sub(1) <= 0) {
       return refused(errc::out_of_memory);
     }
+    {
+      const std::lock_guard lock(mutex_);
+      if (refused_ != nullptr && refused_ == request.stream.handle) {
+        return refused(errc::not_found);
+      }
+    }
     const std::size_t unit = description_.alignment;
     if (request.bytes > std::size_t{1} << 36) {  // sanitizers end the process instead
       return refused(errc::out_of_memory);
@@ -226,6 +241,7 @@ class heap_backend final : public backend {
   mutable std::mutex mutex_;
   std::map<void*, handed_out> out_;          // guarded by mutex_
   std::map<void*, std::uint64_t> recycled_;  // guarded by mutex_
+  void* refused_ = nullptr;                  // guarded by mutex_
   std::size_t reserved_ = 0;                 // guarded by mutex_
 };
 

@@ -33,6 +33,9 @@ struct block {
   std::uint64_t cookie = 0;
 };
 
+/// Answers to a request: errc::not_found if the handle of request.stream is another stream's by now
+/// than the one that was named with this number before. The pool retires the old stream then, and
+/// asks again.
 struct block_request {
   device where = {};
   std::size_t bytes = 0;      ///< >= 1
@@ -117,7 +120,9 @@ class TIDEPOOL_EXPORT backend {
   // Streams of stream-ordered devices. A stream_ref without a stream means the device's default
   // stream.
   /// Returns a number that no other stream has or will have. A driver may give the handle of a
-  /// destroyed stream to a new one; the number tells them apart. Default: the handle.
+  /// destroyed stream to a new one; the number tells them apart. If stream.number is set, it names
+  /// this stream from now on, until retire: the pool calls once more when it has given a number, so
+  /// the backend notices when the handle comes again. Default: the handle.
   [[nodiscard]] virtual result<std::uint64_t> stream_id(device where,
                                                         const stream_ref& stream) noexcept;
   /// Says that the stream will be destroyed and is not named again. All its blocks were taken back
@@ -167,7 +172,8 @@ class TIDEPOOL_EXPORT backend {
   /// Tells the driver how managed memory will be used. Default: unsupported.
   [[nodiscard]] virtual status advise(device where, std::span<const std::byte> range,
                                       const advice_request& request) noexcept;
-  /// Waits for all work of the stream. Default: nothing to wait for.
+  /// Waits for all work of the stream. If its handle is another stream's by now, waits for the
+  /// whole device. Default: nothing to wait for.
   [[nodiscard]] virtual status synchronise(device where, stream_ref stream) noexcept;
 
   /// Returns kernels for tables of access records that suit this processor; they stay valid as long

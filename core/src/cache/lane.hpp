@@ -105,8 +105,8 @@ struct lane {
 
   device_entry* const device;
   const std::uint16_t number;
-  std::atomic<bool> is_arena{false};  // its blocks stay until the arena ends
-  std::uint64_t stream_id = 0;  // the backend's number of the stream; guarded by the mutex of lanes
+  std::atomic<bool> is_arena{false};        // its blocks stay until the arena ends
+  std::atomic<std::uint64_t> stream_id{0};  // the backend's number of the stream
   std::atomic<lane_state> state{lane_state::open};
   std::atomic<std::uint64_t> thread{0};     // owner of a per-thread default stream, else 0
   std::atomic<lane*> captured_by{nullptr};  // the arena that serves the stream while it captures

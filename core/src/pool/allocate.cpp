@@ -108,6 +108,10 @@ raw_tensor pool_core::allocate(allocation_request request) noexcept {
   const footprint asked{request.bytes, std::max(request.alignment, where.device->alignment)};
   const obtained got = obtain(demand_of(*this, request, where, asked), request.cache);
   if (got.slot == nullptr) {
+    if (got.why.code == errc::not_found && where.stream().kind == stream_kind::ordinary) {
+      retire_recycled(where);
+      return allocate(request);
+    }
     return fail(got.why);
   }
   if (const status why = claim_notes(directory, request, *got.slot); !why.ok()) {
@@ -144,7 +148,12 @@ status failure_status(pool_core* core, raw_tensor failed, std::size_t bytes,
 }
 
 status pool_core::last_failure_on(device where, std::size_t bytes, errc code) const noexcept {
-  status why{.code = code, .requested = bytes, .where = where};
+  status why = incidents.last_failure(code);
+  why.requested = bytes;
+  why.where = where;
+  if (why.text != nullptr) {
+    return why;
+  }
   switch (code) {
   case errc::over_budget:
     why.text = "the limit of the device is reached; all caches were taken back before";
@@ -152,14 +161,8 @@ status pool_core::last_failure_on(device where, std::size_t bytes, errc code) co
   case errc::out_of_memory:
     why.text = "all caches were taken back before";
     break;
-  case errc::too_many:
-    why.text = "all slots are in use: raise pool_options::max_tensors";
-    break;
   case errc::unknown_device:
     why.text = "no backend of this pool serves the device";
-    break;
-  case errc::invalid_argument:
-    why.text = "bad alignment, category, lifecycle, name id or stream";
     break;
   default:
     break;

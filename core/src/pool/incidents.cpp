@@ -38,6 +38,13 @@ constexpr std::uint64_t most_told_damages = 32;
   return sentences[static_cast<unsigned>(kind)];
 }
 
+// The warm path hands an error code on, and nothing else. The rest of the status waits here.
+struct thread_failure {
+  const incidents* in = nullptr;
+  status why = {};
+};
+[[gnu::tls_model("global-dynamic")]] constinit thread_local thread_failure latest_failure;
+
 }  // namespace
 
 void incidents::count_misuse(misuse_kind kind) noexcept {
@@ -102,9 +109,15 @@ void incidents::ended(const tensor_info& info) noexcept {
 }
 
 void incidents::failed(const status& why) noexcept {
+  latest_failure = {this, why};
   failures_.fetch_add(1, std::memory_order_relaxed);
   events.fail(why);
   tell_observer([&](allocation_observer& observer) { observer.on_failure(why); });
+}
+
+status incidents::last_failure(errc code) const noexcept {
+  const thread_failure& latest = latest_failure;
+  return latest.in == this && latest.why.code == code ? latest.why : status{.code = code};
 }
 
 void incidents::set_observer(allocation_observer* observer) noexcept {

@@ -46,6 +46,8 @@ class incidents {
 
   // Failures and events.
   void failed(const status& why) noexcept;
+  /// The calling thread's latest failure, if it was here and had this code; else the code alone.
+  [[nodiscard]] status last_failure(errc code) const noexcept;
   [[nodiscard]] std::uint64_t failures() const noexcept {
     return failures_.load(std::memory_order_relaxed);
   }

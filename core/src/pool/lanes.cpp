@@ -186,7 +186,7 @@ lanes::opened lanes::open(device_entry& device, const stream_identity& identity)
   made->set_stream({stream.handle, stream.kind, made->number});
   made->state.store(lane_state::open, std::memory_order_release);
   open_key(*made);
-  return {.where = made};
+  return {.where = made, .is_new = true};
 }
 
 lane* lanes::find_open(const device_entry& device, const stream_ref& stream,

@@ -95,7 +95,8 @@ class lanes final : public backend_host {
     std::uint64_t thread = 0;  // the thread whose per-thread default stream it is, else 0
   };
   struct opened {
-    lane* where = nullptr;     // null: see the other members
+    lane* where = nullptr;  // null: see the other members
+    bool is_new = false;
     lane* recycled = nullptr;  // open for an older stream with this handle, never retired
     status why = {};
   };

@@ -125,6 +125,7 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] result<stream_ref> attach(device where, stream_ref stream) noexcept;
   errc retire(device where, const stream_ref& stream) noexcept;
   void retire_lane(lane& gone, const stream_ref& last) noexcept;
+  void retire_recycled(lane& gone) noexcept;
   [[nodiscard]] result<lane*> lane_for(device_entry& device, const stream_ref& stream,
                                        front_cache* cache) noexcept;
   errc record_use(tensor_id id, const stream_ref& stream) noexcept;

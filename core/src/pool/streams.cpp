@@ -7,6 +7,7 @@
 // A lane is found by the stream's number, by the thread's memo, or by the backend's number of the
 // stream, which no other stream ever has. A retired lane has no stream and no blocks. Once its last
 // tensor has ended, it may serve another stream of its device.
+#include "pool/capture_check.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/this_thread.hpp"
 
@@ -23,19 +24,29 @@ namespace {
   for (;;) {
     const lanes::opened found =
         core.lanes.open(device, {.stream = stream, .id = stream_id, .thread = thread});
-    if (found.where != nullptr) {
-      return found.where;
+    if (found.recycled != nullptr) {
+      core.retire_recycled(*found.recycled);
+      continue;
     }
-    if (found.recycled == nullptr) {
-      return found.why;
+    if (found.is_new) {
+      // The backend has to know the stream before the handle can come again.
+      const auto named = device.source->stream_id(device.where, found.where->stream());
+      if (!named) {
+        core.retire_lane(*found.where, found.where->stream());
+        return named.error();
+      }
     }
-    // The driver gave the handle to a new stream, and the old one was not retired before.
-    (void)core.report_misuse(misuse_kind::unretired_stream, {});
-    core.retire_lane(*found.recycled, found.recycled->stream());
+    return found.where == nullptr ? result<lane*>(found.why) : found.where;
   }
 }
 
 }  // namespace
+
+// The driver gave the lane's handle to a new stream, and the old one was not retired.
+void pool_core::retire_recycled(lane& gone) noexcept {
+  (void)report_misuse(misuse_kind::unretired_stream, {});
+  retire_lane(gone, gone.stream());
+}
 
 // Returns the stream's lane; the first use of a stream opens it.
 result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream,
@@ -46,7 +57,7 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
   const bool per_thread = stream.kind == stream_kind::per_thread;
   if (!per_thread && stream.number != 0 && stream.number < lanes.count()) {
     lane& known = lanes.at(stream.number);
-    if (known.is(device, stream)) {
+    if (known.is(device, stream) && !is_seen_recycled(known, stream)) {
       return &known;
     }
   }
@@ -54,11 +65,14 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
   if (const lane_memo memo = caches.memo_of(cache); memo.handle == stream.handle) {
     lane& known = lanes.at(memo.lane);
     if (known.is(device, stream) &&
-        (!per_thread || known.thread.load(std::memory_order_acquire) == cache->thread)) {
+        (!per_thread || known.thread.load(std::memory_order_acquire) == cache->thread) &&
+        !is_seen_recycled(known, stream)) {
       return &known;
     }
   }
-  const result<std::uint64_t> id = device.source->stream_id(device.where, stream);
+  // Without its number, which may be wrong.
+  const result<std::uint64_t> id =
+      device.source->stream_id(device.where, {.handle = stream.handle, .kind = stream.kind});
   if (!id) {
     return id.error();
   }

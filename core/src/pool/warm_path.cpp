@@ -261,7 +261,8 @@ template <class Plain>
 
 raw_tensor allocate_on(pool_core* core, std::size_t bytes, std::uint32_t device_bits,
                        const stream_ref& stream) noexcept {
-  if (is_seen_capturing(*core, device_bits, stream)) {
+  if (is_seen_capturing(*core, device_bits, stream) ||
+      is_seen_recycled(*core, device_bits, stream)) {
     return allocate_on_slow(core, bytes, device_bits, stream);
   }
   const gate_ref gate(core->gate);

@@ -106,6 +106,10 @@ std::string suggestion_for(const pool_report& report) {
   case errc::out_of_memory:
     return found == report.devices.end() ? "" : exhausted(report, *found);
   case errc::too_many: {
+    // Tables of streams and arenas may be full as well, and then the failure says what helps.
+    if (report.tensors < report.max_tensors && failure.text != nullptr) {
+      return failure.text;
+    }
     std::string out;
     append(out, "%llu tensors are alive and %llu is the most: raise pool_options::max_tensors",
            static_cast<unsigned long long>(report.tensors),

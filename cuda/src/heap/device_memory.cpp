@@ -70,6 +70,10 @@ result<requester> device_memory::begin(const block_request& request) noexcept {
   if (const status why = make_room_for_streams(); !why.ok()) {
     return why;
   }
+  if (order_.is_recycled(*s)) {
+    return status{.code = errc::not_found,
+                  .text = "the stream was destroyed without retire, and its handle is another's"};
+  }
   const result<capture_state> capture = order_.state_of(*s);
   if (!capture) {
     return capture.error();
@@ -231,11 +235,17 @@ void device_memory::take_back_after(const block& what,
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
 }
 
+// What a recycled stream has freed can be ordered by no event. So this waits for the device, once;
+// while that is refused because of a capture, the memory waits for the next time that all must
+// wait.
 void device_memory::retire(const stream_ref& stream) noexcept {
-  const std::lock_guard lock(mutex_);
+  lock_type lock(mutex_);
   if (const result<stream_index> s = order_.find(stream); s && make_room_for_streams().ok()) {
     static_cast<void>(spans_.release_empty(*s));
     order_.retire(*s);
+    if (order_.is_recycled(*s)) {
+      static_cast<void>(wait_for_device(*s, lock));
+    }
   }
   forget_spent_streams();
 }
@@ -267,6 +277,41 @@ status device_memory::order(const stream_ref& earlier, const stream_ref& later) 
   }
   const status why = order_.order(*first, *second);
   return why.ok() ? why : complete(why, 0);
+}
+
+result<std::uint64_t> device_memory::stream_id(const stream_ref& stream) noexcept {
+  if (stream.number == 0) {
+    return driver_.stream_id(handle_of(stream));
+  }
+  const std::lock_guard lock(mutex_);
+  const result<stream_index> s = order_.find(stream);
+  if (!s) {
+    return s.error();
+  }
+  const status why = make_room_for_streams();
+  return why.ok() ? result<std::uint64_t>(order_.id_of(*s)) : why;
+}
+
+// Pre: the mutex is held, and not while this waits.
+status device_memory::wait_for_device(stream_index s, lock_type& lock) noexcept {
+  const std::uint64_t now = order_.clock();
+  lock.unlock();
+  const status why = driver_.synchronise_device();
+  lock.lock();
+  if (why.ok()) {
+    order_.came_to(s, now);
+  }
+  return why;
+}
+
+status device_memory::synchronise(const stream_ref& stream) noexcept {
+  lock_type lock(mutex_);
+  const stream_index s = order_.find_by_number(stream);
+  if (s != no_stream && order_.find_recycled(s)) {
+    return wait_for_device(s, lock);
+  }
+  lock.unlock();
+  return driver_.synchronise(handle_of(stream));
 }
 
 std::size_t device_memory::pending_pages() const noexcept {

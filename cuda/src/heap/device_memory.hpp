@@ -72,6 +72,8 @@ class device_memory {
   void take_back_after(const block& what, std::span<const stream_ref> streams) noexcept;
   void retire(const stream_ref& stream) noexcept;
   [[nodiscard]] status order(const stream_ref& earlier, const stream_ref& later) noexcept;
+  [[nodiscard]] result<std::uint64_t> stream_id(const stream_ref& stream) noexcept;
+  [[nodiscard]] status synchronise(const stream_ref& stream) noexcept;
   std::size_t trim(std::size_t keep_bytes) noexcept;
   std::size_t decay() noexcept;
   [[nodiscard]] memory_info memory() const noexcept;
@@ -135,6 +137,7 @@ class device_memory {
                                               std::size_t block_bytes, lock_type& lock) noexcept;
   [[nodiscard]] std::size_t pending_pages() const noexcept;
   void forget_spent_streams() noexcept;
+  [[nodiscard]] status wait_for_device(stream_index s, lock_type& lock) noexcept;
   [[nodiscard]] stream_index heap_to_free(const stream_ref& stream) noexcept;
   void take_back_one(const block& what, stream_index s) noexcept;
   [[nodiscard]] const char* check_locked() const noexcept;

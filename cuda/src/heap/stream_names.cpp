@@ -46,11 +46,8 @@ result<stream_index> stream_order::find(const stream_ref& stream) noexcept {
   if (handle == cudaStreamLegacy) {
     return legacy_stream;
   }
-  if (stream.number != 0 && stream.number < by_number_.size()) {
-    const stream_index s = by_number_[stream.number];
-    if (s != no_stream && streams_[s].handle == handle) {
-      return s;
-    }
+  if (const stream_index s = find_by_number(stream); s != no_stream) {
+    return s;
   }
   const result<std::uint64_t> id = driver_.stream_id(handle);
   if (!id) {
@@ -63,6 +60,14 @@ result<stream_index> stream_order::find(const stream_ref& stream) noexcept {
     return known->second;
   }
   return add(stream, *id);
+}
+
+stream_index stream_order::find_by_number(const stream_ref& stream) const noexcept {
+  if (stream.number == 0 || stream.number >= by_number_.size()) {
+    return no_stream;
+  }
+  const stream_index s = by_number_[stream.number];
+  return s != no_stream && streams_[s].handle == handle_of(stream) ? s : no_stream;
 }
 
 stream_index stream_order::find_to_free(const stream_ref& stream) noexcept {

@@ -94,7 +94,17 @@ cudaStream_t stream_order::usable_handle(stream_index s) noexcept {
   const cudaStream_t handle = is_named_here(state) ? state.handle : cudaStreamLegacy;
   const result<capture_state> now = driver_.state_of(handle);
   state.is_gone = !now && now.error().code == errc::driver_error;
-  return now && *now == capture_state::none ? handle : nullptr;
+  return now && *now == capture_state::none && !find_recycled(s) ? handle : nullptr;
+}
+
+// Handles are given again. An event on the new stream would say nothing about the old one.
+bool stream_order::find_recycled(stream_index s) noexcept {
+  stream_state& state = streams_[s];
+  if (state.kind == stream_kind::ordinary && !state.is_recycled) {
+    const result<std::uint64_t> id = driver_.stream_id(state.handle);
+    state.is_recycled = id && *id != state.id;
+  }
+  return state.is_recycled;
 }
 
 bool stream_order::record(stream_index s, cudaStream_t handle) noexcept {
@@ -225,6 +235,9 @@ status stream_order::order(stream_index earlier, stream_index later) noexcept {
     if (*now != capture_state::none) {
       return {.code = errc::stream_captures, .text = "a captured stream has an order of its own"};
     }
+    if (find_recycled(s)) {
+      return {.code = errc::not_found, .text = "the stream's handle is another stream's by now"};
+    }
   }
   if (!record(earlier, streams_[earlier].handle) ||
       !driver_.wait(streams_[later].handle, streams_[earlier].event).ok()) {
@@ -244,7 +257,8 @@ stream_order::host_wait stream_order::prepare_host_wait(stream_index s) noexcept
     // A stream that captures can be recorded when its capture ends. Waiting for the whole device
     // would invalidate the capture, so that is left to streams that can never be recorded again.
     return {.recorded = clock_,
-            .needs_device = s == unknown_stream || streams_[s].is_retired || streams_[s].is_gone};
+            .needs_device = s == unknown_stream || streams_[s].is_retired || streams_[s].is_gone ||
+                            streams_[s].is_recycled};
   }
   return {.event = streams_[s].event, .recorded = streams_[s].recorded};
 }

@@ -67,11 +67,16 @@ class stream_order {
   /// The stream, a new one if it was not seen before. Post: result < size().
   /// Errors: out_of_memory, driver_error, device_lost.
   [[nodiscard]] result<stream_index> find(const stream_ref& stream) noexcept;
-  /// The same for frees, which cannot fail: unknown_stream then.
+  /// The stream that has this number and handle, or no_stream. Makes no driver call.
+  [[nodiscard]] stream_index find_by_number(const stream_ref& stream) const noexcept;
+  /// The same as find for frees, which cannot fail: unknown_stream then.
   [[nodiscard]] stream_index find_to_free(const stream_ref& stream) noexcept;
   [[nodiscard]] stream_index size() const noexcept {
     return static_cast<stream_index>(streams_.size());
   }
+
+  /// The driver's number of the stream.
+  [[nodiscard]] std::uint64_t id_of(stream_index s) const noexcept { return streams_[s].id; }
 
   /// Advances the clock: the stamp of what the stream frees now.
   [[nodiscard]] std::uint64_t next_stamp(stream_index s) noexcept;
@@ -115,6 +120,12 @@ class stream_order {
   /// The stream is retired and all its work is complete.
   [[nodiscard]] bool is_spent(stream_index s) const noexcept;
   [[nodiscard]] bool is_retired(stream_index s) const noexcept { return streams_[s].is_retired; }
+  /// The stream was destroyed without retire, and its handle is another stream's. Known once an
+  /// event was to be recorded on it; no event is. Its work is known to be complete only when all
+  /// work of the device is.
+  [[nodiscard]] bool is_recycled(stream_index s) const noexcept { return streams_[s].is_recycled; }
+  /// Asks the driver. Pre: the stream does not capture.
+  [[nodiscard]] bool find_recycled(stream_index s) noexcept;
   [[nodiscard]] bool is_outstanding(stream_index s) const noexcept {
     return streams_[s].done < streams_[s].freed;
   }
@@ -148,6 +159,7 @@ class stream_order {
     bool is_in_use = false;
     bool is_retired = false;
     bool is_gone = false;  // the driver's answers say that it was destroyed without retire
+    bool is_recycled = false;
     std::uint8_t next_wait = 0;
     std::uint32_t number = 0;  // of stream_ref, 0: none
     std::uint64_t id = 0;

@@ -13,15 +13,15 @@ void create(runtime& r, cudaEvent_t* out, unsigned flags) {
   const bool is_shared = (flags & cudaEventInterprocess) != 0;
   require(!is_shared || (flags & cudaEventDisableTiming) != 0, cudaErrorInvalidValue);
   require(!is_shared || !r.set.lacks("ipc"), cudaErrorNotSupported);
-  auto made = std::make_unique<event>();
-  made->device = current_device;
-  made->flags = flags;
-  made->created_by = r.call_name;
+  event counted;
   if (is_shared) {
-    r.count_records(*made);
+    r.count_records(counted);
   }
-  target(out) = reinterpret_cast<cudaEvent_t>(made.get());
-  r.events.insert(made.release());
+  cudaEvent_t& handle = target(out);
+  event& made = r.make_event();
+  made.flags = flags;
+  made.shared = std::move(counted.shared);
+  handle = reinterpret_cast<cudaEvent_t>(&made);
 }
 
 void record(runtime& r, cudaEvent_t handle, cudaStream_t in) {

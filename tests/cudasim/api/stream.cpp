@@ -10,7 +10,7 @@ using namespace cudasim;
 namespace {
 
 cudaStream_t handle_of(stream& of) {
-  return reinterpret_cast<cudaStream_t>(&of);
+  return static_cast<cudaStream_t>(of.handle);
 }
 
 void create(runtime& r, cudaStream_t* out, unsigned flags, int priority) {

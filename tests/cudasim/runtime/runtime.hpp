@@ -12,6 +12,7 @@
 #include "memory/reports.hpp"
 #include "runtime/counters.hpp"
 #include "runtime/graph.hpp"
+#include "runtime/handles.hpp"
 #include "runtime/injection.hpp"
 #include "runtime/module.hpp"
 #include "runtime/pool.hpp"
@@ -99,8 +100,9 @@ class runtime {
   void leak_report();    // of what is there now
   void stop();           // at the end of the process
 
-  // Handles. Those of destroyed objects are reported as stale.
+  // Handles. Those of destroyed objects are reported as stale, until another object has them.
   event& event_of(cudaEvent_t);
+  event& make_event();
   void forget_event(event&);
   pool& pool_of(cudaMemPool_t);
   template <class T>
@@ -248,8 +250,11 @@ class runtime {
   void unmap_shared(const allocation_ptr&);
   void add_leak(bool& is_reported, const std::string& text);
 
-  std::map<int, stream*> busy_;                                  // streams with a queue, by index
-  std::set<const void*> stale_;                                  // destroyed handles
+  std::map<int, stream*> busy_;  // streams with a queue, by index
+  std::set<const void*> stale_;  // handles that name nothing
+  handle_stock stream_handles_;
+  std::unordered_map<const void*, stream*> by_handle_;
+  std::vector<std::unique_ptr<event>> spare_events_;             // the latest last
   std::map<std::pair<std::uint64_t, int>, stream*> per_thread_;  // by thread and device
   unsigned captures_ = 0;                                        // that have not ended
   std::uint64_t latest_capture_ = 0;

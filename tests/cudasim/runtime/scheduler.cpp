@@ -41,10 +41,8 @@ stream& runtime::find_stream(cudaStream_t handle) {
     }
     return *own;
   }
-  for (const auto& known : streams) {
-    if (reinterpret_cast<cudaStream_t>(known.get()) == handle && !known->destroyed) {
-      return *known;
-    }
+  if (const auto known = by_handle_.find(handle); known != by_handle_.end()) {
+    return *known->second;
   }
   note_stale("stream", handle);
   refuse(cudaErrorInvalidResourceHandle);
@@ -57,8 +55,11 @@ stream& runtime::make_stream(int device, unsigned flags, int priority) {
   made->flags = flags;
   made->priority = priority;
   made->blocking = (flags & cudaStreamNonBlocking) == 0;
+  made->handle = stream_handles_.take();
   streams.push_back(std::move(made));
   stream& kept = *streams.back();
+  by_handle_[kept.handle] = &kept;
+  stale_.erase(kept.handle);
   if (kept.blocking) {
     devices.at(static_cast<std::size_t>(device)).blocking.push_back(&kept);
   }
@@ -66,8 +67,12 @@ stream& runtime::make_stream(int device, unsigned flags, int priority) {
 }
 
 void runtime::destroy_stream(stream& gone) {
-  gone.destroyed = true;  // what it holds still runs; the object stays, so no handle comes twice
-  stale_.insert(&gone);
+  gone.destroyed = true;  // what it holds still runs, so the object stays
+  by_handle_.erase(gone.handle);
+  stale_.insert(gone.handle);
+  if (set.handle_reuse) {
+    stream_handles_.give_back(gone.handle);
+  }
 }
 
 // Work in the legacy stream follows all blocking streams, and they follow it.
@@ -288,11 +293,29 @@ event& runtime::event_of(cudaEvent_t handle) {
   return *known;
 }
 
-// The object stays allocated for ever: so no new event has the handle of an old one.
+event& runtime::make_event() {
+  std::unique_ptr<event> made;
+  if (spare_events_.empty()) {
+    made = std::make_unique<event>();
+  } else {
+    made = std::move(spare_events_.back());
+    spare_events_.pop_back();
+  }
+  made->device = current_device;
+  made->created_by = call_name;
+  stale_.erase(made.get());
+  events.insert(made.get());
+  return *made.release();
+}
+
+// The address is the handle, which the next event may have. Else it stays allocated for ever.
 void runtime::forget_event(event& gone) {
   gone = {};
   events.erase(&gone);
   stale_.insert(&gone);
+  if (set.handle_reuse) {
+    spare_events_.emplace_back(&gone);
+  }
 }
 
 void runtime::run_thread() {

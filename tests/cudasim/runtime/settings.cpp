@@ -60,6 +60,7 @@ settings read_settings() {
   read.statistics = flag("STATS", usual.statistics);
   read.sectors = flag("SECTORS", usual.sectors);
   read.reuse = flag("REUSE", usual.reuse);
+  read.handle_reuse = flag("HANDLE_REUSE", usual.handle_reuse);
   read.driver_version = static_cast<int>(number("DRIVER", 13000));
   read.without = text("WITHOUT");
   read.faults = text("FAULTS");

@@ -242,14 +242,13 @@ ticket runtime::export_event(event& of) {
 
 event& runtime::open_event(const ticket& named) {
   int unused = -1;
-  auto made = std::make_unique<event>();
-  made->device = current_device;
-  made->shared = find_shared(named, export_table::kind::event, cudaErrorInvalidValue, unused);
-  made->flags = cudaEventDisableTiming | cudaEventInterprocess;
-  made->created_by = call_name;
+  std::shared_ptr<shared_entry> shared =
+      find_shared(named, export_table::kind::event, cudaErrorInvalidValue, unused);
+  event& made = make_event();
+  made.shared = std::move(shared);
+  made.flags = cudaEventDisableTiming | cudaEventInterprocess;
   run_on_thread();
-  events.insert(made.get());
-  return *made.release();
+  return made;
 }
 
 void runtime::record(event& of, stream& in) {

@@ -49,7 +49,8 @@ struct capture {
 };
 
 struct stream {
-  int index = 0;  // in vector clocks, and the stream's id
+  int index = 0;           // in vector clocks, and the stream's id
+  void* handle = nullptr;  // another stream's once this one is destroyed
   int device = 0;
   int priority = 0;
   unsigned flags = 0;
