@@ -177,6 +177,35 @@ TEST_F(Hazards, StaleHandles) {
   cudaGetLastError();
 }
 
+// As drivers do: the handle destroyed last is the next one, and names the new object alone.
+TEST_F(Hazards, HandlesComeAgain) {
+  cudaStream_t streams[3];
+  unsigned long long ids[3];
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(cudaStreamCreateWithFlags(&streams[i], cudaStreamNonBlocking), cudaSuccess);
+    ASSERT_EQ(cudaStreamGetId(streams[i], &ids[i]), cudaSuccess);
+  }
+  ASSERT_EQ(cudaStreamDestroy(streams[0]), cudaSuccess);
+  ASSERT_EQ(cudaStreamDestroy(streams[1]), cudaSuccess);
+  ASSERT_EQ(cudaStreamCreate(&streams[2]), cudaSuccess);
+  EXPECT_EQ(streams[2], streams[1]);
+  ASSERT_EQ(cudaStreamGetId(streams[2], &ids[2]), cudaSuccess);
+  EXPECT_NE(ids[2], ids[1]);
+  EXPECT_EQ(cudaStreamQuery(streams[0]), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(taken(CUDASIM_STALE_HANDLE), 1u);
+  cudaEvent_t first;
+  cudaEvent_t second;
+  ASSERT_EQ(cudaEventCreate(&first), cudaSuccess);
+  ASSERT_EQ(cudaEventRecord(first, streams[2]), cudaSuccess);
+  ASSERT_EQ(cudaEventDestroy(first), cudaSuccess);
+  ASSERT_EQ(cudaEventCreateWithFlags(&second, cudaEventDisableTiming), cudaSuccess);
+  EXPECT_EQ(second, first);
+  EXPECT_EQ(cudaEventQuery(second), cudaSuccess) << "it was never recorded";
+  cudaEventDestroy(second);
+  cudaStreamDestroy(streams[2]);
+  cudaGetLastError();
+}
+
 TEST_F(Hazards, UnsupportedFunctionsNameThemselves) {
   cudaArray_t array;
   const cudaChannelFormatDesc format{32, 0, 0, 0, cudaChannelFormatKindFloat};
