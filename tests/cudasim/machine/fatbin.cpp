@@ -15,6 +15,7 @@ namespace cudasim {
 namespace {
 
 constexpr std::uint32_t wrapper_magic = 0x466243B1;
+constexpr std::uint32_t linked_version = 2;  // of a wrapper
 constexpr std::uint32_t image_magic = 0xBA55ED50;
 constexpr std::uint16_t ptx_kind = 1;
 constexpr std::uint64_t zstd_flag = 0x8000;
@@ -25,7 +26,7 @@ struct wrapper_header {
   std::uint32_t magic;
   std::uint32_t version;
   const char* data;
-  void* extra;
+  const void* extra;
 };
 struct image_header {
   std::uint32_t magic;
@@ -71,20 +72,14 @@ std::string decompress(const char* payload, const entry_header& entry) {
   return text;
 }
 
-}  // namespace
-
-std::string extract_ptx(const void* wrapper, unsigned architecture) {
-  wrapper_header outer;
-  std::memcpy(&outer, wrapper, sizeof outer);
-  if (outer.magic != wrapper_magic || outer.data == nullptr) {
-    damaged("no wrapper here (a wrong magic number)");
-  }
+// The text of the image's newest PTX that the architecture can run; empty: it has none.
+std::string ptx_of_image(const char* data, unsigned architecture) {
   image_header image;
-  std::memcpy(&image, outer.data, sizeof image);
+  std::memcpy(&image, data, sizeof image);
   if (image.magic != image_magic || image.header_size < sizeof image) {
     damaged("no image here (a wrong magic number)");
   }
-  const char* const begin = outer.data + image.header_size;
+  const char* const begin = data + image.header_size;
   const char* best = nullptr;
   entry_header best_entry{};
   for (std::uint64_t at = 0; at < image.body_size;) {
@@ -120,6 +115,34 @@ std::string extract_ptx(const void* wrapper, unsigned architecture) {
   }
   const std::string_view text(best, best_entry.payload_size);
   return std::string(text.substr(0, text.find('\0')));
+}
+
+}  // namespace
+
+// With -rdc=true the wrapper leads to the linked machine code, and `extra` to the images that it
+// was linked from, one for each source and library, and a null after them.
+std::string extract_ptx(const void* wrapper, unsigned architecture) {
+  wrapper_header outer;
+  std::memcpy(&outer, wrapper, sizeof outer);
+  if (outer.magic != wrapper_magic || outer.data == nullptr) {
+    damaged("no wrapper here (a wrong magic number)");
+  }
+  std::string found = ptx_of_image(outer.data, architecture);
+  if (!found.empty() || outer.version != linked_version || outer.extra == nullptr) {
+    return found;
+  }
+  for (auto part = static_cast<const char* const*>(outer.extra); *part != nullptr; ++part) {
+    std::string text = ptx_of_image(*part, architecture);
+    if (!found.empty() && !text.empty()) {
+      throw std::runtime_error(
+          "device code of several sources, linked by nvcc -rdc=true: cudasim does not link it; "
+          "build each source by itself, without -rdc=true (CUDA_SEPARABLE_COMPILATION OFF)");
+    }
+    if (!text.empty()) {
+      found = std::move(text);
+    }
+  }
+  return found;
 }
 
 }  // namespace cudasim

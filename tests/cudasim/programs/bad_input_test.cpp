@@ -44,7 +44,7 @@ struct wrapper {
   std::uint32_t magic = 0x466243B1;
   std::uint32_t version = 1;
   const void* data = nullptr;
-  void* extra = nullptr;
+  const void* extra = nullptr;
 };
 
 image with_text(const std::string& text) {
@@ -75,11 +75,14 @@ class BadInput : public ::testing::Test {
     return text;
   }
   // What a launch of `kernel` of this binary answers.
-  static cudaError_t launch(const image& of) {
+  // linked_from: null, or the images that it was linked from.
+  static cudaError_t launch(const image& of, const void** linked_from = nullptr) {
     static char host_functions[64];
     static std::size_t next = 0;
     wrapper outer;
     outer.data = &of;
+    outer.version = linked_from == nullptr ? 1 : 2;
+    outer.extra = linked_from;
     void** const binary = __cudaRegisterFatBinary(&outer);
     char* const host_function = host_functions + next++;
     char name[] = "kernel";
@@ -113,6 +116,21 @@ TEST_F(BadInput, ABinaryWithoutPtxSaysSo) {
   image newer = with_text(good_text);
   newer.architecture = 90;
   expect_report(newer, cudaErrorNoKernelImageForDevice, "without PTX for sm_80");
+}
+
+// As nvcc -rdc=true lays it out: the wrapper has linked machine code, and lists what it came from.
+TEST_F(BadInput, LinkedDeviceCodeRunsIfOneSourceHasAll) {
+  image linked = with_text(good_text);
+  linked.kind = 2;
+  const image library = linked;
+  const image source = with_text(good_text);
+  const image other = with_text(good_head);
+  const void* one[] = {&source, &library, nullptr};
+  EXPECT_EQ(launch(linked, one), cudaSuccess);
+  const void* several[] = {&library, &source, &other, nullptr};
+  EXPECT_EQ(launch(linked, several), cudaErrorInvalidPtx);
+  EXPECT_EQ(cudasim_take_reports(CUDASIM_UNSUPPORTED), 1u);
+  EXPECT_NE(report().find("-rdc=true"), std::string::npos) << report();
 }
 
 TEST_F(BadInput, DamageSaysWhatItIs) {

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -167,18 +168,46 @@ TEST(Pools, AnEventCarriesABlockToAnotherStream) {
   expect_success(cudaFreeAsync(refused, a), "free");
 }
 
+// By default too, where a free may also have executed already.
 TEST(Pools, AnInternalDependencyOrdersReuse) {
+  for (const int is_opportunistic : {0, 1}) {
+    own_pool pool;
+    pool.allow(cudaMemPoolReuseAllowOpportunistic, is_opportunistic);
+    scoped_stream a;
+    scoped_stream b;
+    void* const whole = pool.take(32 * mib, a);
+    cudaMemsetAsync(whole, 1, mib, a);
+    expect_success(cudaFreeAsync(whole, a), "free");
+    void* const again = pool.take(32 * mib, b);
+    EXPECT_EQ(again, whole);
+    cudaMemsetAsync(again, 2, mib, b);  // ordered by the dependency that the pool put in
+    expect_success(cudaFreeAsync(again, b), "free");
+    expect_success(cudaDeviceSynchronize(), "synchronise");
+  }
+}
+
+// Takes a second; it took minutes while each allocation looked at all free blocks.
+TEST(Pools, ManyBlocksThatNobodyWaitsForAreServed) {
   own_pool pool;
-  pool.allow(cudaMemPoolReuseAllowOpportunistic, 0);
-  scoped_stream a;
-  scoped_stream b;
-  void* const whole = pool.take(32 * mib, a);
-  cudaMemsetAsync(whole, 1, mib, a);
-  expect_success(cudaFreeAsync(whole, a), "free");
-  void* const again = pool.take(32 * mib, b);
-  EXPECT_EQ(again, whole);
-  cudaMemsetAsync(again, 2, mib, b);  // ordered by the dependency that the pool put in
-  expect_success(cudaFreeAsync(again, b), "free");
+  scoped_stream streams[4];
+  std::vector<std::pair<void*, int>> held;
+  unsigned random = 1;
+  for (int i = 0; i < 30000; ++i) {
+    random = random * 1664525 + 1013904223;
+    const int in = static_cast<int>(random >> 30);
+    held.emplace_back(pool.take(512 + (random >> 8) % 4096, streams[in]), in);
+    if (held.size() > 3000) {
+      auto& gone = held[(random >> 4) % held.size()];
+      expect_success(cudaFreeAsync(gone.first, streams[gone.second]), "free");
+      gone = held.back();
+      held.pop_back();
+    }
+  }
+  for (const auto& [p, in] : held) {
+    expect_success(cudaFreeAsync(p, streams[in]), "free");
+  }
+  expect_success(cudaDeviceSynchronize(), "synchronise");
+  EXPECT_EQ(pool.get(cudaMemPoolAttrUsedMemCurrent), 0u);
 }
 
 TEST(Pools, ReuseOfExecutedFreesIsOpportunistic) {

@@ -153,7 +153,7 @@ std::uint64_t runtime::take_block(pool& from, const stream& to, std::uint64_t by
   clock.join(host);
   const bool may_reuse = set.reuse && !to.is_capturing();
   const auto try_once = [&] {
-    const pool::taken found = from.take(rounded, to, clock, may_reuse);
+    const pool::taken found = from.take({rounded, to, clock, may_reuse, executed_});
     wait_for = found.wait_for;
     return found.address;
   };

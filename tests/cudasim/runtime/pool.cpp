@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::uint64_t segment_step = std::uint64_t{32} << 20;
 constexpr std::uint64_t driver_page = std::uint64_t{2} << 20;
+// Free blocks that one allocation looks at: a pool in which thousands wait stays fast.
+constexpr int most_looked_at = 256;
 
 bool is_done(const operation_ptr& freed) {
   return freed == nullptr || freed->done;
@@ -30,12 +32,22 @@ bool pool::is_ordered(const free_block& block, const stream& to, const vector_cl
          (opportunistic && block.freed->done);
 }
 
+pool::free_map::iterator pool::add_free(std::uint64_t address, free_block block) {
+  by_size_.emplace(block.size, address);
+  return free_.emplace(address, std::move(block)).first;
+}
+
+void pool::drop_free(free_map::iterator gone) {
+  by_size_.erase({gone->second.size, gone->first});
+  free_.erase(gone);
+}
+
 pool::taken pool::cut(free_map::iterator from, std::uint64_t bytes, operation_ptr wait_for) {
   const std::uint64_t address = from->first;
   const free_block block = from->second;
-  free_.erase(from);
+  drop_free(from);
   if (block.size != bytes) {
-    free_[address + bytes] = {block.size - bytes, block.freed};
+    add_free(address + bytes, {block.size - bytes, block.freed});
   }
   used_[address] = bytes;
   used += bytes;
@@ -43,27 +55,29 @@ pool::taken pool::cut(free_map::iterator from, std::uint64_t bytes, operation_pt
   return {address, std::move(wait_for)};
 }
 
-pool::taken pool::take(std::uint64_t bytes, const stream& to, const vector_clock& clock,
-                       bool may_reuse) {
-  merge_all();
-  auto best = free_.end();
-  auto later = free_.end();  // fits once its free has run
-  for (auto it = free_.begin(); it != free_.end(); ++it) {
-    if (it->second.size < bytes || (it->second.freed != nullptr && !may_reuse)) {
+// The smallest that fits and is ordered before; else, if the attributes allow it, the smallest that
+// is not, with a dependency on its free.
+pool::taken pool::take(const request& wanted) {
+  if (merged_at_ != wanted.executed) {
+    merge_all();
+    merged_at_ = wanted.executed;
+  }
+  auto later = free_.end();
+  int looked_at = 0;
+  for (auto it = by_size_.lower_bound({wanted.bytes, 0});
+       it != by_size_.end() && looked_at != most_looked_at; ++it, ++looked_at) {
+    const auto found = free_.find(it->second);
+    if (found->second.freed != nullptr && !wanted.may_reuse) {
       continue;
     }
-    auto& chosen = is_ordered(it->second, to, clock) ? best : later;
-    if (chosen == free_.end() || it->second.size < chosen->second.size) {
-      chosen = it;
+    if (is_ordered(found->second, wanted.to, wanted.clock)) {
+      return cut(found, wanted.bytes, nullptr);
     }
+    later = later == free_.end() ? found : later;
   }
-  if (best != free_.end()) {
-    return cut(best, bytes, nullptr);
-  }
-  if (internal_dependencies && later != free_.end() && !opportunistic) {
-    return cut(later, bytes, later->second.freed);
-  }
-  return {};
+  return internal_dependencies && later != free_.end()
+             ? cut(later, wanted.bytes, later->second.freed)
+             : taken{};
 }
 
 std::uint64_t pool::segment_bytes(std::uint64_t bytes) const {
@@ -88,7 +102,7 @@ bool pool::add_segment(std::uint64_t bytes) {
     return false;
   }
   segments_[address] = bytes;
-  free_[address] = {bytes, nullptr};
+  add_free(address, {bytes, nullptr});
   reserved += bytes;
   reserved_high = std::max(reserved_high, reserved);
   return true;
@@ -99,7 +113,7 @@ void pool::give(std::uint64_t address, const operation_ptr& freed) {
   const std::uint64_t bytes = found->second;
   used_.erase(found);
   used -= bytes;
-  merge_around(free_.emplace(address, free_block{bytes, freed}).first);
+  merge_around(add_free(address, {bytes, freed}));
 }
 
 // Frees of one stream follow one another, so the later one stands for both.
@@ -117,13 +131,14 @@ void pool::merge_around(free_map::iterator middle) {
     const operation_ptr& b = high->second.freed;
     const bool takes_high =
         a == nullptr || (b != nullptr && (a->done || (!b->done && b->who.tick > a->who.tick)));
-    low->second.freed = takes_high ? b : a;
-    low->second.size += high->second.size;
-    free_.erase(high);
-    return low;
+    const std::uint64_t address = low->first;
+    const free_block joined{low->second.size + high->second.size, takes_high ? b : a};
+    drop_free(low);
+    drop_free(high);
+    return add_free(address, joined);
   };
   if (const auto next = std::next(middle); next != free_.end() && can_merge(middle, next)) {
-    merge(middle, next);
+    middle = merge(middle, next);
   }
   if (middle != free_.begin()) {
     if (const auto before = std::prev(middle); can_merge(before, middle)) {
@@ -158,7 +173,9 @@ void pool::trim(std::uint64_t keep) {
       ++it;
       continue;
     }
-    free_.erase(free_.lower_bound(begin), free_.lower_bound(begin + bytes));
+    for (auto gone = free_.lower_bound(begin); gone != free_.lower_bound(begin + bytes);) {
+      drop_free(gone++);
+    }
     if (table != nullptr) {
       space_.restore(begin, bytes);
       static_cast<void>(fallocate(table->descriptor(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

@@ -11,7 +11,9 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 
 namespace cudasim {
 
@@ -34,9 +36,14 @@ class pool {
   [[nodiscard]] const properties& made_with() const { return properties_; }
   [[nodiscard]] address_space& space() const { return space_; }
 
-  /// A free block of `bytes`, for an operation of `to` that is ordered after `clock`.
-  [[nodiscard]] taken take(std::uint64_t bytes, const stream& to, const vector_clock& clock,
-                           bool may_reuse);
+  struct request {
+    std::uint64_t bytes = 0;
+    const stream& to;
+    const vector_clock& clock;   // what the operation that takes it is ordered after
+    bool may_reuse = true;       // a block that was used before
+    std::uint64_t executed = 0;  // operations that have run so far
+  };
+  [[nodiscard]] taken take(const request&);
   /// Bytes that a new segment for `bytes` takes; the caller checks the device's capacity.
   [[nodiscard]] std::uint64_t segment_bytes(std::uint64_t bytes) const;
   /// False if the pool's limit or the address space is reached.
@@ -83,6 +90,8 @@ class pool {
     operation_ptr freed;  // null: never used
   };
   using free_map = std::map<std::uint64_t, free_block>;
+  free_map::iterator add_free(std::uint64_t address, free_block);
+  void drop_free(free_map::iterator);
   [[nodiscard]] bool is_ordered(const free_block&, const stream&, const vector_clock&) const;
   taken cut(free_map::iterator, std::uint64_t bytes, operation_ptr wait_for);
   void merge_around(free_map::iterator);
@@ -93,6 +102,8 @@ class pool {
   address_space& space_;
   std::map<std::uint64_t, std::uint64_t> segments_;
   free_map free_;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> by_size_;  // and address, of all in free_
+  std::uint64_t merged_at_ = 0;  // operations that had run when all were merged last
   std::map<std::uint64_t, std::uint64_t> used_;
 };
 

@@ -250,6 +250,7 @@ class runtime {
   void unmap_shared(const allocation_ptr&);
   void add_leak(bool& is_reported, const std::string& text);
 
+  std::uint64_t executed_ = 0;   // operations that have run
   std::map<int, stream*> busy_;  // streams with a queue, by index
   std::set<const void*> stale_;  // handles that name nothing
   handle_stock stream_handles_;

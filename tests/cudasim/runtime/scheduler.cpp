@@ -188,6 +188,7 @@ void runtime::execute_operation(const operation_ptr& now) {
   pages.close_own();
   now->time = seconds_now();
   now->done = true;
+  ++executed_;
   now->run = nullptr;
   now->after.clear();
   now->in->queue.pop_front();
