@@ -11,7 +11,6 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
-#include <utility>
 #include <vector>
 
 namespace {
@@ -184,30 +183,6 @@ TEST(Pools, AnInternalDependencyOrdersReuse) {
     expect_success(cudaFreeAsync(again, b), "free");
     expect_success(cudaDeviceSynchronize(), "synchronise");
   }
-}
-
-// Takes a second; it took minutes while each allocation looked at all free blocks.
-TEST(Pools, ManyBlocksThatNobodyWaitsForAreServed) {
-  own_pool pool;
-  scoped_stream streams[4];
-  std::vector<std::pair<void*, int>> held;
-  unsigned random = 1;
-  for (int i = 0; i < 30000; ++i) {
-    random = random * 1664525 + 1013904223;
-    const int in = static_cast<int>(random >> 30);
-    held.emplace_back(pool.take(512 + (random >> 8) % 4096, streams[in]), in);
-    if (held.size() > 3000) {
-      auto& gone = held[(random >> 4) % held.size()];
-      expect_success(cudaFreeAsync(gone.first, streams[gone.second]), "free");
-      gone = held.back();
-      held.pop_back();
-    }
-  }
-  for (const auto& [p, in] : held) {
-    expect_success(cudaFreeAsync(p, streams[in]), "free");
-  }
-  expect_success(cudaDeviceSynchronize(), "synchronise");
-  EXPECT_EQ(pool.get(cudaMemPoolAttrUsedMemCurrent), 0u);
 }
 
 TEST(Pools, ReuseOfExecutedFreesIsOpportunistic) {

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -74,6 +76,35 @@ TEST(Streams, BlocksOfAPoolPassBetweenStreams) {
   cudaMemPoolTrimTo(pool, 0);
   cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved);
   EXPECT_EQ(reserved, 0u);
+}
+
+// Takes a second; it took minutes while each allocation looked at all free blocks.
+TEST(Streams, ManyBlocksThatNobodyWaitsForAreServed) {
+  scoped_stream streams[4];
+  cudaMemPool_t pool;
+  expect_success(cudaDeviceGetDefaultMemPool(&pool, 0), "pool");
+  std::vector<std::pair<void*, int>> held;
+  unsigned random = 1;
+  for (int i = 0; i < 30000; ++i) {
+    random = random * 1664525 + 1013904223;
+    const int in = static_cast<int>(random >> 30);
+    void* made = nullptr;
+    expect_success(cudaMallocAsync(&made, 512 + (random >> 8) % 4096, streams[in]), "allocate");
+    held.emplace_back(made, in);
+    if (held.size() > 3000) {
+      auto& gone = held[(random >> 4) % held.size()];
+      expect_success(cudaFreeAsync(gone.first, streams[gone.second]), "free");
+      gone = held.back();
+      held.pop_back();
+    }
+  }
+  for (const auto& [p, in] : held) {
+    expect_success(cudaFreeAsync(p, streams[in]), "free");
+  }
+  expect_success(cudaDeviceSynchronize(), "synchronise");
+  std::uint64_t used = 1;
+  expect_success(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used), "used");
+  EXPECT_EQ(used, 0u);
 }
 
 TEST(Streams, ThreadsHaveStreamsOfTheirOwn) {
