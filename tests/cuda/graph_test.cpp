@@ -17,9 +17,11 @@ class CudaGraph : public CudaPool {
     cudaGraphExec_t exec = nullptr;
     std::size_t nodes = 0;
   };
-  /// What `work` does on the stream, as a graph.
+  /// What `work` does on the stream, as a graph. The pool knows the stream, so that a scope may be
+  /// opened while it captures.
   [[nodiscard]] captured capture(cudaStream_t stream, const std::function<void()>& work) {
     captured made;
+    EXPECT_TRUE(p->attach(gpu, cuda::stream(stream)));
     cudaGraph_t graph = nullptr;
     expect_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
     work();

@@ -37,7 +37,8 @@ inline void expect_success(cudaError_t error) {
 [[nodiscard]] inline std::uint64_t calls_of_work() {
   std::uint64_t checks = 0;
   if (TIDEPOOL_ASSERT_LEVEL >= 2) {
-    for (const char* const asked : {"cudaStreamIsCapturing", "cudaStreamGetId", "cudaGetDevice"}) {
+    for (const char* const asked : {"cudaStreamIsCapturing", "cudaStreamGetId", "cudaGetDevice",
+                                    "cudaThreadExchangeStreamCaptureMode"}) {
       checks += calls_of(asked);
     }
   }

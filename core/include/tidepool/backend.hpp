@@ -33,6 +33,12 @@ struct block {
   std::uint64_t cookie = 0;
 };
 
+/// Work of a stream that could not be told. What is taken back in its order serves again when all
+/// work that the device has by now is known to be complete.
+[[nodiscard]] constexpr stream_ref untold_stream() noexcept {
+  return {nullptr, stream_kind::ordinary, UINT32_MAX};
+}
+
 /// Answers to a request: errc::not_found if the handle of request.stream is another stream's by now
 /// than the one that was named with this number before. The pool retires the old stream then, and
 /// asks again.
@@ -48,7 +54,8 @@ struct block_request {
   bool long_lived = false;
   /// The stream is being captured. Return memory that no stream still uses, and make no call that a
   /// capture records or forbids. If this is false and the stream is captured all the same, answer
-  /// errc::stream_captures.
+  /// errc::stream_captures, unless memory that is free in the stream's own order serves: to find
+  /// the capture would take a driver call for each request.
   bool for_capture = false;
 };
 
@@ -122,7 +129,8 @@ class TIDEPOOL_EXPORT backend {
   /// Returns a number that no other stream has or will have. A driver may give the handle of a
   /// destroyed stream to a new one; the number tells them apart. If stream.number is set, it names
   /// this stream from now on, until retire: the pool calls once more when it has given a number, so
-  /// the backend notices when the handle comes again. Default: the handle.
+  /// the backend notices when the handle comes again. Error: stream_captures, if it must not be
+  /// asked now. Default: the handle.
   [[nodiscard]] virtual result<std::uint64_t> stream_id(device where,
                                                         const stream_ref& stream) noexcept;
   /// Says that the stream will be destroyed and is not named again. All its blocks were taken back

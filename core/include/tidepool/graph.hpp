@@ -5,13 +5,23 @@
 // graph_arena and stays in it as long as the arena lives.
 //
 //   tidepool::graph_arena arena{pool, device::cuda(0)};
-//   cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
 //   {
 //     tidepool::capture_scope scope{arena, tidepool::cuda::stream(stream)};
+//     cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
 //     auto t = pool.allocate(bytes, device::cuda(0), {.stream = tidepool::cuda::stream(stream)});
 //     ...                                  // kernels that use t
-//   }                                      // t's memory stays in the arena after t has ended
-//   cudaStreamEndCapture(stream, &graph);
+//     t.reset();                           // its memory stays in the arena
+//     cudaStreamEndCapture(stream, &graph);
+//   }
+//
+// Open the scope before the capture begins: a driver may not be asked which stream a handle names
+// while that stream captures. A scope that is opened later works for streams that the pool knows
+// already, by an allocation or by pool::attach.
+//
+// Streams that the capture forks into, and joins again, may use the arena's tensors: record_use and
+// a free that names such a stream become edges of the graph, if the pool knows the stream. What
+// other streams have used, or streams that the pool does not know, is not used again in this
+// capture, but in the arena's next one.
 //
 // Within a scope, all allocations on the stream come from the arena. When such a tensor ends, the
 // same stream reuses its memory in the order of the capture. Allocations outside of a scope never
@@ -82,7 +92,8 @@ class TIDEPOOL_EXPORT graph_arena {
 class TIDEPOOL_EXPORT capture_scope {
  public:
   /// Pre: no other thread uses the stream meanwhile. Throws error: invalid_argument (the stream is
-  /// in a scope already, the arena is in use or empty, or the stream is not one of its device).
+  /// in a scope already, the arena is in use or empty, or the stream is not one of its device),
+  /// stream_captures (the stream captures already, and the pool does not know it).
   capture_scope(graph_arena& arena, const stream_ref& stream);
   [[nodiscard]] static result<capture_scope> try_create(graph_arena& arena,
                                                         const stream_ref& stream) noexcept;

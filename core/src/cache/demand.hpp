@@ -78,7 +78,14 @@ struct ended_block {
   std::uint64_t bytes = 0;       // of its tensor
   lane* last = nullptr;          // it ended in the order of this lane; null: of its own lane
   bool used_elsewhere = false;   // other streams have used it
+  bool is_untold = false;        // it ended on a stream that has no lane and cannot get one now
   front_cache* cache = nullptr;  // of the calling thread
+};
+
+/// In whose order a free is.
+struct free_order {
+  lane* last = nullptr;    // null: of the tensor's own lane
+  bool is_untold = false;  // see ended_block
 };
 
 /// The block that an allocation needs from one lane.

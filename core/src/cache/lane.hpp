@@ -114,6 +114,10 @@ struct lane {
   std::array<ready_list, size_class_count> ready;
 
   std::mutex mutex;
+  // Of an arena: blocks that may not be used again before they are ordered after the streams that
+  // stream_uses has for them. Guarded by mutex; linked through record::next.
+  record* held = nullptr;
+  bool keeps_held = false;  // some stream could not be noted: they stay until the arena ends
   // Operations that no live front cache counts: those of threads without a cache, and of caches
   // that are gone.
   std::array<class_counts, size_class_count> counts;  // guarded by mutex

@@ -52,9 +52,11 @@ bool fill_bytes(const lane& where, void* dst, std::byte value, std::size_t bytes
     std::memset(dst, static_cast<int>(value), bytes);
     return true;
   }
-  return device.source
-      ->fill(device.where, dst, static_cast<std::uint8_t>(value), bytes, where.stream())
-      .ok();
+  // A fill or a copy on a stream that captures would become a part of the graph.
+  return !device.source->is_capturing(device.where, where.stream()) &&
+         device.source
+             ->fill(device.where, dst, static_cast<std::uint8_t>(value), bytes, where.stream())
+             .ok();
 }
 
 comparison compare_bytes(const lane& where, const void* src, std::byte value,
@@ -64,6 +66,10 @@ comparison compare_bytes(const lane& where, const void* src, std::byte value,
   const device_entry& device = *where.device;
   if (device.description.host_accessible) {
     add_differences(answer, {begin, bytes}, value, 0);
+    return answer;
+  }
+  if (device.source->is_capturing(device.where, where.stream())) {
+    answer.readable = false;
     return answer;
   }
   std::array<unsigned char, 4096> part;

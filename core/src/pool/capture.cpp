@@ -5,6 +5,7 @@
 // the stream takes the slow path, which serves it from the arena's lane. A capture must not wait
 // for work outside of it, so the backend gives an arena only blocks that no stream still uses
 // (block_request::for_capture).
+#include "pool/ended_blocks.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/this_thread.hpp"
 
@@ -37,7 +38,9 @@ void pool_core::close_arena(lane& arena, const stream_ref& last) noexcept {
   const operation guard(*this);
   // Blocks go back in the order of the stream, or of the default stream if it has no lane.
   const result<lane*> order = lane_for(*arena.device, last, attach_this_thread(caches));
-  retire_lane(arena, order ? (*order)->stream() : stream_ref{});
+  lane& after = order ? **order : lanes.of_device(*arena.device);
+  give_held_back(*this, arena, after);
+  retire_lane(arena, after.stream());
 }
 
 result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) noexcept {
@@ -51,6 +54,7 @@ result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) no
     return why;
   }
   caches.pass_all_gates();  // afterwards no thread uses the closed key
+  settle_held(*this, arena, captured);
   return &captured;
 }
 

@@ -3,6 +3,7 @@
 // Connects the pool's steps with the debug modes: tensors that begin or end, reports, the walk over
 // all tensors, and leaks at closing. Nothing here runs unless a mode is on.
 #include "debug/layer.hpp"
+#include "pool/ended_blocks.hpp"
 #include "pool/pool_core.hpp"
 #include "system/uncancellable.hpp"
 
@@ -39,11 +40,8 @@ void pool_core::begin_checked(record& slot, tensor_id id, const footprint& asked
 
 // Ends a block under debug modes: it checks the block, and may hold it in the quarantine.
 void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
+  check_ended(*this, slot);
   lane& where = lanes.of(slot);
-  void* const data = slot.data.load(std::memory_order_relaxed);
-  const findings found = debug->end(slot, where);
-  move_pointer(directory, slot, data);
-  (void)report_findings(found);
   stock.count_ended(where, slot.size_class.load(std::memory_order_relaxed), bytes);
   // While a thread runs out of memory, the quarantine holds no further block back.
   if (debug->is_stuck(slot) || (!is_closed() && !stock.is_climbing() && debug->wants(slot))) {
@@ -52,6 +50,13 @@ void pool_core::end_checked(record& slot, std::uint64_t bytes) noexcept {
   } else {
     stock.keep_centrally(where, slot);
   }
+}
+
+void check_ended(pool_core& core, record& slot) noexcept {
+  void* const data = slot.data.load(std::memory_order_relaxed);
+  const findings found = core.debug->end(slot, core.lanes.of(slot));
+  move_pointer(core.directory, slot, data);
+  (void)core.report_findings(found);
 }
 
 // Releases the oldest blocks of the quarantine. Returns their bytes.

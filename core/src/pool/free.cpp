@@ -151,6 +151,7 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* 
       return last.code;
     }
     const tensor_flags flags = flags_of(last.last_header);
+    const free_order order = order_of_free(slot, stream, cache);
     if (any(flags & tensor_flags::tracked)) {
       accesses->end(ending);
     }
@@ -159,8 +160,9 @@ errc pool_core::deallocate(tensor_id id, const stream_ref& stream, front_cache* 
     }
     ending = end_and_get_parent(*this, slot, flags,
                                 {.bytes = slot.bytes.load(std::memory_order_relaxed),
-                                 .last = order_of_free(slot, stream, cache),
+                                 .last = order.last,
                                  .used_elsewhere = any(flags & tensor_flags::used_elsewhere),
+                                 .is_untold = order.is_untold,
                                  .cache = cache});
   }
   return errc::ok;

@@ -94,6 +94,9 @@ void walk::check_ready_lists() noexcept {
       require(where.ready_of(c).check([&](const record& r) { check_ready(where, c, r); }),
               "a ready list's count and bytes == sum over its records");
     }
+    for (record* r = where.held; r != nullptr; r = next_of(*r)) {
+      check_ready(where, r->size_class.load(std::memory_order_relaxed), *r);
+    }
   });
 }
 

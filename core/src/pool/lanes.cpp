@@ -239,14 +239,21 @@ status lanes::begin_capture(lane& stream, lane& arena) noexcept {
   if (stream.captured_by.load(std::memory_order_relaxed) != nullptr) {
     return invalid("the stream is in a capture_scope already");
   }
-  for (std::size_t i = 0; i < count(); ++i) {
-    if (at(i).captured_by.load(std::memory_order_relaxed) == &arena) {
-      return invalid("another stream captures with this arena: use one for each");
-    }
+  if (captured_with(arena) != nullptr) {
+    return invalid("another stream captures with this arena: use one for each");
   }
   stream.captured_by.store(&arena, std::memory_order_release);
   close_key(stream);
   return {};
+}
+
+lane* lanes::captured_with(const lane& arena) const noexcept {
+  for (std::size_t i = 0; i < count(); ++i) {
+    if (at(i).captured_by.load(std::memory_order_acquire) == &arena) {
+      return &at(i);
+    }
+  }
+  return nullptr;
 }
 
 void lanes::end_capture(lane& stream) noexcept {

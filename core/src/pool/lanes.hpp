@@ -128,6 +128,8 @@ class lanes final : public backend_host {
   /// already). This closes the stream's key, so close all gates next, as for begin_retire.
   [[nodiscard]] status begin_capture(lane& stream, lane& arena) noexcept;
   void end_capture(lane& stream) noexcept;
+  /// The lane whose stream the arena serves; null: none now.
+  [[nodiscard]] lane* captured_with(const lane& arena) const noexcept;
 
  private:
   [[nodiscard]] status add_device(backend& source, const device_description& description,

@@ -129,10 +129,10 @@ class alignas(cache_line) pool_core {
   [[nodiscard]] result<lane*> lane_for(device_entry& device, const stream_ref& stream,
                                        front_cache* cache) noexcept;
   errc record_use(tensor_id id, const stream_ref& stream) noexcept;
-  static void order(const lane& earlier, const lane& later) noexcept;
-  /// Returns the lane in whose order a reference ends; null: the tensor's own lane.
-  [[nodiscard]] lane* order_of_free(record& slot, const stream_ref& stream,
-                                    front_cache* cache) noexcept;
+  [[nodiscard]] static bool order(const lane& earlier, const lane& later) noexcept;
+  /// Returns the lane in whose order a reference ends.
+  [[nodiscard]] free_order order_of_free(record& slot, const stream_ref& stream,
+                                         front_cache* cache) noexcept;
   void end_block(record& slot, const ended_block& how) noexcept;
 
   // Graphs (capture.cpp).

@@ -9,78 +9,89 @@
 // goes to the backend at once. The backend hands it out again once all these streams have passed
 // the end of the tensor.
 #include "debug/layer.hpp"
+#include "pool/ended_blocks.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/this_thread.hpp"
 
-#include <array>
+#include <algorithm>
 
 namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
-namespace {
-
-// Gives a block that several streams have used to the backend, which hands it out again once all
-// of them have passed the end of its tensor.
-void give_after(pool_core& core, record& slot, const ended_block& how,
-                std::span<const std::uint16_t> others) noexcept {
-  lane& own = core.lanes.of(slot);
-  lane& last = how.last == nullptr ? own : *how.last;
-  const bool for_host = own.device->is_for_host();
-  core.stock.count_ended(own, slot.size_class.load(std::memory_order_relaxed), how.bytes);
-  const block held = core.directory.slots.block_of(slot);
-  core.stock.unbind(slot);
-  // For host memory, a call that names no stream would mean that no stream uses the block. So the
-  // device's own lane becomes its default stream here.
-  const auto stream_of = [](const lane& where) {
-    const stream_ref stream = where.stream();
-    return stream.is_none() ? stream_ref{.kind = stream_kind::legacy} : stream;
-  };
-  std::array<stream_ref, 16> after;
-  std::size_t n = 0;
-  if (!for_host || how.last != nullptr) {
-    after[n++] = stream_of(last);
-  }
-  for (const std::uint16_t number : others) {
-    if (n < after.size()) {
-      after[n++] = stream_of(core.lanes.at(number));
-    } else {
-      core.order(core.lanes.at(number), last);
+// Makes later work of one lane wait for work of another. Memory for the host has no stream that
+// could wait, so the host waits. False: the order cannot be made, because a stream captures.
+bool pool_core::order(const lane& earlier, const lane& later) noexcept {
+  const device_entry& device = *later.device;
+  if (!device.is_for_host()) {
+    const status why = device.source->order(device.where, earlier.stream(), later.stream());
+    if (why.ok() || why.code == errc::stream_captures) {
+      return why.ok();
     }
   }
-  last.device->source->take_back_after(last.device->where, held, std::span(after).first(n));
+  return device.source->synchronise(device.where, earlier.stream()).ok();
+}
+
+namespace {
+
+// A block stays in its lane, so the lane's own stream waits for all others. An arena has the stream
+// that captures with it. False: some could not be ordered.
+[[nodiscard]] bool order_uses(pool_core& core, lane& own, const ended_block& how,
+                              lane_numbers others) noexcept {
+  if (how.last == nullptr && !how.is_untold && others.empty()) {
+    return true;
+  }
+  lane* const later = own.is_arena ? core.lanes.captured_with(own) : &own;
+  if (later == nullptr || how.is_untold) {
+    return false;
+  }
+  if (how.last != nullptr && how.last != later && !core.order(*how.last, *later)) {
+    return false;
+  }
+  return std::all_of(others.begin(), others.end(), [&](std::uint16_t number) {
+    return number == later->number ||
+           (number != stream_uses::untold && core.order(core.lanes.at(number), *later));
+  });
+}
+
+void end_in_its_lane(pool_core& core, record& slot, const ended_block& how,
+                     lane_numbers others) noexcept {
+  lane& own = core.lanes.of(slot);
+  const bool is_ordered = order_uses(core, own, how, others);
+  if (core.debug == nullptr) {
+    if (is_ordered) {
+      core.caches.put(slot, how.bytes, how.cache);
+    } else {
+      hold(core, slot, how, others);
+    }
+  } else if (is_ordered) {
+    core.end_checked(slot, how.bytes);
+  } else {
+    check_ended(core, slot);
+    give_after(core, slot, how, others);
+  }
 }
 
 }  // namespace
 
-// Makes later work of one lane wait for work of another. Memory for the host has no stream that
-// could wait, so the host waits.
-void pool_core::order(const lane& earlier, const lane& later) noexcept {
-  const device_entry& device = *later.device;
-  if (device.is_for_host() ||
-      !device.source->order(device.where, earlier.stream(), later.stream()).ok()) {
-    (void)device.source->synchronise(device.where, earlier.stream());
-  }
-}
-
-lane* pool_core::order_of_free(record& slot, const stream_ref& stream,
-                               front_cache* cache) noexcept {
+free_order pool_core::order_of_free(record& slot, const stream_ref& stream,
+                                    front_cache* cache) noexcept {
   lane& own = lanes.of(slot);
   device_entry& device = *own.device;
   if (stream.is_none() || !device.description.stream_ordered) {
-    return nullptr;
+    return {};
   }
   const result<lane*> found = lane_for(device, stream, cache);
   if (!found) {
-    // The stream can get no lane, so this waits for its work instead.
-    (void)device.source->synchronise(device.where, stream);
-    return nullptr;
+    // The stream can get no lane, so this waits for its work instead, unless it captures.
+    return {.is_untold = !device.source->synchronise(device.where, stream).ok()};
   }
   if (device.is_for_host()) {
-    return *found;
+    return {.last = *found};
   }
-  return *found == &own || (*found)->captured_by.load(std::memory_order_acquire) == &own ? nullptr
-                                                                                         : *found;
+  const bool is_own =
+      *found == &own || (*found)->captured_by.load(std::memory_order_acquire) == &own;
+  return {.last = is_own ? nullptr : *found};
 }
 
 errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
@@ -103,13 +114,15 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
       return errc::ok;
     }
     const result<lane*> elsewhere = lane_for(*own.device, stream, attach_this_thread(caches));
-    if (!elsewhere) {
+    if (!elsewhere && elsewhere.error().code != errc::stream_captures) {
       return elsewhere.error().code;
     }
-    if (*elsewhere == &own && !own.device->is_for_host()) {
+    if (elsewhere && *elsewhere == &own && !own.device->is_for_host()) {
       return errc::ok;
     }
-    if (!directory.uses_elsewhere.add(directory.index_of(slot), (*elsewhere)->number)) {
+    // A stream that captures, and was never named before, can get no lane now.
+    const std::uint16_t number = elsewhere ? (*elsewhere)->number : stream_uses::untold;
+    if (!directory.uses_elsewhere.add(directory.index_of(slot), number)) {
       return errc::out_of_memory;
     }
     return change_header(id, [](std::uint64_t& full) {
@@ -135,26 +148,18 @@ void pool_core::end_block(record& slot, const ended_block& ended) noexcept {
   if (how.used_elsewhere) {
     others = directory.uses_elsewhere.take(directory.index_of(slot));
   }
-  const bool stays = debug != nullptr || (own.is_arena && is_open);
-  if (stays) {
-    // The block stays in its lane, so the lane's own stream waits for all others.
-    if (how.last != nullptr) {
-      order(*how.last, own);
-    }
-    for (const std::uint16_t number : others) {
-      order(lanes.at(number), own);
-    }
-  } else if (!others.empty() || (how.last != nullptr && own.device->is_for_host())) {
+  if (debug != nullptr || (own.is_arena && is_open)) {
+    end_in_its_lane(*this, slot, how, others);
+    return;
+  }
+  if (!others.empty() || how.is_untold || (how.last != nullptr && own.device->is_for_host())) {
     give_after(*this, slot, how, others);
     return;
-  } else if (how.last != nullptr) {
+  }
+  if (how.last != nullptr) {
     stock.move_to_lane(slot, *how.last);
   }
-  if (debug == nullptr) {
-    caches.put(slot, how.bytes, how.cache);
-  } else {
-    end_checked(slot, how.bytes);
-  }
+  caches.put(slot, how.bytes, how.cache);
 }
 
 }  // namespace detail

@@ -16,6 +16,8 @@ namespace detail {
 
 class stream_uses {
  public:
+  /// Stands for a stream without a lane.
+  static constexpr std::uint16_t untold = 0xffff;
   using lanes = std::vector<std::uint16_t>;
 
   /// False: no memory; nothing changed. A use that is known already is not added twice.

@@ -74,7 +74,11 @@ result<lane*> pool_core::lane_for(device_entry& device, const stream_ref& stream
   const result<std::uint64_t> id =
       device.source->stream_id(device.where, {.handle = stream.handle, .kind = stream.kind});
   if (!id) {
-    return id.error();
+    // The handle has to tell the stream while it captures, and its id must not be asked.
+    lane* const known = id.error().code == errc::stream_captures
+                            ? lanes.find_open(device, stream, this_thread_number())
+                            : nullptr;
+    return known == nullptr ? result<lane*>(id.error()) : known;
   }
   const result<lane*> found = open_lane(*this, device, stream, *id);
   if (found && lanes.is_cached(**found)) {
@@ -128,7 +132,10 @@ void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
   gone.left.store(static_cast<std::int64_t>(caches.retire_lane(gone)), std::memory_order_release);
   // Tensors of other lanes were used here, so their own streams wait for this one.
   directory.uses_elsewhere.forget(gone.number, [&](std::uint32_t slot) {
-    order(gone, lanes.of(directory.slots.by_index(slot)));
+    const lane& user = lanes.of(directory.slots.by_index(slot));
+    if (user.is_arena || !order(gone, user)) {
+      (void)device.source->synchronise(device.where, gone.stream());
+    }
   });
   (void)stock.drain_ready(gone, true);
   if (!gone.is_arena) {

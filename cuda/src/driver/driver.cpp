@@ -156,6 +156,7 @@ int driver::attribute(cudaDeviceAttr which) noexcept {
 }
 
 result<std::uint64_t> driver::stream_id(cudaStream_t stream) noexcept {
+  const outside_captures relaxed;
   unsigned long long id = 0;
   const status why =
       in_stream(stream, "asking a stream's number", [&] { return cudaStreamGetId(stream, &id); });
@@ -176,6 +177,17 @@ result<capture_state> driver::state_of(cudaStream_t stream) noexcept {
   return is_blocked                           ? capture_state::blocked
          : now == cudaStreamCaptureStatusNone ? capture_state::none
                                               : capture_state::captures;
+}
+
+result<std::uint64_t> driver::capture_of(cudaStream_t stream) noexcept {
+  cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
+  unsigned long long id = 0;
+  const status why = in_stream(stream, "asking what a stream captures",
+                               [&] { return cudaStreamGetCaptureInfo(stream, &now, &id); });
+  if (!why.ok()) {
+    return why;
+  }
+  return std::uint64_t{now == cudaStreamCaptureStatusActive ? id : 0};
 }
 
 bool driver::is_capturing(cudaStream_t stream) const noexcept {
@@ -205,9 +217,16 @@ result<bool> driver::is_idle(cudaStream_t stream) noexcept {
   return why.ok() ? result<bool>(is_idle) : why;
 }
 
+// A capture that the host waits for ends without a graph, so this asks first.
 status driver::synchronise(cudaStream_t stream) noexcept {
-  if (is_lost()) {
-    return lost();
+  const result<capture_state> now = state_of(stream);
+  if (!now) {
+    return now.error();
+  }
+  if (*now != capture_state::none) {
+    return {.code = errc::stream_captures,
+            .where = device::cuda(static_cast<std::uint16_t>(ordinal_)),
+            .text = "the host cannot wait for a stream that captures"};
   }
   const outside_captures relaxed;
   return in_stream(stream, "waiting for a stream", [=] { return cudaStreamSynchronize(stream); });

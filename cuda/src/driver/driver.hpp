@@ -131,12 +131,16 @@ class driver {
 
   // Streams. Handles cudaStreamLegacy and cudaStreamPerThread mean this GPU's, and the calling
   // thread's.
+  /// Pre: the stream's state is not captures: the question would end the capture without a graph.
   [[nodiscard]] result<std::uint64_t> stream_id(cudaStream_t stream) noexcept;
   [[nodiscard]] result<capture_state> state_of(cudaStream_t stream) noexcept;
+  /// The number of the capture that the stream takes part in; 0: of none, or of one that is spoilt.
+  [[nodiscard]] result<std::uint64_t> capture_of(cudaStream_t stream) noexcept;
   /// For checks: the call is not counted, and the answer is false if the driver gives none.
   [[nodiscard]] bool is_capturing(cudaStream_t stream) const noexcept;
   /// All that was enqueued is done. Pre: the stream's state is none.
   [[nodiscard]] result<bool> is_idle(cudaStream_t stream) noexcept;
+  /// Error: stream_captures.
   [[nodiscard]] status synchronise(cudaStream_t stream) noexcept;
   [[nodiscard]] status synchronise_device() noexcept;
   /// A stream that does not wait for the legacy default stream.

@@ -74,25 +74,34 @@ result<requester> device_memory::begin(const block_request& request) noexcept {
     return status{.code = errc::not_found,
                   .text = "the stream was destroyed without retire, and its handle is another's"};
   }
-  const result<capture_state> capture = order_.state_of(*s);
-  if (!capture) {
-    return capture.error();
+  return requester{.stream = *s,
+                   .may_wait = !request.for_capture && !host_order_,
+                   .own_heap = !request.for_capture && !host_order_,
+                   .may_grow = request.may_grow,
+                   .for_capture = request.for_capture,
+                   .is_asked = request.for_capture};
+}
+
+// Returns the requester with what its stream may be told.
+result<requester> device_memory::ask_capture(requester asks) noexcept {
+  const result<capture_state> now = order_.state_of(asks.stream);
+  if (!now) {
+    return now.error();
   }
-  if (*capture == capture_state::captures && !request.for_capture) {
+  if (*now == capture_state::captures) {
     return status{.code = errc::stream_captures,
                   .text = "memory for a captured stream comes from a capture_scope"};
   }
-  return requester{.stream = *s,
-                   .may_wait =
-                       *capture == capture_state::none && !request.for_capture && !host_order_,
-                   .own_heap = !request.for_capture && !host_order_,
-                   .may_grow = request.may_grow,
-                   .for_capture = request.for_capture};
+  asks.may_wait = asks.may_wait && *now == capture_state::none;
+  asks.is_asked = true;
+  return asks;
 }
 
 result<block> device_memory::allocate_extent(const requester& requester, const extent_shape& shape,
                                              std::size_t block_bytes, lock_type& lock) noexcept {
-  const effort limit = requester.may_grow ? effort::everything : effort::held;
+  const effort limit = !requester.is_asked  ? effort::own
+                       : requester.may_grow ? effort::everything
+                                            : effort::held;
   const result<std::uint32_t> made = obtain({requester, shape, extent_state::block, limit}, lock);
   if (!made) {
     return made.error();
@@ -105,6 +114,34 @@ result<block> device_memory::allocate_extent(const requester& requester, const e
                .cookie = support::cookie{support::cookie_kind::extent, *made, 0}.bits()};
 }
 
+// What is free in the stream's own order needs no driver call; only for more is the stream asked
+// whether it captures.
+template <class F>
+backend::refill_result device_memory::serve(const block_request& request, std::size_t wanted,
+                                            F&& take) noexcept {
+  lock_type lock(mutex_);
+  result<requester> asks = begin(request);
+  backend::refill_result made;
+  if (asks) {
+    made = take(*asks, std::size_t{0}, lock);
+  }
+  if (asks && made.count != wanted && !asks->is_asked) {
+    asks = ask_capture(*asks);
+    if (asks) {
+      const backend::refill_result rest = take(*asks, made.count, lock);
+      made = {made.count + rest.count, rest.why};
+    }
+  }
+  if (!asks) {
+    made.why = asks.error();
+  }
+  if (!made.why.ok()) {
+    made.why = complete(made.why, request.bytes);
+  }
+  TIDEPOOL_ASSERT(3, check_locked() == nullptr);
+  return made;
+}
+
 backend::refill_result device_memory::refill(const block_request& request,
                                              std::span<block> blocks) noexcept {
   if (const status why = support::check_refill(request, description().where); !why.ok()) {
@@ -112,31 +149,28 @@ backend::refill_result device_memory::refill(const block_request& request,
   }
   const std::size_t bytes = request.bytes;
   const std::size_t alignment = std::max(request.alignment, description().alignment);
-  lock_type lock(mutex_);
-  const result<requester> requester = begin(request);
-  if (!requester) {
-    return {0, complete(requester.error(), bytes)};
-  }
-  backend::refill_result made;
   if (bytes <= largest_span_block && alignment <= page_bytes && bytes % alignment == 0) {
-    made = refill_spans(*requester, bytes, blocks, lock);
-    used_bytes_ += made.count * bytes;
-  } else {
-    for (; made.count != blocks.size(); ++made.count) {
-      const result<block> next =
-          allocate_extent(*requester, shape_of(support::pages_of(bytes), alignment), bytes, lock);
-      if (!next) {
-        made.why = next.error();
-        break;
-      }
-      blocks[made.count] = *next;
-    }
+    return serve(request, blocks.size(),
+                 [&](const requester& asks, std::size_t done, lock_type& lock) noexcept {
+                   const auto made = refill_spans(asks, bytes, blocks.subspan(done), lock);
+                   used_bytes_ += made.count * bytes;
+                   return made;
+                 });
   }
-  if (!made.why.ok()) {
-    made.why = complete(made.why, bytes);
-  }
-  TIDEPOOL_ASSERT(3, check_locked() == nullptr);
-  return made;
+  const extent_shape shape = shape_of(support::pages_of(bytes), alignment);
+  return serve(request, blocks.size(),
+               [&](const requester& asks, std::size_t done, lock_type& lock) noexcept {
+                 backend::refill_result made;
+                 for (; done + made.count != blocks.size(); ++made.count) {
+                   const result<block> next = allocate_extent(asks, shape, bytes, lock);
+                   if (!next) {
+                     made.why = next.error();
+                     break;
+                   }
+                   blocks[done + made.count] = *next;
+                 }
+                 return made;
+               });
 }
 
 result<block> device_memory::allocate_large(const block_request& request) noexcept {
@@ -145,22 +179,22 @@ result<block> device_memory::allocate_large(const block_request& request) noexce
   }
   const std::size_t exact = support::pages_of(request.bytes);
   const std::size_t pages = request.long_lived ? exact : support::pages_with_room(request.bytes);
-  lock_type lock(mutex_);
-  const result<requester> requester = begin(request);
-  if (!requester) {
-    return complete(requester.error(), request.bytes);
-  }
-  result<block> made =
-      allocate_extent(*requester, shape_of(pages, request.alignment), pages * page_bytes, lock);
-  if (!made && pages != exact) {
-    made =
-        allocate_extent(*requester, shape_of(exact, request.alignment), exact * page_bytes, lock);
-  }
-  TIDEPOOL_ASSERT(3, check_locked() == nullptr);
-  if (!made) {
-    return complete(made.error(), request.bytes);
-  }
-  return made;
+  block made;
+  const backend::refill_result answer =
+      serve(request, 1, [&](const requester& asks, std::size_t, lock_type& lock) noexcept {
+        result<block> found =
+            allocate_extent(asks, shape_of(pages, request.alignment), pages * page_bytes, lock);
+        if (!found && pages != exact && asks.is_asked) {
+          found =
+              allocate_extent(asks, shape_of(exact, request.alignment), exact * page_bytes, lock);
+        }
+        if (!found) {
+          return backend::refill_result{0, found.error()};
+        }
+        made = *found;
+        return backend::refill_result{1, {}};
+      });
+  return answer.count == 1 ? result<block>(made) : answer.why;
 }
 
 // The heap for memory that this stream frees. Host memory that is freed without a stream is used by
@@ -168,6 +202,9 @@ result<block> device_memory::allocate_large(const block_request& request) noexce
 stream_index device_memory::heap_to_free(const stream_ref& stream) noexcept {
   if (host_order_ && stream.is_none()) {
     return no_stream;
+  }
+  if (stream == untold_stream()) {
+    return unknown_stream;
   }
   const stream_index s = order_.find_to_free(stream);
   // Without memory for a new stream's heap the free counts as that of an unknown stream.
@@ -281,6 +318,14 @@ status device_memory::order(const stream_ref& earlier, const stream_ref& later) 
 
 result<std::uint64_t> device_memory::stream_id(const stream_ref& stream) noexcept {
   if (stream.number == 0) {
+    const result<capture_state> now = driver_.state_of(handle_of(stream));
+    if (!now) {
+      return now.error();
+    }
+    if (*now == capture_state::captures) {
+      return status{.code = errc::stream_captures,
+                    .text = "open the capture_scope, or attach the stream, before the capture"};
+    }
     return driver_.stream_id(handle_of(stream));
   }
   const std::lock_guard lock(mutex_);

@@ -43,6 +43,7 @@ struct requester {
   bool own_heap = true;  ///< what is free in its order serves it
   bool may_grow = true;
   bool for_capture = false;
+  bool is_asked = false;  ///< whether it captures; if not, only what needs no driver call serves it
 };
 
 class device_memory {
@@ -82,8 +83,8 @@ class device_memory {
 
  private:
   using lock_type = std::unique_lock<std::mutex>;
-  /// How far a search goes: steps 1 to 3; with 4; with 5 and 6 instead; all.
-  enum class effort : std::uint8_t { held, grow, wait, everything };
+  /// How far a search goes: steps 1 and 2; with 3; with 4; with 5 and 6 instead; all.
+  enum class effort : std::uint8_t { own, held, grow, wait, everything };
   struct extent_request : requester {
     extent_shape shape;
     extent_state state = extent_state::block;
@@ -97,6 +98,10 @@ class device_memory {
 
   [[nodiscard]] status complete(const status& why, std::size_t bytes) const noexcept;
   [[nodiscard]] result<requester> begin(const block_request& request) noexcept;
+  [[nodiscard]] result<requester> ask_capture(requester asks) noexcept;
+  template <class F>
+  [[nodiscard]] backend::refill_result serve(const block_request& request, std::size_t wanted,
+                                             F&& take) noexcept;
   [[nodiscard]] status make_room_for_streams() noexcept;
 
   // device_memory_obtain.cpp. Each answers an extent in use; if it finds none, 0 or an error.
@@ -107,6 +112,7 @@ class device_memory {
   [[nodiscard]] result<std::uint32_t> obtain_by_waiting(const extent_request& request,
                                                         const status& refusal,
                                                         lock_type& lock) noexcept;
+  [[nodiscard]] std::uint32_t take_own(const extent_request& request) noexcept;
   [[nodiscard]] std::uint32_t take_held(const extent_request& request) noexcept;
   [[nodiscard]] std::uint32_t take_free(const extent_request& request) noexcept;
   [[nodiscard]] std::uint32_t take_waited(const extent_request& request) noexcept;

@@ -88,11 +88,14 @@ bool device_memory::find_done(const extent_request& request) noexcept {
   return find_done_of_several(request.shape);
 }
 
+// Steps 1 and 2.
+std::uint32_t device_memory::take_own(const extent_request& request) noexcept {
+  const std::uint32_t made = take_free(request);
+  return made != 0 ? made : take_waited(request);
+}
+
 std::uint32_t device_memory::take_held(const extent_request& request) noexcept {
-  if (const std::uint32_t made = take_free(request); made != 0) {
-    return made;
-  }
-  if (const std::uint32_t made = take_waited(request); made != 0) {
+  if (const std::uint32_t made = take_own(request); made != 0) {
     return made;
   }
   return find_done(request) ? take_free(request) : 0;
@@ -161,15 +164,16 @@ result<std::uint32_t> device_memory::obtain(const extent_request& request,
   if (const status why = extents_.reserve(); !why.ok()) {
     return why;
   }
-  if (const std::uint32_t made = take_held(request); made != 0) {
-    return made;
+  const std::uint32_t held = request.limit == effort::own ? take_own(request) : take_held(request);
+  if (held != 0) {
+    return held;
   }
   if (request.limit == effort::wait && request.may_wait) {
     if (const std::uint32_t made = take_by_wait(request); made != 0) {
       return made;
     }
   }
-  if (request.limit == effort::held || request.limit == effort::wait) {
+  if (request.limit <= effort::held || request.limit == effort::wait) {
     return status{.code = errc::out_of_memory, .text = "not without taking more from the system"};
   }
   lock.unlock();

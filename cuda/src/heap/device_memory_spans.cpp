@@ -16,7 +16,9 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
                                                    std::span<block> blocks,
                                                    lock_type& lock) noexcept {
   std::size_t done = 0;
-  const effort cheap = requester.may_grow ? effort::grow : effort::held;
+  const effort cheap = !requester.is_asked  ? effort::own
+                       : requester.may_grow ? effort::grow
+                                            : effort::held;
   const auto add = [&](std::size_t most_blocks, effort limit) noexcept {
     return add_span({requester, bytes, most_blocks, limit}, lock);
   };
@@ -33,10 +35,13 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
     if (done == blocks.size()) {
       return {done, {}};
     }
-    if (spans_.settle(requester.stream, bytes, settlement::known)) {
+    if (requester.is_asked && spans_.settle(requester.stream, bytes, settlement::known)) {
       continue;
     }
     result<std::uint32_t> fresh = add(0, cheap);
+    if (!fresh && !requester.is_asked) {
+      return {done, fresh.error()};
+    }
     if (!fresh && requester.may_grow && requester.may_wait) {
       if (spans_.settle(requester.stream, bytes, settlement::by_wait)) {
         continue;
@@ -81,7 +86,7 @@ result<std::uint32_t> device_memory::add_span(const span_request& request,
       }
       return spans_.add(request.stream, request.block_bytes, *made);
     }
-    if (pages == fewest) {
+    if (pages == fewest || request.limit == effort::own) {
       return made.error();
     }
     pages = std::max(pages / 2, fewest);

@@ -49,6 +49,13 @@ result<stream_index> stream_order::find(const stream_ref& stream) noexcept {
   if (const stream_index s = find_by_number(stream); s != no_stream) {
     return s;
   }
+  const result<capture_state> now = driver_.state_of(handle);
+  if (!now) {
+    return now.error();
+  }
+  if (*now == capture_state::captures) {
+    return find_captured(stream);
+  }
   const result<std::uint64_t> id = driver_.stream_id(handle);
   if (!id) {
     return id.error();
@@ -68,6 +75,21 @@ stream_index stream_order::find_by_number(const stream_ref& stream) const noexce
   }
   const stream_index s = by_number_[stream.number];
   return s != no_stream && streams_[s].handle == handle_of(stream) ? s : no_stream;
+}
+
+// A stream that captures cannot be asked for its id, so its handle has to tell. If the handle has
+// come again, that is noticed before an event is recorded.
+result<stream_index> stream_order::find_captured(const stream_ref& stream) const noexcept {
+  for (stream_index s = first_user_stream; s != size(); ++s) {
+    const stream_state& known = streams_[s];
+    if (known.is_in_use && !known.is_retired && known.kind == stream.kind &&
+        known.handle == handle_of(stream) && is_named_here(known)) {
+      return s;
+    }
+  }
+  return status{.code = errc::stream_captures,
+                .text = "the stream captures, and it was not named before: open the capture_scope, "
+                        "or attach the stream, before the capture begins"};
 }
 
 stream_index stream_order::find_to_free(const stream_ref& stream) noexcept {

@@ -119,8 +119,22 @@ bool stream_order::record(stream_index s, cudaStream_t handle) noexcept {
   if (!driver_.record(state.event, handle).ok()) {
     return false;
   }
+  // Another thread may have begun to capture the stream meanwhile. The event is a node of that
+  // graph then, and to wait for it would draw the waiting stream into the capture.
+  const result<capture_state> now = driver_.state_of(handle);
+  if (!now || *now != capture_state::none) {
+    forget_event(state);
+    return false;
+  }
   state.recorded = clock_;
   return true;
+}
+
+// What the event covered before is not known any more.
+void stream_order::forget_event(stream_state& state) noexcept {
+  static_cast<void>(driver_.destroy_event(state.event));
+  state.event = nullptr;
+  state.recorded = state.done;
 }
 
 void stream_order::record_early(stream_index s) noexcept {
@@ -223,6 +237,7 @@ status stream_order::order(stream_index earlier, stream_index later) noexcept {
   if (earlier == later) {
     return {};
   }
+  bool captures = false;
   for (const stream_index s : {earlier, later}) {
     if (!is_named_here(streams_[s])) {
       return {.code = errc::unsupported,
@@ -232,12 +247,13 @@ status stream_order::order(stream_index earlier, stream_index later) noexcept {
     if (!now) {
       return now.error();
     }
-    if (*now != capture_state::none) {
-      return {.code = errc::stream_captures, .text = "a captured stream has an order of its own"};
-    }
-    if (find_recycled(s)) {
-      return {.code = errc::not_found, .text = "the stream's handle is another stream's by now"};
-    }
+    captures = captures || *now != capture_state::none;
+  }
+  if (captures) {
+    return order_in_capture(streams_[earlier].handle, streams_[later].handle);
+  }
+  if (find_recycled(earlier) || find_recycled(later)) {
+    return {.code = errc::not_found, .text = "the stream's handle is another stream's by now"};
   }
   if (!record(earlier, streams_[earlier].handle) ||
       !driver_.wait(streams_[later].handle, streams_[earlier].event).ok()) {
@@ -247,6 +263,27 @@ status stream_order::order(stream_index earlier, stream_index later) noexcept {
   }
   remember(later, earlier);
   return {};
+}
+
+// The event is of the graph from now on, and good for nothing else. The record and the wait are
+// what an application does to fork and join, so they are legal; they change nothing that is known
+// here.
+status stream_order::order_in_capture(cudaStream_t earlier, cudaStream_t later) noexcept {
+  const result<std::uint64_t> first = driver_.capture_of(earlier);
+  const result<std::uint64_t> second = driver_.capture_of(later);
+  if (!first || !second || *first == 0 || *first != *second) {
+    return {.code = errc::stream_captures, .text = "a captured stream has an order of its own"};
+  }
+  const result<cudaEvent_t> event = driver_.make_event();
+  if (!event) {
+    return event.error();
+  }
+  status why = driver_.record(*event, earlier);
+  if (why.ok()) {
+    why = driver_.wait(later, *event);
+  }
+  static_cast<void>(driver_.destroy_event(*event));
+  return why;
 }
 
 stream_order::host_wait stream_order::prepare_host_wait(stream_index s) noexcept {

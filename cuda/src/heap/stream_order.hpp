@@ -113,7 +113,8 @@ class stream_order {
   bool catch_up(const stream_set& all) noexcept;
   [[nodiscard]] bool wait(stream_index later, const stream_set& all) noexcept;
 
-  /// All work enqueued on `earlier` so far runs before what is enqueued on `later` from now on.
+  /// All work enqueued on `earlier` so far runs before what is enqueued on `later` from now on. If
+  /// both take part in one capture, that becomes an edge of the graph. Error: stream_captures.
   [[nodiscard]] status order(stream_index earlier, stream_index later) noexcept;
   /// Tells that the stream will not be named again. What it freed is recorded now, while it exists.
   void retire(stream_index s) noexcept;
@@ -172,10 +173,13 @@ class stream_order {
     std::array<known_wait, 8> waits{};
   };
 
+  [[nodiscard]] result<stream_index> find_captured(const stream_ref& stream) const noexcept;
+  [[nodiscard]] status order_in_capture(cudaStream_t earlier, cudaStream_t later) noexcept;
   [[nodiscard]] result<stream_index> add(const stream_ref& stream, std::uint64_t id) noexcept;
   [[nodiscard]] bool note_number(const stream_ref& stream, stream_index s) noexcept;
   [[nodiscard]] cudaStream_t usable_handle(stream_index s) noexcept;
   [[nodiscard]] bool record(stream_index s, cudaStream_t handle) noexcept;
+  void forget_event(stream_state& state) noexcept;
   void ask_event(stream_index s) noexcept;
   [[nodiscard]] bool is_named_here(const stream_state& state) const noexcept;
   void remember(stream_index later, stream_index s) noexcept;

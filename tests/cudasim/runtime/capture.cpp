@@ -122,6 +122,20 @@ void runtime::require_not_captured(const stream& of) {
   }
 }
 
+bool runtime::leave_joined_capture(stream& of) {
+  if (!of.is_capturing() || of.capturing.origin == &of) {
+    return false;
+  }
+  const std::set<const graph_node*> joined = nodes_before(of.capturing.origin->capturing.last);
+  for (const graph_node* const node : of.capturing.last) {
+    if (joined.count(node) == 0) {
+      return false;
+    }
+  }
+  of.capturing = {};
+  return true;
+}
+
 // The legacy stream would wait for streams whose work is not there.
 void runtime::require_no_implicit_wait(const stream& of, bool spoils) {
   if (!of.legacy || captures_ == 0) {

@@ -134,6 +134,9 @@ class runtime {
   void require_safe_in_capture();
   void require_no_capture_on(int device);
   static void require_not_captured(const stream&);
+  /// A stream whose captured work the capture's own stream has waited for takes part no more.
+  /// False: it is no such stream.
+  bool leave_joined_capture(stream&);
   void require_no_implicit_wait(const stream&, bool spoils);
   /// The stream takes part in the capture that the event was recorded in.
   static void capture_wait(stream&, const event&);

@@ -24,8 +24,9 @@ struct settings {
   bool hide = true;  // the host may not touch device memory
   bool statistics = false;
   bool sectors = false;
-  bool reuse = true;         // pools reuse memory
-  bool handle_reuse = true;  // the next stream or event has the handle destroyed last
+  bool reuse = true;                  // pools reuse memory
+  bool identity_in_captures = false;  // a stream's id and device are told while it captures
+  bool handle_reuse = true;           // the next stream or event has the handle destroyed last
   int driver_version = 13000;
   std::string without;  // of pools, vmm, peers, managed, ipc, readonly: what the devices lack
   std::string faults;   // call:n:error, ...
