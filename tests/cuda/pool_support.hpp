@@ -61,6 +61,7 @@ class CudaPool : public ::testing::Test {
   void SetUp() override {
     result<std::unique_ptr<backend>> gpu_memory = cuda::try_make_backend();
     if (!gpu_memory && gpu_memory.error().code == errc::backend_unavailable) {
+      ASSERT_FALSE(gpu_is_required()) << to_string(gpu_memory.error());
       GTEST_SKIP() << "skipped, no GPU: " << to_string(gpu_memory.error());
     }
     ASSERT_TRUE(gpu_memory.has_value()) << to_string(gpu_memory.error());

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the tests of the CUDA backend share: a backend with a budget, streams, words on the device,
-// counts of driver calls. On a machine without a GPU, and without cudasim, every test skips.
+// counts of driver calls. On a machine without a GPU, and without cudasim, every test skips
+// (gpu.hpp).
 #pragma once
 
 #include "../conformance/conformance.hpp"
 #include "../cudasim/include/cudasim.h"
 #include "../support/sizes.hpp"
+#include "gpu.hpp"
 #include "touch.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/cuda/backend.hpp>
@@ -110,6 +112,7 @@ class CudaBackend : public ::testing::Test {
   void SetUp() override {
     result<std::unique_ptr<backend>> made = cuda::try_make_backend();
     if (!made && made.error().code == errc::backend_unavailable) {
+      ASSERT_FALSE(gpu_is_required()) << to_string(made.error());
       GTEST_SKIP() << "skipped, no GPU: " << to_string(made.error());
     }
     ASSERT_TRUE(made.has_value()) << to_string(made.error());

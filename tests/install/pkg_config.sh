@@ -7,7 +7,8 @@
 set -euo pipefail
 library_dir=$1 cxx=$2 work=$3 shared=$4
 here=$(cd "$(dirname "$0")" && pwd)
-export PKG_CONFIG_PATH=$library_dir/pkgconfig LD_LIBRARY_PATH=$library_dir
+export PKG_CONFIG_PATH=$library_dir/pkgconfig
+export LD_LIBRARY_PATH=$library_dir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 options=()
 [ "$shared" = ON ] || options=(--static)

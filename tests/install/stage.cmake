@@ -14,6 +14,8 @@ if(count LESS 10)
 endif()
 foreach(text IN LISTS texts)
   file(READ "${text}" content)
+  # A toolkit is where it is, as one in /usr/local is.
+  string(REPLACE "${source}/build/toolkit/" "" content "${content}")
   foreach(path "${first}" "${source}" "${build}")
     string(FIND "${content}" "${path}" at)
     if(NOT at EQUAL -1)

@@ -12,8 +12,11 @@ namespace {
 // All functions used here are as CUDA 11.2 had them.
 constexpr unsigned version = 11020;
 
+// The function that takes a version came with 12.5. Builds for CUDA 12 use the one that every 12.x
+// has, so that a library built with newer headers loads on an older runtime too: it answers what
+// was current in 12.0 or later, which for these functions is the same.
 cudaError_t find(const char* name, void** function) noexcept {
-#if CUDART_VERSION >= 12050
+#if CUDART_VERSION >= 13000
   cudaDriverEntryPointQueryResult found{};
   const cudaError_t error =
       cudaGetDriverEntryPointByVersion(name, function, version, cudaEnableDefault, &found);

@@ -55,7 +55,7 @@ class RegistrationLadder : public SourceTest {
  protected:
   void SetUp() override {
     SourceTest::SetUp();
-    if (!IsSkipped()) {
+    if (gpu != nullptr) {
       reads_only = gpu->attribute(cudaDevAttrHostRegisterReadOnlySupported) != 0;
     }
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "../../support/sizes.hpp"
+#include "../gpu.hpp"
 #include "driver/driver.hpp"
 #include "driver/host_system.hpp"
 #include "slabs/slab_source.hpp"
@@ -83,6 +84,7 @@ class SourceTest : public ::testing::Test {
   void SetUp() override {
     result<std::unique_ptr<driver>> opened = driver::open(0);
     if (!opened) {
+      ASSERT_FALSE(tidepool::test::gpu_is_required()) << to_string(opened.error());
       GTEST_SKIP() << "skipped, no GPU: " << to_string(opened.error());
     }
     gpu = std::move(*opened);
