@@ -351,6 +351,9 @@ cudaError_t find_entry(const char* name, const char* wanted, void** out, int ver
         *out = known.function;
       }
     }
+    if (fits && *out == nullptr) {
+      *out = context_entry(wanted);
+    }
     if (result != nullptr) {
       *result = *out != nullptr ? cudaDriverEntryPointSuccess
                 : fits          ? cudaDriverEntryPointSymbolNotFound
