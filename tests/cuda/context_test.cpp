@@ -141,6 +141,37 @@ TEST_F(CudaContexts, AnApplicationsOwnContextStaysCurrent) {
   }).join();
 }
 
+// The handles of a GPU that was reset are no longer given to any call.
+TEST_F(CudaContexts, AResetByTheApplicationIsALostDevice) {
+  std::thread([this] {
+    open();
+    held.push_back(p->allocate(9 * mib, gpu));
+    expect_success(cudaSetDevice(1));
+    expect_success(cudaDeviceReset());
+    const result<tensor> more = p->try_allocate(40 * mib, gpu);
+    ASSERT_FALSE(more.has_value());
+    EXPECT_EQ(more.error().code, errc::device_lost);
+    held.clear();
+    p->control().tick();
+    p->close();
+    p.reset();
+    EXPECT_EQ(cudasim_take_reports(CUDASIM_STALE_HANDLE), 0U);
+  }).join();
+}
+
+TEST_F(CudaContexts, ADriverThatSaysInvalidContextHasLostTheDevice) {
+  std::thread([this] {
+    open();
+    cudasim_fail_call("cuCtxPushCurrent", 1, cudaErrorDeviceUninitialized, 1);
+    const result<tensor> more = p->try_allocate(40 * mib, gpu);
+    cudasim_fail_no_call();
+    ASSERT_FALSE(more.has_value());
+    EXPECT_EQ(more.error().code, errc::device_lost);
+  }).join();
+  cudasim_report_leaks();  // what a lost device holds is not given back
+  (void)cudasim_take_reports(CUDASIM_LEAK);
+}
+
 TEST_F(CudaContexts, AGpuInExclusiveUseIsUnavailable) {
   cudasim_fail_call("cuDevicePrimaryCtxRetain", 1, cudaErrorDevicesUnavailable, 0);
   const result<std::unique_ptr<backend>> made = cuda::try_make_backend({.ordinal = 1});

@@ -14,14 +14,16 @@ namespace cuda {
 
 namespace {
 
-// Errors after which the context answers nothing else.
+// Errors after which the context answers nothing else. cudaErrorDeviceUninitialized is what drivers
+// say of a context that the application has reset; our calls have a context in all other cases.
 constexpr std::array sticky_errors = {cudaErrorECCUncorrectable,    cudaErrorIllegalAddress,
                                       cudaErrorLaunchTimeout,       cudaErrorAssert,
                                       cudaErrorHardwareStackError,  cudaErrorIllegalInstruction,
                                       cudaErrorMisalignedAddress,   cudaErrorInvalidAddressSpace,
                                       cudaErrorInvalidPc,           cudaErrorLaunchFailure,
                                       cudaErrorContextIsDestroyed,  cudaErrorCudartUnloading,
-                                      cudaErrorNvlinkUncorrectable, cudaErrorMpsConnectionFailed};
+                                      cudaErrorNvlinkUncorrectable, cudaErrorMpsConnectionFailed,
+                                      cudaErrorDeviceUninitialized};
 
 // `expected` is an answer and no failure: it becomes success, and the runtime's last error is
 // cleared.
