@@ -40,10 +40,10 @@ struct gpu {
   std::unique_ptr<wrong_words> wrong;
 };
 
-/// One thread's random walk.
-class walk {
+/// One thread's random backend_walk.
+class backend_walk {
  public:
-  walk(gpu& on, unsigned seed) : on_(on), random_(seed) {}
+  backend_walk(gpu& on, unsigned seed) : on_(on), random_(seed) {}
 
   void run(unsigned steps) {
     expect_success(cudaSetDevice(on_.where.ordinal()));
@@ -133,7 +133,7 @@ class walk {
   unsigned value_ = 0;
 };
 
-void run_seed(unsigned seed, unsigned devices) {
+void run_backend_seed(unsigned seed, unsigned devices) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::vector<std::unique_ptr<gpu>> gpus;
   for (unsigned i = 0; i != devices; ++i) {
@@ -143,7 +143,7 @@ void run_seed(unsigned seed, unsigned devices) {
   }
   std::vector<std::thread> threads;
   for (unsigned t = 0; t != 2 * devices; ++t) {
-    threads.emplace_back([&, t] { walk(*gpus[t % devices], seed * 16 + t).run(120); });
+    threads.emplace_back([&, t] { backend_walk(*gpus[t % devices], seed * 16 + t).run(120); });
   }
   for (std::thread& t : threads) {
     t.join();
@@ -166,7 +166,7 @@ TEST_F(CudaBackend, RandomWorkIsAlwaysInOrder) {
   int count = 0;
   expect_success(cudaGetDeviceCount(&count));
   for (unsigned seed = 1; seed <= seeds && !HasFailure(); ++seed) {
-    run_seed(seed, count < 2 ? 1 : 2);
+    run_backend_seed(seed, count < 2 ? 1 : 2);
   }
   if (cudasim_is_present() != 0) {
     EXPECT_EQ(cudasim_untaken_reports(), 0U);

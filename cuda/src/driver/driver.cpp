@@ -14,14 +14,16 @@ namespace cuda {
 
 namespace {
 
-// Errors after which the context answers nothing else.
+// Errors after which the context answers nothing else. cudaErrorDeviceUninitialized is what drivers
+// say of a context that the application has reset; our calls have a context in all other cases.
 constexpr std::array sticky_errors = {cudaErrorECCUncorrectable,    cudaErrorIllegalAddress,
                                       cudaErrorLaunchTimeout,       cudaErrorAssert,
                                       cudaErrorHardwareStackError,  cudaErrorIllegalInstruction,
                                       cudaErrorMisalignedAddress,   cudaErrorInvalidAddressSpace,
                                       cudaErrorInvalidPc,           cudaErrorLaunchFailure,
                                       cudaErrorContextIsDestroyed,  cudaErrorCudartUnloading,
-                                      cudaErrorNvlinkUncorrectable, cudaErrorMpsConnectionFailed};
+                                      cudaErrorNvlinkUncorrectable, cudaErrorMpsConnectionFailed,
+                                      cudaErrorDeviceUninitialized};
 
 // `expected` is an answer and no failure: it becomes success, and the runtime's last error is
 // cleared.
@@ -56,24 +58,6 @@ constexpr std::array sticky_errors = {cudaErrorECCUncorrectable,    cudaErrorIll
 }
 
 }  // namespace
-
-current_device::current_device(int ordinal) noexcept {
-  int now = -1;
-  error_ = cudaGetDevice(&now);
-  if (error_ == cudaSuccess && now != ordinal) {
-    error_ = cudaSetDevice(ordinal);
-    previous_ = error_ == cudaSuccess ? now : -1;
-  }
-  if (error_ != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
-  }
-}
-
-current_device::~current_device() {
-  if (previous_ >= 0 && cudaSetDevice(previous_) != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
-  }
-}
 
 outside_captures::outside_captures() noexcept
     : is_exchanged_(cudaThreadExchangeStreamCaptureMode(&previous_) == cudaSuccess) {
@@ -114,6 +98,9 @@ result<std::unique_ptr<driver>> driver::open(std::uint16_t ordinal) noexcept {
   if (made == nullptr) {
     return status{.code = errc::out_of_memory, .where = device::cuda(ordinal)};
   }
+  if (status why = made->open_context(); !why.ok()) {
+    return why;
+  }
   cudaDeviceProp about;
   error = cudaGetDeviceProperties(&about, ordinal);
   if (error != cudaSuccess) {
@@ -123,6 +110,21 @@ result<std::unique_ptr<driver>> driver::open(std::uint16_t ordinal) noexcept {
   std::snprintf(made->name_.data(), made->name_.size(), "%s", about.name);
   made->total_bytes_ = about.totalGlobalMem;
   return made;
+}
+
+status driver::open_context() noexcept {
+  const cudaError_t error = context_.open(ordinal_);
+  status why = answer(error, "opening the GPU's context");
+  if (error == cudaErrorDevicesUnavailable) {
+    why.code = errc::backend_unavailable;
+    why.text = "the GPU is in exclusive use by another process (cudaErrorDevicesUnavailable): end "
+               "that process, or set the compute mode to default";
+  } else if (error == cudaErrorSymbolNotFound) {
+    why.code = errc::backend_unavailable;
+    why.text = "the CUDA driver lacks the functions for contexts (cudaErrorSymbolNotFound): "
+               "install a newer driver";
+  }
+  return why;
 }
 
 status driver::lost() const noexcept {
@@ -159,14 +161,14 @@ result<std::uint64_t> driver::stream_id(cudaStream_t stream) noexcept {
   const outside_captures relaxed;
   unsigned long long id = 0;
   const status why =
-      in_stream(stream, "asking a stream's number", [&] { return cudaStreamGetId(stream, &id); });
+      in_stream("asking a stream's number", [&] { return cudaStreamGetId(stream, &id); });
   return why.ok() ? result<std::uint64_t>(id) : why;
 }
 
 result<capture_state> driver::state_of(cudaStream_t stream) noexcept {
   cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
   bool is_blocked = false;
-  const status why = in_stream(stream, "asking whether a stream captures", [&] {
+  const status why = in_stream("asking whether a stream captures", [&] {
     const cudaError_t error = cudaStreamIsCapturing(stream, &now);
     is_blocked = error == cudaErrorStreamCaptureImplicit;
     return forgiven(error, cudaErrorStreamCaptureImplicit);
@@ -182,7 +184,7 @@ result<capture_state> driver::state_of(cudaStream_t stream) noexcept {
 result<std::uint64_t> driver::capture_of(cudaStream_t stream) noexcept {
   cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
   unsigned long long id = 0;
-  const status why = in_stream(stream, "asking what a stream captures",
+  const status why = in_stream("asking what a stream captures",
                                [&] { return cudaStreamGetCaptureInfo(stream, &now, &id); });
   if (!why.ok()) {
     return why;
@@ -195,8 +197,7 @@ bool driver::is_capturing(cudaStream_t stream) const noexcept {
     return false;
   }
   cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
-  const cudaError_t error =
-      where_stream_is(stream, [&] { return cudaStreamIsCapturing(stream, &now); });
+  const cudaError_t error = in_context([&] { return cudaStreamIsCapturing(stream, &now); });
   if (error != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
   }
@@ -209,7 +210,7 @@ result<bool> driver::is_idle(cudaStream_t stream) noexcept {
   }
   const outside_captures relaxed;
   bool is_idle = true;
-  const status why = in_stream(stream, "asking a stream", [&] {
+  const status why = in_stream("asking a stream", [&] {
     const cudaError_t error = cudaStreamQuery(stream);
     is_idle = error != cudaErrorNotReady;
     return forgiven(error, cudaErrorNotReady);
@@ -229,7 +230,7 @@ status driver::synchronise(cudaStream_t stream) noexcept {
             .text = "the host cannot wait for a stream that captures"};
   }
   const outside_captures relaxed;
-  return in_stream(stream, "waiting for a stream", [=] { return cudaStreamSynchronize(stream); });
+  return in_stream("waiting for a stream", [=] { return cudaStreamSynchronize(stream); });
 }
 
 status driver::synchronise_device() noexcept {
@@ -244,7 +245,7 @@ result<cudaStream_t> driver::make_stream() noexcept {
 }
 
 status driver::destroy_stream(cudaStream_t stream) noexcept {
-  return anywhere("destroying a stream", [=] { return cudaStreamDestroy(stream); });
+  return on_device("destroying a stream", [=] { return cudaStreamDestroy(stream); });
 }
 
 result<cudaEvent_t> driver::make_event() noexcept {
@@ -255,16 +256,16 @@ result<cudaEvent_t> driver::make_event() noexcept {
 }
 
 status driver::destroy_event(cudaEvent_t event) noexcept {
-  return anywhere("destroying an event", [=] { return cudaEventDestroy(event); });
+  return on_device("destroying an event", [=] { return cudaEventDestroy(event); });
 }
 
 status driver::record(cudaEvent_t event, cudaStream_t stream) noexcept {
-  return in_stream(stream, "recording an event", [=] { return cudaEventRecord(event, stream); });
+  return in_stream("recording an event", [=] { return cudaEventRecord(event, stream); });
 }
 
 result<bool> driver::is_done(cudaEvent_t event) noexcept {
   bool is_done = true;
-  const status why = anywhere("asking an event", [&] {
+  const status why = on_device("asking an event", [&] {
     const cudaError_t error = cudaEventQuery(event);
     is_done = error != cudaErrorNotReady;
     return forgiven(error, cudaErrorNotReady);
@@ -273,22 +274,22 @@ result<bool> driver::is_done(cudaEvent_t event) noexcept {
 }
 
 status driver::wait_on_host(cudaEvent_t event) noexcept {
-  return anywhere("waiting for an event", [=] { return cudaEventSynchronize(event); });
+  return on_device("waiting for an event", [=] { return cudaEventSynchronize(event); });
 }
 
 status driver::wait(cudaStream_t stream, cudaEvent_t event) noexcept {
-  return in_stream(stream, "a stream's wait for an event",
+  return in_stream("a stream's wait for an event",
                    [=] { return cudaStreamWaitEvent(stream, event, 0); });
 }
 
 status driver::copy(void* dst, const void* src, std::size_t bytes, cudaStream_t stream) noexcept {
-  return in_stream(stream, "a copy",
+  return in_stream("a copy",
                    [=] { return cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, stream); });
 }
 
 status driver::fill(void* dst, std::uint8_t value, std::size_t bytes,
                     cudaStream_t stream) noexcept {
-  return in_stream(stream, "a fill", [=] { return cudaMemsetAsync(dst, value, bytes, stream); });
+  return in_stream("a fill", [=] { return cudaMemsetAsync(dst, value, bytes, stream); });
 }
 
 }  // namespace cuda

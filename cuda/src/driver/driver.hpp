@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // driver: the CUDA runtime as the backend sees it, for one GPU. Each function is one call of the
-// runtime with what belongs to it: the current device set and restored where the call depends on
-// it, stream capture of other threads left in peace, the runtime's code translated into a status,
+// runtime with what belongs to it: the GPU's context made current and the thread's own restored,
+// stream capture of other threads left in peace, the runtime's code translated into a status,
 // the thread's last error cleared of what we caused, and the call counted. No memory is kept here.
 //
 // A sticky error (the context is gone) is remembered: from then on every function answers
 // device_lost and calls nobody. Thread safety: every function from any thread. No function throws.
 #pragma once
 
+#include "driver/context.hpp"
 #include <tidepool/result.hpp>
 #include <tidepool/stream.hpp>
 
@@ -35,21 +36,6 @@ enum class capture_state : std::uint8_t {
 struct physical_memory {
   std::size_t free_bytes = 0;
   std::size_t total_bytes = 0;
-};
-
-/// Makes a GPU the calling thread's current device while it lives.
-class current_device {
- public:
-  explicit current_device(int ordinal) noexcept;
-  ~current_device();
-  current_device(const current_device&) = delete;
-  current_device& operator=(const current_device&) = delete;
-  /// The runtime's error if the device could not be made current, else cudaSuccess.
-  [[nodiscard]] cudaError_t error() const noexcept { return error_; }
-
- private:
-  cudaError_t error_;
-  int previous_ = -1;  // -1: it was that already
 };
 
 /// While it lives, the calling thread may make calls (allocations, queries, waits) that would
@@ -87,44 +73,25 @@ class driver {
   // `text` is static and says what failed.
   /// Translates and counts one call that was made.
   [[nodiscard]] status answer(cudaError_t error, const char* text) noexcept;
-  /// For calls that concern the current device. If this GPU cannot be made current, the call is not
-  /// made at all.
+  // The GPU's context is the calling thread's current one meanwhile, for each of them: a call about
+  // a handle alone would otherwise make a context of GPU 0 on a thread that has none. If it cannot
+  // be made current, the call is not made at all.
+  /// For calls that no capture may record or refuse.
   template <class F>
   [[nodiscard]] status on_device(const char* text, F call) noexcept {
     if (is_lost()) {
       return lost();
     }
-    const current_device here(ordinal_);
-    const outside_captures relaxed;
-    return answer(here.error() == cudaSuccess ? call() : here.error(), text);
-  }
-  /// For calls that concern no device, or the device of a handle among their arguments.
-  template <class F>
-  [[nodiscard]] status anywhere(const char* text, F call) noexcept {
-    if (is_lost()) {
-      return lost();
-    }
-    const outside_captures relaxed;
-    return answer(call(), text);
+    return answer(in_context([&]() noexcept {
+                    const outside_captures relaxed;
+                    return call();
+                  }),
+                  text);
   }
   /// For calls that enqueue into a stream or ask about one. A capture may record or refuse them.
   template <class F>
-  [[nodiscard]] status in_stream(cudaStream_t stream, const char* text, F call) noexcept {
-    if (is_lost()) {
-      return lost();
-    }
-    return answer(where_stream_is(stream, call), text);
-  }
-
-  /// Makes a call about a stream. This GPU is the current device meanwhile if the handle is one of
-  /// those that mean a stream of the current device.
-  template <class F>
-  [[nodiscard]] cudaError_t where_stream_is(cudaStream_t stream, F call) const noexcept {
-    if (stream != nullptr && stream != cudaStreamLegacy && stream != cudaStreamPerThread) {
-      return call();
-    }
-    const current_device here(ordinal_);
-    return here.error() == cudaSuccess ? call() : here.error();
+  [[nodiscard]] status in_stream(const char* text, F call) noexcept {
+    return is_lost() ? lost() : answer(in_context(call), text);
   }
 
   [[nodiscard]] result<physical_memory> memory() noexcept;
@@ -177,7 +144,15 @@ class driver {
  private:
   explicit driver(int ordinal) noexcept : ordinal_(ordinal) {}
 
+  [[nodiscard]] status open_context() noexcept;
+  template <class F>
+  [[nodiscard]] cudaError_t in_context(F call) const noexcept {
+    const current_context here(context_);
+    return here.error() == cudaSuccess ? call() : here.error();
+  }
+
   const int ordinal_;
+  primary_context context_;
   std::array<char, 256> name_{};
   std::size_t total_bytes_ = 0;
   std::atomic<std::uint64_t> calls_{0};

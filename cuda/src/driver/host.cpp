@@ -132,7 +132,7 @@ status prefetch_managed(driver& gpu, std::span<const std::byte> range, device ta
   if (destination.kind == place::type::none) {
     return no_such_place(target);
   }
-  return gpu.in_stream(stream, "cudaMemPrefetchAsync",
+  return gpu.in_stream("cudaMemPrefetchAsync",
                        [&] { return call_prefetch(range, destination, stream); });
 }
 
@@ -142,8 +142,8 @@ status advise_managed(driver& gpu, std::span<const std::byte> range,
   if (concerned.kind == place::type::none) {
     return no_such_place(request.of);
   }
-  return gpu.anywhere("cudaMemAdvise",
-                      [&] { return call_advise(range, advice_of(request), concerned); });
+  return gpu.on_device("cudaMemAdvise",
+                       [&] { return call_advise(range, advice_of(request), concerned); });
 }
 
 int host_node(driver& gpu, const host_system& system) noexcept {

@@ -32,12 +32,12 @@ result<cudaMemPool_t> driver::make_pool() noexcept {
   wanted.location.type = cudaMemLocationTypeDevice;
   wanted.location.id = ordinal_;
   cudaMemPool_t made = nullptr;
-  status why = anywhere("making a memory pool", [&] { return cudaMemPoolCreate(&made, &wanted); });
+  status why = on_device("making a memory pool", [&] { return cudaMemPoolCreate(&made, &wanted); });
   if (!why.ok()) {
     return why;
   }
   std::uint64_t threshold = UINT64_MAX;
-  why = anywhere("setting a memory pool's threshold", [&] {
+  why = on_device("setting a memory pool's threshold", [&] {
     return cudaMemPoolSetAttribute(made, cudaMemPoolAttrReleaseThreshold, &threshold);
   });
   if (!why.ok()) {
@@ -48,28 +48,28 @@ result<cudaMemPool_t> driver::make_pool() noexcept {
 }
 
 status driver::destroy_pool(cudaMemPool_t pool) noexcept {
-  return anywhere("destroying a memory pool", [=] { return cudaMemPoolDestroy(pool); });
+  return on_device("destroying a memory pool", [=] { return cudaMemPoolDestroy(pool); });
 }
 
 result<void*> driver::allocate(cudaMemPool_t pool, std::size_t bytes,
                                cudaStream_t stream) noexcept {
   void* data = nullptr;
-  const status why = anywhere("cudaMallocFromPoolAsync",
-                              [&] { return cudaMallocFromPoolAsync(&data, bytes, pool, stream); });
+  const status why = on_device("cudaMallocFromPoolAsync",
+                               [&] { return cudaMallocFromPoolAsync(&data, bytes, pool, stream); });
   return why.ok() ? result<void*>(data) : why;
 }
 
 status driver::release(void* data, cudaStream_t stream) noexcept {
-  return anywhere("cudaFreeAsync", [=] { return cudaFreeAsync(data, stream); });
+  return on_device("cudaFreeAsync", [=] { return cudaFreeAsync(data, stream); });
 }
 
 status driver::trim(cudaMemPool_t pool) noexcept {
-  return anywhere("trimming a memory pool", [=] { return cudaMemPoolTrimTo(pool, 0); });
+  return on_device("trimming a memory pool", [=] { return cudaMemPoolTrimTo(pool, 0); });
 }
 
 result<std::size_t> driver::reserved_by(cudaMemPool_t pool) noexcept {
   std::uint64_t bytes = 0;
-  const status why = anywhere("asking a memory pool", [&] {
+  const status why = on_device("asking a memory pool", [&] {
     return cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &bytes);
   });
   return why.ok() ? result<std::size_t>(bytes) : why;

@@ -9,25 +9,6 @@ namespace cuda {
 
 namespace {
 
-// All functions used here are as CUDA 11.2 had them.
-constexpr unsigned version = 11020;
-
-// The function that takes a version came with 12.5. Builds for CUDA 12 use the one that every 12.x
-// has, so that a library built with newer headers loads on an older runtime too: it answers what
-// was current in 12.0 or later, which for these functions is the same.
-cudaError_t find(const char* name, void** function) noexcept {
-#if CUDART_VERSION >= 13000
-  cudaDriverEntryPointQueryResult found{};
-  const cudaError_t error =
-      cudaGetDriverEntryPointByVersion(name, function, version, cudaEnableDefault, &found);
-  return error == cudaSuccess && found != cudaDriverEntryPointSuccess ? cudaErrorSymbolNotFound
-                                                                      : error;
-#else
-  static_cast<void>(version);
-  return cudaGetDriverEntryPoint(name, function, cudaEnableDefault);
-#endif
-}
-
 /// Looks functions of the driver up, and keeps the latest refusal.
 class entry_points {
  public:
@@ -36,16 +17,13 @@ class entry_points {
   /// Null where the driver has no such function.
   template <class F>
   [[nodiscard]] F look_up(const char* name) noexcept {
-    void* found = nullptr;
-    status why = gpu_.answer(find(name, &found), name);
-    if (why.ok() && found == nullptr) {
-      why = gpu_.answer(cudaErrorSymbolNotFound, name);
-    }
+    const entry_point found = find_entry_point(name);
+    const status why = gpu_.answer(found.error, name);
     if (!why.ok()) {
       refusal_ = why;
       return nullptr;
     }
-    return reinterpret_cast<F>(found);
+    return reinterpret_cast<F>(found.function);
   }
   /// ok(): all were found.
   [[nodiscard]] const status& refusal() const noexcept { return refusal_; }
@@ -74,11 +52,6 @@ result<virtual_memory> virtual_memory::open(driver& gpu) noexcept {
     }
     return why;
   };
-  // The driver's functions need the GPU's context, which the runtime makes when a call of its own
-  // needs it: so one is made here.
-  if (const result<physical_memory> now = gpu.memory(); !now) {
-    return now.error();
-  }
   entry_points points(gpu);
   const auto get_device = points.look_up<decltype(&cuDeviceGet)>("cuDeviceGet");
   const auto get_attribute =

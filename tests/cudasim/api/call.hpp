@@ -4,6 +4,7 @@
 // errors, and the thread's last error. For api/ only.
 #pragma once
 
+#include "runtime/context.hpp"
 #include "runtime/runtime.hpp"
 
 #include <exception>
@@ -77,6 +78,7 @@ cudaError_t call(const char* name, F body) {
     error = r.sticky;
   }
   if (error == cudaSuccess) {
+    open_context_for(r, name);
     error = run_body(r, body);
     if (error == cudaSuccess) {
       error = r.sticky;

@@ -129,8 +129,16 @@ unsigned long long cudasim_calls(const char* function) {
     for (const auto& [name, count] : r.counts.calls) {
       sum += function == nullptr || name == function ? count : 0;
     }
+    if (function != nullptr) {
+      const auto found = r.counts.context_calls.find(function);
+      sum += found == r.counts.context_calls.end() ? 0 : found->second;
+    }
     return sum;
   });
+}
+
+unsigned cudasim_contexts(int device) {
+  return locked([&](runtime&) { return contexts_on(device); });
 }
 
 struct cudasim_counts cudasim_get_counts(void) {

@@ -165,12 +165,15 @@ cudaError_t cudaGetDevice(int* ordinal) {
 cudaError_t cudaSetDevice(int ordinal) {
   return call(__func__, [&](runtime& r) {
     static_cast<void>(device_at(r, ordinal));
-    current_device = ordinal;
+    use_primary_context(r, ordinal);
   });
 }
 
 cudaError_t cudaInitDevice(int ordinal, unsigned, unsigned) {
-  return call(__func__, [&](runtime& r) { static_cast<void>(device_at(r, ordinal)); });
+  return call(__func__, [&](runtime& r) {
+    static_cast<void>(device_at(r, ordinal));
+    primary_context(r, ordinal);
+  });
 }
 
 cudaError_t cudaChooseDevice(int* ordinal, const cudaDeviceProp*) {
@@ -211,7 +214,10 @@ cudaError_t cudaDeviceSynchronize() {
 }
 
 cudaError_t cudaDeviceReset() {
-  return call(__func__, [](runtime& r) { r.reset_device(current_device); });
+  return call(__func__, [](runtime& r) {
+    r.reset_device(current_device);
+    end_primary_context(current_device);
+  });
 }
 
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {

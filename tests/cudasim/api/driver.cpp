@@ -67,10 +67,10 @@ CUresult driver_version(int* version) {
 }
 
 CUresult get_device(CUdevice* out, int ordinal) {
-  return driver_call("cuDeviceGet", [&](runtime& r) {
+  return static_cast<CUresult>(call("cuDeviceGet", [&](runtime& r) {
     static_cast<void>(device_at(r, ordinal));
     target(out) = ordinal;
-  });
+  }));
 }
 
 CUresult device_attribute(int* out, CUdevice_attribute which, CUdevice ordinal) {
@@ -350,6 +350,9 @@ cudaError_t find_entry(const char* name, const char* wanted, void** out, int ver
       if (fits && std::strcmp(known.name, &target(wanted)) == 0) {
         *out = known.function;
       }
+    }
+    if (fits && *out == nullptr) {
+      *out = context_entry(wanted);
     }
     if (result != nullptr) {
       *result = *out != nullptr ? cudaDriverEntryPointSuccess

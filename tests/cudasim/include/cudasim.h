@@ -87,8 +87,11 @@ struct cudasim_kernel_counts {
   unsigned long long sectors_read;
   unsigned long long sectors_written;
 };
-/* Calls of one function, by its name without _ptsz; of all functions for a null pointer. */
+/* Calls of one function, by its name without _ptsz; of all functions for a null pointer, but for
+ * those that set or ask for the thread's current context (cuCtxPushCurrent and its like). */
 CUDASIM_API unsigned long long cudasim_calls(const char* function);
+/* The contexts that exist on a device: its primary one and those of cuCtxCreate. */
+CUDASIM_API unsigned cudasim_contexts(int device);
 CUDASIM_API struct cudasim_counts cudasim_get_counts(void);
 /* Of all kernels whose (mangled) name contains `part`. */
 CUDASIM_API struct cudasim_kernel_counts cudasim_get_kernel_counts(const char* part);

@@ -18,6 +18,8 @@ struct counters {
     launch_counts done;
   };
   std::map<std::string, std::uint64_t, std::less<>> calls;
+  // Not among all calls: those that only set or ask for the current context.
+  std::map<std::string, std::uint64_t, std::less<>> context_calls;
   std::map<std::string, kernel_counts, std::less<>> kernels;
   std::uint64_t launches = 0;
   std::uint64_t copies = 0;

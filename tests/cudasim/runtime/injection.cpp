@@ -76,4 +76,14 @@ injection::strike injection::next(std::string_view call) {
   return answer;
 }
 
+injection::strike injection::next_named(std::string_view call) {
+  const auto found = planted_.find(call);
+  const strike answer = found == planted_.end() ? strike{} : count_down(found->second);
+  if (answer.error != 0) {
+    ++struck_;
+    latest_ = call;
+  }
+  return answer;
+}
+
 }  // namespace cudasim

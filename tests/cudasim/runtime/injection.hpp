@@ -29,6 +29,8 @@ class injection {
   void clear() { planted_.clear(); }
   /// Counts the call; answers what was planted for it.
   strike next(std::string_view call);
+  /// The same, without the faults that are planted for any call.
+  strike next_named(std::string_view call);
 
   /// How many faults have struck, and the call that the latest one struck.
   [[nodiscard]] std::uint64_t struck() const { return struck_; }

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// primary_context: looking the driver's functions up, retaining and releasing.
+#include "driver/context.hpp"
+
+namespace tidepool {
+inline namespace v0 {
+namespace cuda {
+
+// The function that takes a version came with 12.5. Builds for CUDA 12 use the one that every 12.x
+// has, so that a library built with newer headers loads on an older runtime too: it answers what
+// was current in 12.0 or later, which for the functions used here is the same.
+entry_point find_entry_point(const char* name) noexcept {
+  entry_point found;
+#if CUDART_VERSION >= 13000
+  constexpr unsigned version = 11020;
+  cudaDriverEntryPointQueryResult answer{};
+  found.error =
+      cudaGetDriverEntryPointByVersion(name, &found.function, version, cudaEnableDefault, &answer);
+  if (found.error == cudaSuccess && answer != cudaDriverEntryPointSuccess) {
+    found.error = cudaErrorSymbolNotFound;
+  }
+#else
+  found.error = cudaGetDriverEntryPoint(name, &found.function, cudaEnableDefault);
+#endif
+  if (found.error == cudaSuccess && found.function == nullptr) {
+    found.error = cudaErrorSymbolNotFound;
+  }
+  return found;
+}
+
+cudaError_t primary_context::open(int ordinal) noexcept {
+  const entry_point get_device = find_entry_point("cuDeviceGet");
+  const entry_point retain = find_entry_point("cuDevicePrimaryCtxRetain");
+  const entry_point release = find_entry_point("cuDevicePrimaryCtxRelease");
+  const entry_point push = find_entry_point("cuCtxPushCurrent");
+  const entry_point pop = find_entry_point("cuCtxPopCurrent");
+  for (const entry_point& each : {get_device, retain, release, push, pop}) {
+    if (each.error != cudaSuccess) {
+      return each.error;
+    }
+  }
+  release_ = reinterpret_cast<decltype(release_)>(release.function);
+  push_ = reinterpret_cast<decltype(push_)>(push.function);
+  pop_ = reinterpret_cast<decltype(pop_)>(pop.function);
+  CUresult error = reinterpret_cast<decltype(&cuDeviceGet)>(get_device.function)(&device_, ordinal);
+  if (error == CUDA_SUCCESS) {
+    error =
+        reinterpret_cast<decltype(&cuDevicePrimaryCtxRetain)>(retain.function)(&handle_, device_);
+  }
+  return static_cast<cudaError_t>(error);
+}
+
+primary_context::~primary_context() {
+  if (handle_ != nullptr) {
+    static_cast<void>(release_(device_));
+  }
+}
+
+}  // namespace cuda
+}  // namespace v0
+}  // namespace tidepool
