@@ -73,6 +73,46 @@ TEST_F(Capture, SynchronisingSpoilsIt) {
   stream.expect_end(cudaErrorStreamCaptureInvalidated);
 }
 
+// As drivers do that do not say so (a CCCL comment does); IsCapturing is the one safe question.
+TEST_F(Capture, WhichStreamItIsMayNotBeAsked) {
+  unsigned long long id = 0;
+  int device = 0;
+  for (const auto mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal}) {
+    for (const bool asks_id : {true, false}) {
+      capturing stream(mode);
+      EXPECT_EQ(asks_id ? cudaStreamGetId(stream, &id) : cudaStreamGetDevice(stream, &device),
+                cudaErrorStreamCaptureUnsupported);
+      EXPECT_EQ(status_of(stream), cudaStreamCaptureStatusInvalidated);
+      stream.expect_end(cudaErrorStreamCaptureInvalidated);
+    }
+  }
+  capturing relaxed(cudaStreamCaptureModeRelaxed);
+  EXPECT_EQ(cudaStreamGetId(relaxed, &id), cudaSuccess);
+  relaxed.expect_end(cudaSuccess);
+  // Another stream may be asked in the relaxed mode alone.
+  scoped_stream other;
+  capturing global(cudaStreamCaptureModeGlobal);
+  EXPECT_EQ(with_mode(cudaStreamCaptureModeRelaxed, [&] { return cudaStreamGetId(other, &id); }),
+            cudaSuccess);
+  EXPECT_EQ(status_of(global), cudaStreamCaptureStatusActive);
+  EXPECT_EQ(cudaStreamGetId(other, &id), cudaErrorStreamCaptureUnsupported);
+  global.expect_end(cudaErrorStreamCaptureInvalidated);
+}
+
+TEST_F(Capture, AJoinedStreamMayBeDestroyed) {
+  capturing stream(cudaStreamCaptureModeGlobal);
+  scoped_event event;
+  cudaStream_t forked = nullptr;
+  expect_success(cudaStreamCreateWithFlags(&forked, cudaStreamNonBlocking), "create");
+  expect_success(cudaEventRecord(event, stream), "fork");
+  expect_success(cudaStreamWaitEvent(forked, event, 0), "fork");
+  expect_success(cudaLaunchHostFunc(forked, [](void*) {}, nullptr), "work");
+  expect_success(cudaEventRecord(event, forked), "join");
+  expect_success(cudaStreamWaitEvent(stream, event, 0), "join");
+  EXPECT_EQ(cudaStreamDestroy(forked), cudaSuccess);
+  stream.expect_end(cudaSuccess);
+}
+
 TEST_F(Capture, WorkInASpoiltOneIsRefused) {
   buffer<int> value(1);
   expect_synchronised();
