@@ -181,5 +181,37 @@ TEST_F(CudaContexts, AGpuInExclusiveUseIsUnavailable) {
   EXPECT_EQ(made.error().native, static_cast<int>(cudaErrorDevicesUnavailable));
 }
 
+// An event of one GPU cannot be recorded on a stream of another.
+TEST_F(CudaContexts, AStreamOfAnotherGpuIsRefused) {
+  open();
+  int before = 0;
+  expect_success(cudaGetDevice(&before));
+  cudaStream_t foreign = nullptr;
+  expect_success(cudaSetDevice(0));
+  expect_success(cudaStreamCreateWithFlags(&foreign, cudaStreamNonBlocking));
+  expect_success(cudaSetDevice(1));
+  cudaStream_t own = nullptr;
+  expect_success(cudaStreamCreateWithFlags(&own, cudaStreamNonBlocking));
+  expect_success(cudaSetDevice(before));
+  for (const device where : {gpu, gpu.with(memory_kind::plain)}) {
+    const auto refused = p->try_allocate(kib, where, {.stream = cuda::stream(foreign)});
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, errc::invalid_argument);
+    EXPECT_NE(to_string(refused.error()).find("another GPU"), std::string::npos);
+    EXPECT_EQ(p->attach(where, cuda::stream(foreign)).error().code, errc::invalid_argument);
+    tensor t = p->allocate(kib, where, {.stream = cuda::stream(own)});
+    EXPECT_EQ(p->record_use(t.id(), cuda::stream(foreign)), errc::invalid_argument);
+    t.reset(cuda::stream(foreign));  // waits for it
+  }
+  tensor pinned = p->allocate(kib, device::pinned(gpu));
+  EXPECT_EQ(p->record_use(pinned.id(), cuda::stream(foreign)), errc::invalid_argument);
+  pinned.reset();
+  EXPECT_EQ(p->retire(gpu, cuda::stream(own)), errc::ok);
+  EXPECT_EQ(p->retire(gpu.with(memory_kind::plain), cuda::stream(own)), errc::ok);
+  p.reset();
+  expect_success(cudaStreamDestroy(foreign));
+  expect_success(cudaStreamDestroy(own));
+}
+
 }  // namespace
 }  // namespace tidepool::test

@@ -209,5 +209,30 @@ TEST_F(CudaFaults, ALostDeviceAnswersSoAndCallsNobody) {
   EXPECT_GT(cudasim_take_reports(CUDASIM_LEAK), 0U);
 }
 
+// Some have no name in older headers.
+TEST_F(CudaFaults, EveryErrorThatStaysLosesTheDevice) {
+  for (const int code : {4,   201, 214, 220, 226, 700, 702, 709, 710, 714,
+                         715, 716, 717, 718, 719, 721, 805, 806, 810, 911}) {
+    result<std::unique_ptr<backend>> made = cuda::try_make_backend();
+    ASSERT_TRUE(made.has_value()) << to_string(made.error());
+    (*made)->attach(host);
+    cudaStream_t stream = nullptr;
+    expect_success(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    cudasim_fail_call("cudaStreamGetId", 1, static_cast<cudaError_t>(code), 0);
+    for (int i = 0; i < 2; ++i) {
+      const result<block> none = (*made)->allocate_large(ask(4 * mib, cuda::stream(stream)));
+      ASSERT_FALSE(none.has_value()) << code;
+      EXPECT_EQ(none.error().code, errc::device_lost) << code;
+      EXPECT_EQ(none.error().native, code);
+    }
+    made->reset();
+    expect_success(cudaStreamDestroy(stream));
+  }
+  cudasim_set_quiet(1);
+  cudasim_report_leaks();
+  cudasim_set_quiet(0);
+  EXPECT_GT(cudasim_take_reports(CUDASIM_LEAK), 0U);
+}
+
 }  // namespace
 }  // namespace tidepool::test

@@ -35,7 +35,10 @@ cudaError_t primary_context::open(int ordinal) noexcept {
   const entry_point release = find_entry_point("cuDevicePrimaryCtxRelease");
   const entry_point push = find_entry_point("cuCtxPushCurrent");
   const entry_point pop = find_entry_point("cuCtxPopCurrent");
-  for (const entry_point& each : {get_device, retain, release, push, pop}) {
+  const entry_point stream_context = find_entry_point("cuStreamGetCtx");
+  const entry_point current_device = find_entry_point("cuCtxGetDevice");
+  for (const entry_point& each :
+       {get_device, retain, release, push, pop, stream_context, current_device}) {
     if (each.error != cudaSuccess) {
       return each.error;
     }
@@ -43,12 +46,25 @@ cudaError_t primary_context::open(int ordinal) noexcept {
   release_ = reinterpret_cast<decltype(release_)>(release.function);
   push_ = reinterpret_cast<decltype(push_)>(push.function);
   pop_ = reinterpret_cast<decltype(pop_)>(pop.function);
+  stream_context_ = reinterpret_cast<decltype(stream_context_)>(stream_context.function);
+  current_device_ = reinterpret_cast<decltype(current_device_)>(current_device.function);
   CUresult error = reinterpret_cast<decltype(&cuDeviceGet)>(get_device.function)(&device_, ordinal);
   if (error == CUDA_SUCCESS) {
     error =
         reinterpret_cast<decltype(&cuDevicePrimaryCtxRetain)>(retain.function)(&handle_, device_);
   }
   return static_cast<cudaError_t>(error);
+}
+
+bool primary_context::is_foreign(cudaStream_t stream) const noexcept {
+  CUcontext of = nullptr;
+  if (stream_context_(stream, &of) != CUDA_SUCCESS || of == handle_ || push_(of) != CUDA_SUCCESS) {
+    return false;
+  }
+  CUdevice device = device_;
+  static_cast<void>(current_device_(&device));
+  static_cast<void>(pop_(&of));
+  return device != device_;
 }
 
 primary_context::~primary_context() {

@@ -32,6 +32,9 @@ class primary_context {
   /// Makes the context if the process has none on this GPU. Pre: not opened before.
   /// cudaErrorSymbolNotFound: the driver has no such functions.
   [[nodiscard]] cudaError_t open(int ordinal) noexcept;
+  /// Is the stream one of another GPU? Of a stream that cannot be told, false. Pre: the context is
+  /// open, and the stream does not capture.
+  [[nodiscard]] bool is_foreign(cudaStream_t stream) const noexcept;
 
  private:
   friend class current_context;
@@ -39,6 +42,8 @@ class primary_context {
   decltype(&cuDevicePrimaryCtxRelease) release_ = nullptr;
   decltype(&cuCtxPushCurrent) push_ = nullptr;
   decltype(&cuCtxPopCurrent) pop_ = nullptr;
+  decltype(&cuStreamGetCtx) stream_context_ = nullptr;
+  decltype(&cuCtxGetDevice) current_device_ = nullptr;
   CUdevice device_ = 0;
   CUcontext handle_ = nullptr;
 };

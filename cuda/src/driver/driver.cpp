@@ -14,16 +14,29 @@ namespace cuda {
 
 namespace {
 
-// Errors after which the context answers nothing else. cudaErrorDeviceUninitialized is what drivers
-// say of a context that the application has reset; our calls have a context in all other cases.
-constexpr std::array sticky_errors = {cudaErrorECCUncorrectable,    cudaErrorIllegalAddress,
-                                      cudaErrorLaunchTimeout,       cudaErrorAssert,
-                                      cudaErrorHardwareStackError,  cudaErrorIllegalInstruction,
-                                      cudaErrorMisalignedAddress,   cudaErrorInvalidAddressSpace,
-                                      cudaErrorInvalidPc,           cudaErrorLaunchFailure,
-                                      cudaErrorContextIsDestroyed,  cudaErrorCudartUnloading,
-                                      cudaErrorNvlinkUncorrectable, cudaErrorMpsConnectionFailed,
-                                      cudaErrorDeviceUninitialized};
+// Errors after which the context answers nothing else, some of them until the process ends. 226 and
+// 721 have no name in the headers of CUDA 12.0. cudaErrorDeviceUninitialized is what drivers say of
+// a context that the application has reset; our calls have a context in all other cases.
+constexpr std::array<int, 20> sticky_errors = {cudaErrorCudartUnloading,
+                                               cudaErrorDeviceUninitialized,
+                                               cudaErrorECCUncorrectable,
+                                               cudaErrorNvlinkUncorrectable,
+                                               226,  // cudaErrorContained
+                                               cudaErrorIllegalAddress,
+                                               cudaErrorLaunchTimeout,
+                                               cudaErrorContextIsDestroyed,
+                                               cudaErrorAssert,
+                                               cudaErrorHardwareStackError,
+                                               cudaErrorIllegalInstruction,
+                                               cudaErrorMisalignedAddress,
+                                               cudaErrorInvalidAddressSpace,
+                                               cudaErrorInvalidPc,
+                                               cudaErrorLaunchFailure,
+                                               721,  // cudaErrorTensorMemoryLeak
+                                               cudaErrorMpsConnectionFailed,
+                                               cudaErrorMpsRpcFailure,
+                                               cudaErrorMpsClientTerminated,
+                                               cudaErrorExternalDevice};
 
 // `expected` is an answer and no failure: it becomes success, and the runtime's last error is
 // cleared.
@@ -141,7 +154,8 @@ status driver::answer(cudaError_t error, const char* text) noexcept {
   }
   // We report the error, so the application's next cudaGetLastError must not find it.
   static_cast<void>(cudaGetLastError());
-  if (std::find(sticky_errors.begin(), sticky_errors.end(), error) != sticky_errors.end()) {
+  if (std::find(sticky_errors.begin(), sticky_errors.end(), static_cast<int>(error)) !=
+      sticky_errors.end()) {
     lost_.store(static_cast<int>(error), std::memory_order_relaxed);
     return lost();
   }
@@ -163,6 +177,27 @@ result<std::uint64_t> driver::stream_id(cudaStream_t stream) noexcept {
   const status why =
       in_stream("asking a stream's number", [&] { return cudaStreamGetId(stream, &id); });
   return why.ok() ? result<std::uint64_t>(id) : why;
+}
+
+result<std::uint64_t> driver::id_of_new_stream(const stream_ref& stream) noexcept {
+  const cudaStream_t handle = handle_of(stream);
+  bool is_foreign = false;
+  if (stream.kind == stream_kind::ordinary && handle != cudaStreamLegacy) {
+    const outside_captures relaxed;
+    const status why = in_stream("asking whose a stream is", [&] {
+      is_foreign = context_.is_foreign(handle);
+      return cudaSuccess;
+    });
+    if (!why.ok()) {
+      return why;
+    }
+  }
+  if (is_foreign) {
+    return status{.code = errc::invalid_argument,
+                  .where = device::cuda(static_cast<std::uint16_t>(ordinal_)),
+                  .text = "the stream is one of another GPU, and orders nothing here"};
+  }
+  return stream_id(handle);
 }
 
 result<capture_state> driver::state_of(cudaStream_t stream) noexcept {

@@ -100,6 +100,9 @@ class driver {
   // thread's.
   /// Pre: the stream's state is not captures: the question would end the capture without a graph.
   [[nodiscard]] result<std::uint64_t> stream_id(cudaStream_t stream) noexcept;
+  /// The same for a stream that is seen for the first time. Error: invalid_argument, for a stream
+  /// of another GPU: an event of this one cannot be recorded there.
+  [[nodiscard]] result<std::uint64_t> id_of_new_stream(const stream_ref& stream) noexcept;
   [[nodiscard]] result<capture_state> state_of(cudaStream_t stream) noexcept;
   /// The number of the capture that the stream takes part in; 0: of none, or of one that is spoilt.
   [[nodiscard]] result<std::uint64_t> capture_of(cudaStream_t stream) noexcept;

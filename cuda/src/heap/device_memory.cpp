@@ -326,7 +326,7 @@ result<std::uint64_t> device_memory::stream_id(const stream_ref& stream) noexcep
       return status{.code = errc::stream_captures,
                     .text = "open the capture_scope, or attach the stream, before the capture"};
     }
-    return driver_.stream_id(handle_of(stream));
+    return driver_.id_of_new_stream(stream);
   }
   const std::lock_guard lock(mutex_);
   const result<stream_index> s = order_.find(stream);

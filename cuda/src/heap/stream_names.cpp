@@ -56,7 +56,7 @@ result<stream_index> stream_order::find(const stream_ref& stream) noexcept {
   if (*now == capture_state::captures) {
     return find_captured(stream);
   }
-  const result<std::uint64_t> id = driver_.stream_id(handle);
+  const result<std::uint64_t> id = driver_.id_of_new_stream(stream);
   if (!id) {
     return id.error();
   }

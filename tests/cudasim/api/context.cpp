@@ -190,6 +190,13 @@ CUresult destroy_context(CUcontext handle) {
   });
 }
 
+// Streams are of primary contexts here.
+CUresult context_of_stream(CUstream stream, CUcontext* out) {
+  return static_cast<CUresult>(call("cuStreamGetCtx", [&](runtime& r) {
+    target(out) = handle_of(&primary_context(r, r.identify(stream).device));
+  }));
+}
+
 struct named_function {
   std::string_view name;
   void* function;
@@ -243,7 +250,7 @@ unsigned contexts_on(int device) {
 }
 
 void* context_entry(const char* name) {
-  static const std::array<named_function, 11> all{{
+  static const std::array<named_function, 12> all{{
       {"cuDevicePrimaryCtxRetain", erased(retain_primary)},
       {"cuDevicePrimaryCtxRelease", erased(release_primary)},
       {"cuDevicePrimaryCtxGetState", erased(primary_state)},
@@ -255,6 +262,7 @@ void* context_entry(const char* name) {
       {"cuCtxGetId", erased(id_of_context)},
       {"cuCtxCreate", erased(create_context)},
       {"cuCtxDestroy", erased(destroy_context)},
+      {"cuStreamGetCtx", erased(context_of_stream)},
   }};
   for (const named_function& each : all) {
     if (each.name == name) {

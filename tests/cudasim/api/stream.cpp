@@ -37,20 +37,6 @@ const stream& asked(runtime& r, cudaStream_t handle) {
   return of;
 }
 
-// Drivers refuse these questions while the stream captures, and spoil the capture, unless its mode
-// is relaxed; so they do where a capture elsewhere forbids the calling thread what is unsafe.
-const stream& identified(runtime& r, cudaStream_t handle) {
-  const stream& of = r.stream_of(handle);
-  if (r.set.identity_in_captures) {
-    return of;
-  }
-  if (of.is_capturing() && of.capturing.mode != cudaStreamCaptureModeRelaxed) {
-    runtime::require_not_captured(of);
-  }
-  r.require_safe_in_capture();
-  return of;
-}
-
 cudaStreamCaptureStatus status_of(const stream& of) {
   return !of.is_capturing()          ? cudaStreamCaptureStatusNone
          : of.capturing.into->spoilt ? cudaStreamCaptureStatusInvalidated
@@ -116,12 +102,12 @@ cudaError_t cudaStreamGetPriority(cudaStream_t handle, int* priority) {
 
 cudaError_t cudaStreamGetId(cudaStream_t handle, unsigned long long* id) {
   return call(__func__, [&](runtime& r) {
-    target(id) = static_cast<unsigned long long>(identified(r, handle).index);
+    target(id) = static_cast<unsigned long long>(r.identify(handle).index);
   });
 }
 
 cudaError_t cudaStreamGetDevice(cudaStream_t handle, int* ordinal) {
-  return call(__func__, [&](runtime& r) { target(ordinal) = identified(r, handle).device; });
+  return call(__func__, [&](runtime& r) { target(ordinal) = r.identify(handle).device; });
 }
 
 cudaError_t cudaStreamCopyAttributes(cudaStream_t to, cudaStream_t from) {

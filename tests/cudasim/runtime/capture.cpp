@@ -122,6 +122,18 @@ void runtime::require_not_captured(const stream& of) {
   }
 }
 
+const stream& runtime::identify(cudaStream_t handle) {
+  const stream& of = stream_of(handle);
+  if (set.identity_in_captures) {
+    return of;
+  }
+  if (of.is_capturing() && of.capturing.mode != cudaStreamCaptureModeRelaxed) {
+    require_not_captured(of);
+  }
+  require_safe_in_capture();
+  return of;
+}
+
 bool runtime::leave_joined_capture(stream& of) {
   if (!of.is_capturing() || of.capturing.origin == &of) {
     return false;
