@@ -97,6 +97,11 @@ bool cuda_backend::is_capturing(device where, const stream_ref& stream) const no
   return find(where) != nullptr && driver_->is_capturing(handle_of(stream));
 }
 
+bool cuda_backend::is_recycled(device where, const stream_ref& stream,
+                               std::uint64_t id) const noexcept {
+  return find(where) != nullptr && driver_->is_recycled(handle_of(stream), id);
+}
+
 std::size_t cuda_backend::trim(device where, std::size_t keep_bytes) noexcept {
   device_memory* const memory = find(where);
   return memory == nullptr ? 0 : memory->trim(keep_bytes);

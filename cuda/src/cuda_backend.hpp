@@ -42,6 +42,8 @@ class cuda_backend final : public backend {
   [[nodiscard]] status order(device where, const stream_ref& earlier,
                              const stream_ref& later) noexcept override;
   [[nodiscard]] bool is_capturing(device where, const stream_ref& stream) const noexcept override;
+  [[nodiscard]] bool is_recycled(device where, const stream_ref& stream,
+                                 std::uint64_t id) const noexcept override;
   std::size_t trim(device where, std::size_t keep_bytes) noexcept override;
   std::size_t decay(device where) noexcept override;
   [[nodiscard]] memory_info memory(device where) const noexcept override;

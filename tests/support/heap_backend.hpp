@@ -112,13 +112,12 @@ class heap_backend final : public backend {
                                                 const stream_ref& stream) noexcept override {
     const std::lock_guard lock(mutex_);
     ++log_.stream_ids;
-    if (stream.kind == stream_kind::per_thread) {
-      thread_local const char here = 0;
-      return std::uint64_t{reinterpret_cast<std::uintptr_t>(&here)};
-    }
-    const auto known = recycled_.find(stream.handle);
-    return std::uint64_t{reinterpret_cast<std::uintptr_t>(stream.handle)} +
-           (known == recycled_.end() ? 0 : known->second);
+    return id_of(stream);
+  }
+  [[nodiscard]] bool is_recycled(device /*where*/, const stream_ref& stream,
+                                 std::uint64_t id) const noexcept override {
+    const std::lock_guard lock(mutex_);
+    return id_of(stream) != id;
   }
   /// From now on the handle is that of another stream.
   void recycle(const stream_ref& stream) {
@@ -146,6 +145,15 @@ class heap_backend final : public backend {
   }
 
  private:
+  [[nodiscard]] std::uint64_t id_of(const stream_ref& stream) const noexcept {
+    if (stream.kind == stream_kind::per_thread) {
+      thread_local const char here = 0;
+      return reinterpret_cast<std::uintptr_t>(&here);
+    }
+    const auto known = recycled_.find(stream.handle);
+    return reinterpret_cast<std::uintptr_t>(stream.handle) +
+           (known == recycled_.end() ? 0 : known->second);
+  }
   void give_back(std::span<const block> blocks, std::span<const stream_ref> streams) noexcept {
     for (const block& b : blocks) {
       if (description_.stream_ordered) {

@@ -146,6 +146,12 @@ class TIDEPOOL_EXPORT backend {
   /// the allocating thread and with no lock held. memory_info does not count the driver call that
   /// this takes. Default: false.
   [[nodiscard]] virtual bool is_capturing(device where, const stream_ref& stream) const noexcept;
+  /// Is the handle that of another stream than the one with this number? The answer is false if the
+  /// backend cannot know. Builds with TIDEPOOL_ASSERT_LEVEL >= 2 ask at every allocation on an
+  /// ordinary stream that does not capture. memory_info does not count the driver call. Default:
+  /// false.
+  [[nodiscard]] virtual bool is_recycled(device where, const stream_ref& stream,
+                                         std::uint64_t id) const noexcept;
 
   /// Gives free memory back to the system until reserved <= keep_bytes or nothing free is left.
   /// Returns the bytes given back.

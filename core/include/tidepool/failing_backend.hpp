@@ -108,6 +108,8 @@ class TIDEPOOL_EXPORT failing_backend final : public backend {
   [[nodiscard]] result<std::uint64_t> stream_id(device where,
                                                 const stream_ref& stream) noexcept override;
   [[nodiscard]] bool is_capturing(device where, const stream_ref& stream) const noexcept override;
+  [[nodiscard]] bool is_recycled(device where, const stream_ref& stream,
+                                 std::uint64_t id) const noexcept override;
   void retire(device where, const stream_ref& stream) noexcept override;
   [[nodiscard]] status order(device where, const stream_ref& earlier,
                              const stream_ref& later) noexcept override;

@@ -53,6 +53,10 @@ bool backend::is_capturing(device, const stream_ref&) const noexcept {
   return false;
 }
 
+bool backend::is_recycled(device, const stream_ref&, std::uint64_t) const noexcept {
+  return false;
+}
+
 status backend::prefetch(device where, std::span<const std::byte>, device, stream_ref) noexcept {
   return {.code = errc::unsupported, .where = where};
 }

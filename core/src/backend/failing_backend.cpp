@@ -167,6 +167,11 @@ bool failing_backend::is_capturing(device where, const stream_ref& stream) const
   return inner_->is_capturing(where, stream);
 }
 
+bool failing_backend::is_recycled(device where, const stream_ref& stream,
+                                  std::uint64_t id) const noexcept {
+  return inner_->is_recycled(where, stream, id);
+}
+
 void failing_backend::retire(device where, const stream_ref& stream) noexcept {
   inner_->retire(where, stream);
 }

@@ -3,8 +3,7 @@
 // Checked builds (TIDEPOOL_ASSERT_LEVEL >= 2) ask two questions at every allocation on a stream.
 // Thread safety: that of pool_core.
 // - Is the stream being captured? Memory that was free before the capture would be used by the
-// graph
-//   at each launch, and by another tensor in between.
+//   graph at each launch, and by another tensor in between.
 // - Is the handle still that of the stream that the pool knows? A driver gives the handle of a
 //   destroyed stream to a new one, whose work would use the old one's memory without an order.
 // Other builds notice the former only when they ask the backend for memory, and the latter when the
@@ -43,9 +42,8 @@ namespace detail {
   if constexpr (TIDEPOOL_ASSERT_LEVEL >= 2) {
     const device_entry& device = *known.device;
     if (stream.kind == stream_kind::ordinary && !is_seen_capturing(device, stream)) {
-      const result<std::uint64_t> id =
-          device.source->stream_id(device.where, {.handle = stream.handle, .kind = stream.kind});
-      return id && *id != known.stream_id.load(std::memory_order_relaxed);
+      return device.source->is_recycled(device.where, stream,
+                                        known.stream_id.load(std::memory_order_relaxed));
     }
   }
   return false;

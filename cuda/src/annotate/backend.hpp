@@ -52,6 +52,10 @@ class annotated_backend final : public backend {
   [[nodiscard]] bool is_capturing(device where, const stream_ref& stream) const noexcept override {
     return wrapped_->is_capturing(where, stream);
   }
+  [[nodiscard]] bool is_recycled(device where, const stream_ref& stream,
+                                 std::uint64_t id) const noexcept override {
+    return wrapped_->is_recycled(where, stream, id);
+  }
   std::size_t trim(device where, std::size_t keep_bytes) noexcept override;
   std::size_t decay(device where) noexcept override;
   [[nodiscard]] memory_info memory(device where) const noexcept override {

@@ -239,6 +239,19 @@ bool driver::is_capturing(cudaStream_t stream) const noexcept {
   return error == cudaSuccess && now != cudaStreamCaptureStatusNone;
 }
 
+bool driver::is_recycled(cudaStream_t stream, std::uint64_t id) const noexcept {
+  if (is_lost()) {
+    return false;
+  }
+  const outside_captures relaxed;
+  unsigned long long now = id;
+  const cudaError_t error = in_context([&] { return cudaStreamGetId(stream, &now); });
+  if (error != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+  }
+  return error == cudaSuccess && now != id;
+}
+
 result<bool> driver::is_idle(cudaStream_t stream) noexcept {
   if (is_lost()) {
     return lost();

@@ -108,6 +108,9 @@ class driver {
   [[nodiscard]] result<std::uint64_t> capture_of(cudaStream_t stream) noexcept;
   /// For checks: the call is not counted, and the answer is false if the driver gives none.
   [[nodiscard]] bool is_capturing(cudaStream_t stream) const noexcept;
+  /// Likewise: is the handle that of another stream than the one with this number? Pre: the
+  /// stream's state is none.
+  [[nodiscard]] bool is_recycled(cudaStream_t stream, std::uint64_t id) const noexcept;
   /// All that was enqueued is done. Pre: the stream's state is none.
   [[nodiscard]] result<bool> is_idle(cudaStream_t stream) noexcept;
   /// Error: stream_captures.

@@ -106,7 +106,9 @@ TEST_F(Capture, AJoinedStreamMayBeDestroyed) {
   expect_success(cudaStreamCreateWithFlags(&forked, cudaStreamNonBlocking), "create");
   expect_success(cudaEventRecord(event, stream), "fork");
   expect_success(cudaStreamWaitEvent(forked, event, 0), "fork");
-  expect_success(cudaLaunchHostFunc(forked, [](void*) {}, nullptr), "work");
+  expect_success(cudaLaunchHostFunc(
+                     forked, [](void*) {}, nullptr),
+                 "work");
   expect_success(cudaEventRecord(event, forked), "join");
   expect_success(cudaStreamWaitEvent(stream, event, 0), "join");
   EXPECT_EQ(cudaStreamDestroy(forked), cudaSuccess);

@@ -135,7 +135,8 @@ class runtime {
   void require_no_capture_on(int device);
   static void require_not_captured(const stream&);
   /// The stream of a question that drivers refuse while the stream captures, and that spoils the
-  /// capture, unless its mode is relaxed; so does one elsewhere that forbids this thread the unsafe.
+  /// capture, unless its mode is relaxed; so does one elsewhere that forbids this thread the
+  /// unsafe.
   const stream& identify(cudaStream_t);
   /// A stream whose captured work the capture's own stream has waited for takes part no more.
   /// False: it is no such stream.
