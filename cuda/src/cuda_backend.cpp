@@ -87,6 +87,13 @@ void cuda_backend::retire(device where, const stream_ref& stream) noexcept {
   }
 }
 
+// The stream may have used memory of every kind.
+void cuda_backend::set_capture_scope(device, const stream_ref& stream, bool is_open) noexcept {
+  for (const std::unique_ptr<device_memory>& each : memories_) {
+    each->set_in_scope(stream, is_open);
+  }
+}
+
 status cuda_backend::order(device where, const stream_ref& earlier,
                            const stream_ref& later) noexcept {
   device_memory* const memory = find(where);

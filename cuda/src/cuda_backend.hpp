@@ -39,6 +39,7 @@ class cuda_backend final : public backend {
   [[nodiscard]] result<std::uint64_t> stream_id(device where,
                                                 const stream_ref& stream) noexcept override;
   void retire(device where, const stream_ref& stream) noexcept override;
+  void set_capture_scope(device where, const stream_ref& stream, bool is_open) noexcept override;
   [[nodiscard]] status order(device where, const stream_ref& earlier,
                              const stream_ref& later) noexcept override;
   [[nodiscard]] bool is_capturing(device where, const stream_ref& stream) const noexcept override;

@@ -21,13 +21,6 @@ class handover_calls {
   std::uint64_t waits_ = calls_of("cudaStreamWaitEvent");
 };
 
-/// Work that keeps a stream busy for a while.
-void keep_busy(const block& what, cudaStream_t stream) {
-  for (unsigned i = 0; i != 40; ++i) {
-    fill(what, i, stream);
-  }
-}
-
 TEST_F(CudaBackend, OneStreamReusesWithoutRecordOrWait) {
   const test_stream s(*tested, 1);
   const block held = make_large(3 * mib, s.ref());

@@ -41,8 +41,9 @@ class CudaCapture : public CudaPool {
 /// into the capture; c is not.
 struct setting {
   setting(pool& of, bool knows_b) : p(of), a(of), b(of), c(of), e(of) {
+    named = {a.raw(), b.raw(), c.raw()};
     if (knows_b) {
-      (void)b.attached();
+      named = {a.attached(), b.attached(), c.attached()};
     }
     of_a = p.allocate(mib, gpu, {.stream = a.raw()});
     of_c = p.allocate(mib, gpu, {.stream = c.raw()});
@@ -62,7 +63,8 @@ struct setting {
   tensor of_c;
   tensor of_none;
   tensor pinned;
-  tensor t;  // of the arena, used by a and then by b, which a has joined
+  tensor t;                         // of the arena, used by a and then by b, which a has joined
+  std::array<stream_ref, 3> named;  // a, b and c, with numbers if b is known
   errc code = errc::ok;
 };
 
@@ -154,9 +156,9 @@ const std::vector<situation>& situations() {
        }},
       {"waits for a, b and c",
        [](setting& s) {
-         EXPECT_EQ(s.p.synchronise(s.gpu, s.a.raw()).code, errc::stream_captures);
-         EXPECT_EQ(s.p.synchronise(s.gpu, s.b.raw()).code, errc::stream_captures);
-         EXPECT_TRUE(s.p.synchronise(s.gpu, s.c.raw()).ok());
+         EXPECT_EQ(s.p.synchronise(s.gpu, s.named[0]).code, errc::stream_captures);
+         EXPECT_EQ(s.p.synchronise(s.gpu, s.named[1]).code, errc::stream_captures);
+         EXPECT_TRUE(s.p.synchronise(s.gpu, s.named[2]).ok());
        }},
       {"an arena of another graph ends",
        [](setting& s) {

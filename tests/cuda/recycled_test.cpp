@@ -181,6 +181,42 @@ TEST_F(RecycledStream, WaitingForItWaitsForItsWork) {
   end(stream);
 }
 
+// To wait for the whole device would end a capture without a graph.
+TEST_F(RecycledStream, NobodyWaitsForItWhileAnotherStreamCaptures) {
+  const wrong_words wrong;
+  (void)p->control().set_limits(gpu, {.hard = 64 * mib});
+  const pool_stream other(*p);
+  (void)other.attached();
+  cudaStream_t stream = make();
+  const stream_ref named = *p->attach(gpu, cuda::stream(stream));
+  tensor t = p->allocate(48 * mib, gpu, {.stream = named});
+  fill(block_of(t), 7, stream);
+  tensor second = p->allocate(4 * mib, gpu, {.stream = named});
+  t.reset();
+  if (!replace(stream)) {
+    end(stream);
+    GTEST_SKIP() << "the driver gave no handle a second time";
+  }
+  for (const cudaStreamCaptureMode mode :
+       {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal,
+        cudaStreamCaptureModeRelaxed}) {
+    expect_success(cudaStreamBeginCapture(other.get(), mode));
+    EXPECT_EQ(p->synchronise(gpu, named).code, errc::stream_captures);
+    EXPECT_FALSE(p->try_allocate(48 * mib, gpu).has_value());
+    (void)p->control().trim();
+    cudaGraph_t graph = nullptr;
+    expect_success(cudaStreamEndCapture(other.get(), &graph));
+    ASSERT_NE(graph, nullptr);
+    expect_success(cudaGraphDestroy(graph));
+  }
+  const tensor next = p->allocate(48 * mib, gpu);
+  fill(block_of(next), 8, nullptr);
+  check(block_of(next), 8, wrong, nullptr);
+  EXPECT_EQ(wrong.count(), 0U);
+  second.reset();
+  end(stream);
+}
+
 // Thousands of streams, one after the other, by a program that does not know retire.
 TEST_F(RecycledStream, ManyStreamsOneAfterTheOtherAreServed) {
   if (cudasim_is_present() == 0) {

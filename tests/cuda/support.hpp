@@ -172,4 +172,11 @@ inline void check(const block& what, unsigned value, const wrong_words& wrong,
   }
 }
 
+/// Work that keeps a stream busy for a while.
+inline void keep_busy(const block& what, cudaStream_t stream) {
+  for (unsigned i = 0; i != 40; ++i) {
+    fill(what, i, stream);
+  }
+}
+
 }  // namespace tidepool::test

@@ -137,6 +137,11 @@ class heap_backend final : public backend {
     const std::lock_guard lock(log_.mutex);
     log_.retired.push_back(stream);
   }
+  /// As if all streams captured from now on.
+  void refuse_waits(bool refused) { refuses_waits_ = refused; }
+  [[nodiscard]] status synchronise(device /*where*/, stream_ref /*stream*/) noexcept override {
+    return refuses_waits_ ? status{.code = errc::stream_captures} : status{};
+  }
   [[nodiscard]] status order(device /*where*/, const stream_ref& earlier,
                              const stream_ref& later) noexcept override {
     const std::lock_guard lock(log_.mutex);
@@ -246,6 +251,7 @@ class heap_backend final : public backend {
   heap_log& log_;
   device_description description_;
   backend_host* host_ = nullptr;
+  std::atomic<bool> refuses_waits_{false};
   mutable std::mutex mutex_;
   std::map<void*, handed_out> out_;          // guarded by mutex_
   std::map<void*, std::uint64_t> recycled_;  // guarded by mutex_

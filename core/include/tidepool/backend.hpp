@@ -153,6 +153,11 @@ class TIDEPOOL_EXPORT backend {
   [[nodiscard]] virtual bool is_recycled(device where, const stream_ref& stream,
                                          std::uint64_t id) const noexcept;
 
+  /// Tells that a capture_scope is open for the stream, or no more. Meanwhile any thread may begin
+  /// to capture it at any time, so the backend asks the stream nothing for other streams and
+  /// records nothing on it. Default: nothing.
+  virtual void set_capture_scope(device where, const stream_ref& stream, bool is_open) noexcept;
+
   /// Gives free memory back to the system until reserved <= keep_bytes or nothing free is left.
   /// Returns the bytes given back.
   virtual std::size_t trim(device where, std::size_t keep_bytes) noexcept = 0;

@@ -111,6 +111,7 @@ class TIDEPOOL_EXPORT failing_backend final : public backend {
   [[nodiscard]] bool is_recycled(device where, const stream_ref& stream,
                                  std::uint64_t id) const noexcept override;
   void retire(device where, const stream_ref& stream) noexcept override;
+  void set_capture_scope(device where, const stream_ref& stream, bool is_open) noexcept override;
   [[nodiscard]] status order(device where, const stream_ref& earlier,
                              const stream_ref& later) noexcept override;
   std::size_t trim(device where, std::size_t keep_bytes) noexcept override;

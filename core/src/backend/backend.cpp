@@ -53,6 +53,8 @@ bool backend::is_capturing(device, const stream_ref&) const noexcept {
   return false;
 }
 
+void backend::set_capture_scope(device, const stream_ref&, bool) noexcept {}
+
 bool backend::is_recycled(device, const stream_ref&, std::uint64_t) const noexcept {
   return false;
 }

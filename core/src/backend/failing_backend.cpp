@@ -172,6 +172,11 @@ bool failing_backend::is_recycled(device where, const stream_ref& stream,
   return inner_->is_recycled(where, stream, id);
 }
 
+void failing_backend::set_capture_scope(device where, const stream_ref& stream,
+                                        bool is_open) noexcept {
+  inner_->set_capture_scope(where, stream, is_open);
+}
+
 void failing_backend::retire(device where, const stream_ref& stream) noexcept {
   inner_->retire(where, stream);
 }

@@ -53,6 +53,7 @@ result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) no
   if (const status why = lanes.begin_capture(captured, arena); !why.ok()) {
     return why;
   }
+  captured.device->source->set_capture_scope(captured.device->where, captured.stream(), true);
   caches.pass_all_gates();  // afterwards no thread uses the closed key
   settle_held(*this, arena, captured);
   return &captured;
@@ -60,6 +61,7 @@ result<lane*> pool_core::begin_capture(lane& arena, const stream_ref& stream) no
 
 void pool_core::end_capture(lane& stream) noexcept {
   const operation guard(*this);
+  stream.device->source->set_capture_scope(stream.device->where, stream.stream(), false);
   lanes.end_capture(stream);
 }
 

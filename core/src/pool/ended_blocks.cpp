@@ -123,7 +123,8 @@ void settle_held(pool_core& core, lane& arena, const lane& stream) noexcept {
   }
   stream_uses& uses = core.directory.uses_elsewhere;
   for_each_unlinked(arena, [&](record& slot) {
-    const stream_uses::lanes others = uses.take(core.directory.index_of(slot));
+    const stream_uses::lanes others =
+        uses.take(core.directory.index_of(slot)).value_or(stream_uses::lanes{});
     bool is_ordered = true;
     for (const std::uint16_t number : others) {
       // What an untold stream did with the block was captured with the arena before: the
@@ -149,7 +150,8 @@ void give_held_back(pool_core& core, lane& arena, lane& last) noexcept {
   const bool is_untold = arena.keeps_held;
   for_each_unlinked(arena, [&](record& slot) {
     const stream_uses::lanes others =
-        core.directory.uses_elsewhere.take(core.directory.index_of(slot));
+        core.directory.uses_elsewhere.take(core.directory.index_of(slot))
+            .value_or(stream_uses::lanes{});
     give_counted(core, slot, {.last = &last, .is_untold = is_untold}, others);
   });
   arena.keeps_held = false;

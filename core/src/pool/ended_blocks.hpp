@@ -14,6 +14,10 @@ namespace tidepool {
 inline namespace v0 {
 namespace detail {
 
+/// Notes that work on the stream uses the tensor. If there is no memory to note it, this waits for
+/// the stream; if the stream captures, the use counts as one of a stream that cannot be told.
+void note_use_or_wait(pool_core& core, tensor_id id, const stream_ref& stream) noexcept;
+
 /// Numbers of lanes that use a block; stream_uses::untold stands for a stream without one.
 using lane_numbers = std::span<const std::uint16_t>;
 

@@ -4,6 +4,7 @@
 // no tensor; it is counted and passed to the misuse handler.
 #include "access/store.hpp"
 #include "debug/layer.hpp"
+#include "pool/ended_blocks.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/slow_timer.hpp"
 #include "pool/this_thread.hpp"
@@ -48,11 +49,7 @@ struct ended_reference {
   // reference right afterwards.
   if (!stream.is_none() && known.slots.is_live(slot, header, id.value()) &&
       references_of(header) > 1) {
-    if (core.record_use(id, stream) == errc::out_of_memory) {
-      // There is no memory to record the use, so this waits for the stream instead.
-      const lane& own = core.lanes.of(slot);
-      (void)own.device->source->synchronise(own.device->where, stream);
-    }
+    note_use_or_wait(core, id, stream);
     header = slot.header.load(std::memory_order_acquire);
   }
   bool is_last = false;

@@ -14,6 +14,7 @@
 #include "pool/this_thread.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace tidepool {
 inline namespace v0 {
@@ -132,6 +133,33 @@ errc pool_core::record_use(tensor_id id, const stream_ref& stream) noexcept {
   }
 }
 
+void note_use_or_wait(pool_core& core, tensor_id id, const stream_ref& stream) noexcept {
+  if (core.record_use(id, stream) != errc::out_of_memory) {
+    return;
+  }
+  for (;;) {
+    record& slot = core.directory.slots.at(id.value());
+    const std::uint64_t header = slot.header.load(std::memory_order_acquire);
+    if (!core.directory.slots.is_live(slot, header, id.value())) {
+      return;
+    }
+    if (any(flags_of(header) & tensor_flags::slice)) {
+      const cold_record& cold = core.directory.slots.cold(slot);
+      id = tensor_id::from_value(cold.parent.load(std::memory_order_relaxed));
+      continue;
+    }
+    const device_entry& device = *core.lanes.of(slot).device;
+    if (!device.source->synchronise(device.where, stream).ok()) {
+      core.directory.uses_elsewhere.add_untold(core.directory.index_of(slot));
+      (void)core.change_header(id, [](std::uint64_t& full) {
+        full |= bits_of(tensor_flags::used_elsewhere);
+        return errc::ok;
+      });
+    }
+    return;
+  }
+}
+
 // Ends the block of a tensor. Pre: its header is free, and it is in no list.
 void pool_core::end_block(record& slot, const ended_block& ended) noexcept {
   ended_block how = ended;
@@ -146,7 +174,11 @@ void pool_core::end_block(record& slot, const ended_block& ended) noexcept {
   }
   stream_uses::lanes others;
   if (how.used_elsewhere) {
-    others = directory.uses_elsewhere.take(directory.index_of(slot));
+    if (auto noted = directory.uses_elsewhere.take(directory.index_of(slot))) {
+      others = std::move(*noted);
+    } else {
+      how.is_untold = true;
+    }
   }
   if (debug != nullptr || (own.is_arena && is_open)) {
     end_in_its_lane(*this, slot, how, others);

@@ -28,11 +28,25 @@ bool stream_uses::add(std::uint32_t slot, std::uint16_t lane) noexcept {
   }
 }
 
-stream_uses::lanes stream_uses::take(std::uint32_t slot) noexcept {
+void stream_uses::add_untold(std::uint32_t slot) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = by_slot_.find(slot);
   if (found == by_slot_.end()) {
-    return {};
+    return;
+  }
+  if (found->second.empty()) {
+    by_slot_.erase(found);
+  } else {
+    found->second.resize(1);
+    found->second.front() = untold;
+  }
+}
+
+std::optional<stream_uses::lanes> stream_uses::take(std::uint32_t slot) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto found = by_slot_.find(slot);
+  if (found == by_slot_.end()) {
+    return std::nullopt;
   }
   lanes used = std::move(found->second);
   by_slot_.erase(found);

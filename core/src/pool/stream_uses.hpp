@@ -5,8 +5,10 @@
 // held inside the calls only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -22,15 +24,25 @@ class stream_uses {
 
   /// False: no memory; nothing changed. A use that is known already is not added twice.
   [[nodiscard]] bool add(std::uint32_t slot, std::uint16_t lane) noexcept;
-  /// Returns the lanes of a slot and forgets them.
-  [[nodiscard]] lanes take(std::uint32_t slot) noexcept;
-  /// Forgets a lane, and calls f(slot) for each slot that had it.
+  /// Adds `untold` instead of a lane for which there is no memory. It covers all lanes that the
+  /// slot had. A slot without an entry keeps none, which says the same: see take.
+  void add_untold(std::uint32_t slot) noexcept;
+  /// Returns the lanes of a slot and forgets them. Without an entry: nothing.
+  [[nodiscard]] std::optional<lanes> take(std::uint32_t slot) noexcept;
+  /// Forgets a lane, and calls f(slot) for each slot that had it. If f answers false, the slot has
+  /// `untold` instead.
   template <class F>
   void forget(std::uint16_t lane, F&& f) noexcept {
     const std::lock_guard lock(mutex_);
     for (auto& [slot, used] : by_slot_) {
-      if (std::erase(used, lane) != 0) {
-        f(slot);
+      const auto found = std::find(used.begin(), used.end(), lane);
+      if (found == used.end()) {
+        continue;
+      }
+      if (f(slot)) {
+        used.erase(found);
+      } else {
+        *found = untold;
       }
     }
   }

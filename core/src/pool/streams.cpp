@@ -133,9 +133,8 @@ void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
   // Tensors of other lanes were used here, so their own streams wait for this one.
   directory.uses_elsewhere.forget(gone.number, [&](std::uint32_t slot) {
     const lane& user = lanes.of(directory.slots.by_index(slot));
-    if (user.is_arena || !order(gone, user)) {
-      (void)device.source->synchronise(device.where, gone.stream());
-    }
+    return (!user.is_arena && order(gone, user)) ||
+           device.source->synchronise(device.where, gone.stream()).ok();
   });
   (void)stock.drain_ready(gone, true);
   if (!gone.is_arena) {

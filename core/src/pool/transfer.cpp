@@ -2,6 +2,7 @@
 //
 // Copies and fills tensors, and moves managed memory. Core checks tensors and ranges; the backend
 // of the stream-ordered side does the work.
+#include "pool/ended_blocks.hpp"
 #include "pool/pool_core.hpp"
 
 namespace tidepool {
@@ -25,9 +26,8 @@ namespace {
 // Notes that work on the stream uses the tensor. Memory for the host can be reused the moment its
 // tensor ends, so it must wait for that stream.
 void note_use(pool_core& core, const tensor_info& used, const stream_ref& stream) noexcept {
-  const device_entry& device = *core.lanes.find(used.where);
-  if (device.is_for_host() && core.record_use(used.id, stream) == errc::out_of_memory) {
-    (void)device.source->synchronise(used.where, stream);
+  if (core.lanes.find(used.where)->is_for_host()) {
+    note_use_or_wait(core, used.id, stream);
   }
 }
 

@@ -45,6 +45,9 @@ class annotated_backend final : public backend {
   void retire(device where, const stream_ref& stream) noexcept override {
     wrapped_->retire(where, stream);
   }
+  void set_capture_scope(device where, const stream_ref& stream, bool is_open) noexcept override {
+    wrapped_->set_capture_scope(where, stream, is_open);
+  }
   [[nodiscard]] status order(device where, const stream_ref& earlier,
                              const stream_ref& later) noexcept override {
     return wrapped_->order(where, earlier, later);

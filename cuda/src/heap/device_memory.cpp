@@ -2,7 +2,7 @@
 //
 // device_memory: requests checked and rounded, sent to spans or extents, blocks taken back, sums.
 // Memory is found in device_memory_obtain.cpp, spans are filled in device_memory_spans.cpp, slabs
-// are in device_memory_slabs.cpp.
+// are in device_memory_slabs.cpp, streams in device_memory_streams.cpp.
 #include "heap/device_memory.hpp"
 
 #include <tidepool/assert.hpp>
@@ -48,32 +48,23 @@ device_memory::~device_memory() {
 status device_memory::prepare() noexcept {
   const std::lock_guard lock(mutex_);
   const status why = order_.prepare();
-  return why.ok() ? make_room_for_streams() : why;
-}
-
-// Frees cannot fail, so every stream gets its heap and its bins before it can free memory.
-status device_memory::make_room_for_streams() noexcept {
-  const status why = extents_.make_heaps(order_.size());
-  return why.ok() ? spans_.make_bins(order_.size()) : why;
+  return why.ok() ? make_room_for_streams(order_.size()) : why;
 }
 
 status device_memory::complete(const status& why, std::size_t bytes) const noexcept {
   return support::complete(why, bytes, description().where);
 }
 
-// Pre: the mutex is held.
-result<requester> device_memory::begin(const block_request& request) noexcept {
-  const result<stream_index> s = order_.find(request.stream);
+result<requester> device_memory::begin(const block_request& request, lock_type& lock) noexcept {
+  const result<stream_index> s = find(request.stream, lock);
   if (!s) {
     return s.error();
-  }
-  if (const status why = make_room_for_streams(); !why.ok()) {
-    return why;
   }
   if (order_.is_recycled(*s)) {
     return status{.code = errc::not_found,
                   .text = "the stream was destroyed without retire, and its handle is another's"};
   }
+  order_.note_user(*s);
   return requester{.stream = *s,
                    .may_wait = !request.for_capture && !host_order_,
                    .own_heap = !request.for_capture && !host_order_,
@@ -83,8 +74,8 @@ result<requester> device_memory::begin(const block_request& request) noexcept {
 }
 
 // Returns the requester with what its stream may be told.
-result<requester> device_memory::ask_capture(requester asks) noexcept {
-  const result<capture_state> now = order_.state_of(asks.stream);
+result<requester> device_memory::ask_capture(requester asks, lock_type& lock) noexcept {
+  const result<capture_state> now = order_.state_of(asks.stream, lock);
   if (!now) {
     return now.error();
   }
@@ -120,16 +111,17 @@ template <class F>
 backend::refill_result device_memory::serve(const block_request& request, std::size_t wanted,
                                             F&& take) noexcept {
   lock_type lock(mutex_);
-  result<requester> asks = begin(request);
+  result<requester> asks = begin(request, lock);
   backend::refill_result made;
   if (asks) {
     made = take(*asks, std::size_t{0}, lock);
   }
   if (asks && made.count != wanted && !asks->is_asked) {
-    asks = ask_capture(*asks);
+    asks = ask_capture(*asks, lock);
     if (asks) {
       const backend::refill_result rest = take(*asks, made.count, lock);
       made = {made.count + rest.count, rest.why};
+      order_.record_early(asks->stream, lock);
     }
   }
   if (!asks) {
@@ -199,16 +191,16 @@ result<block> device_memory::allocate_large(const block_request& request) noexce
 
 // The heap for memory that this stream frees. Host memory that is freed without a stream is used by
 // no stream, so it goes to the heap for everybody.
-stream_index device_memory::heap_to_free(const stream_ref& stream) noexcept {
+stream_index device_memory::heap_to_free(const stream_ref& stream, lock_type& lock) noexcept {
   if (host_order_ && stream.is_none()) {
     return no_stream;
   }
   if (stream == untold_stream()) {
     return unknown_stream;
   }
-  const stream_index s = order_.find_to_free(stream);
   // Without memory for a new stream's heap the free counts as that of an unknown stream.
-  return make_room_for_streams().ok() ? s : unknown_stream;
+  const result<stream_index> s = find(stream, lock);
+  return s ? *s : unknown_stream;
 }
 
 // Pre: the stream's latest stamp is that of this free, or s is no_stream.
@@ -227,30 +219,36 @@ void device_memory::take_back_one(const block& what, stream_index s) noexcept {
 }
 
 void device_memory::take_back(std::span<const block> blocks, const stream_ref& stream) noexcept {
-  const std::lock_guard lock(mutex_);
-  const stream_index s = heap_to_free(stream);
+  lock_type lock(mutex_);
+  const stream_index s = heap_to_free(stream, lock);
   if (s != no_stream) {
     static_cast<void>(order_.next_stamp(s));
   }
+  std::size_t bytes = 0;
   for (const block& what : blocks) {
     take_back_one(what, s);
+    bytes += what.bytes;
   }
-  order_.record_early(s);
+  if (s != no_stream) {
+    order_.note_freed(s, blocks.size(), bytes);
+    order_.record_early(s, lock);
+  }
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
 }
 
 void device_memory::take_back_after(const block& what,
                                     std::span<const stream_ref> streams) noexcept {
-  const std::lock_guard lock(mutex_);
+  lock_type lock(mutex_);
   stream_set all;
   for (const stream_ref& stream : streams) {
-    const stream_index s = heap_to_free(stream);
+    const stream_index s = heap_to_free(stream, lock);
     if (s == no_stream) {
       continue;
     }
     if (!all.has(s)) {
       all.add(s, order_.next_stamp(s));
-      order_.record_early(s);
+      order_.note_freed(s, 1, what.bytes);
+      order_.record_early(s, lock);
     } else {
       all.stamp = std::max(all.stamp, order_.next_stamp(s));
     }
@@ -270,93 +268,6 @@ void device_memory::take_back_after(const block& what,
     extents_.release(tag.index, all);
   }
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
-}
-
-// What a recycled stream has freed can be ordered by no event. So this waits for the device, once;
-// while that is refused because of a capture, the memory waits for the next time that all must
-// wait.
-void device_memory::retire(const stream_ref& stream) noexcept {
-  lock_type lock(mutex_);
-  if (const result<stream_index> s = order_.find(stream); s && make_room_for_streams().ok()) {
-    static_cast<void>(spans_.release_empty(*s));
-    order_.retire(*s);
-    if (order_.is_recycled(*s)) {
-      static_cast<void>(wait_for_device(*s, lock));
-    }
-  }
-  forget_spent_streams();
-}
-
-// Gives the numbers of retired streams, whose work is complete, free for other streams.
-void device_memory::forget_spent_streams() noexcept {
-  for (stream_index s = first_user_stream; s != order_.size(); ++s) {
-    if (order_.is_retired(s)) {
-      order_.catch_up(s, order_.latest_free(s));
-    }
-    if (order_.is_spent(s)) {
-      extents_.move_done(s, order_.done_up_to(s));
-      if (!spans_.has_spans(s)) {
-        order_.forget(s);
-      }
-    }
-  }
-}
-
-status device_memory::order(const stream_ref& earlier, const stream_ref& later) noexcept {
-  const std::lock_guard lock(mutex_);
-  const result<stream_index> first = order_.find(earlier);
-  const result<stream_index> second = first ? order_.find(later) : first;
-  if (!second) {
-    return complete(second.error(), 0);
-  }
-  if (const status why = make_room_for_streams(); !why.ok()) {
-    return complete(why, 0);
-  }
-  const status why = order_.order(*first, *second);
-  return why.ok() ? why : complete(why, 0);
-}
-
-result<std::uint64_t> device_memory::stream_id(const stream_ref& stream) noexcept {
-  if (stream.number == 0) {
-    const result<capture_state> now = driver_.state_of(handle_of(stream));
-    if (!now) {
-      return now.error();
-    }
-    if (*now == capture_state::captures) {
-      return status{.code = errc::stream_captures,
-                    .text = "open the capture_scope, or attach the stream, before the capture"};
-    }
-    return driver_.id_of_new_stream(stream);
-  }
-  const std::lock_guard lock(mutex_);
-  const result<stream_index> s = order_.find(stream);
-  if (!s) {
-    return s.error();
-  }
-  const status why = make_room_for_streams();
-  return why.ok() ? result<std::uint64_t>(order_.id_of(*s)) : why;
-}
-
-// Pre: the mutex is held, and not while this waits.
-status device_memory::wait_for_device(stream_index s, lock_type& lock) noexcept {
-  const std::uint64_t now = order_.clock();
-  lock.unlock();
-  const status why = driver_.synchronise_device();
-  lock.lock();
-  if (why.ok()) {
-    order_.came_to(s, now);
-  }
-  return why;
-}
-
-status device_memory::synchronise(const stream_ref& stream) noexcept {
-  lock_type lock(mutex_);
-  const stream_index s = order_.find_by_number(stream);
-  if (s != no_stream && order_.find_recycled(s)) {
-    return wait_for_device(s, lock);
-  }
-  lock.unlock();
-  return driver_.synchronise(handle_of(stream));
 }
 
 std::size_t device_memory::pending_pages() const noexcept {

@@ -12,8 +12,8 @@
 // A stream that captures may only get 1 without its own heap, 3 and 4.
 //
 // Thread safety: every function from any thread; one mutex for the structures, one more for growth.
-// The driver is called under the first only where it does not block; slabs are made, released and
-// waited for without it. Frees never wait.
+// The driver is called without the first, so frees never wait for it; what was looked up before a
+// call is looked up again afterwards.
 #pragma once
 
 #include "heap/extent_heap.hpp"
@@ -72,6 +72,7 @@ class device_memory {
   void take_back(std::span<const block> blocks, const stream_ref& stream) noexcept;
   void take_back_after(const block& what, std::span<const stream_ref> streams) noexcept;
   void retire(const stream_ref& stream) noexcept;
+  void set_in_scope(const stream_ref& stream, bool is_in_scope) noexcept;
   [[nodiscard]] status order(const stream_ref& earlier, const stream_ref& later) noexcept;
   [[nodiscard]] result<std::uint64_t> stream_id(const stream_ref& stream) noexcept;
   [[nodiscard]] status synchronise(const stream_ref& stream) noexcept;
@@ -97,12 +98,13 @@ class device_memory {
   };
 
   [[nodiscard]] status complete(const status& why, std::size_t bytes) const noexcept;
-  [[nodiscard]] result<requester> begin(const block_request& request) noexcept;
-  [[nodiscard]] result<requester> ask_capture(requester asks) noexcept;
+  [[nodiscard]] result<requester> begin(const block_request& request, lock_type& lock) noexcept;
+  [[nodiscard]] result<requester> ask_capture(requester asks, lock_type& lock) noexcept;
   template <class F>
   [[nodiscard]] backend::refill_result serve(const block_request& request, std::size_t wanted,
                                              F&& take) noexcept;
-  [[nodiscard]] status make_room_for_streams() noexcept;
+  [[nodiscard]] result<stream_index> find(const stream_ref& stream, lock_type& lock) noexcept;
+  [[nodiscard]] status make_room_for_streams(stream_index count) noexcept;
 
   // device_memory_obtain.cpp. Each answers an extent in use; if it finds none, 0 or an error.
   [[nodiscard]] result<std::uint32_t> obtain(const extent_request& request,
@@ -112,21 +114,28 @@ class device_memory {
   [[nodiscard]] result<std::uint32_t> obtain_by_waiting(const extent_request& request,
                                                         const status& refusal,
                                                         lock_type& lock) noexcept;
+  [[nodiscard]] std::uint32_t take_at(const extent_place& place,
+                                      const extent_request& request) noexcept;
   [[nodiscard]] std::uint32_t take_own(const extent_request& request) noexcept;
-  [[nodiscard]] std::uint32_t take_held(const extent_request& request) noexcept;
+  [[nodiscard]] std::uint32_t take_held(const extent_request& request, lock_type& lock) noexcept;
   [[nodiscard]] std::uint32_t take_free(const extent_request& request) noexcept;
   [[nodiscard]] std::uint32_t take_waited(const extent_request& request) noexcept;
-  [[nodiscard]] bool find_done(const extent_request& request) noexcept;
-  [[nodiscard]] bool find_done_of_several(const extent_shape& shape) noexcept;
-  [[nodiscard]] std::uint32_t take_by_wait(const extent_request& request) noexcept;
-  [[nodiscard]] std::uint32_t take_pending(const extent_request& request) noexcept;
-  [[nodiscard]] std::uint32_t take_run(const extent_request& request) noexcept;
+  [[nodiscard]] std::uint32_t take_waited(const extent_request& request, stream_index s) noexcept;
+  [[nodiscard]] bool find_done(const extent_request& request, lock_type& lock) noexcept;
+  [[nodiscard]] bool find_done_of_several(const extent_shape& shape, lock_type& lock) noexcept;
+  [[nodiscard]] std::uint32_t take_by_wait(const extent_request& request, lock_type& lock) noexcept;
+  [[nodiscard]] std::uint32_t take_pending(const extent_request& request, lock_type& lock) noexcept;
+  [[nodiscard]] std::uint32_t take_run(const extent_request& request, lock_type& lock) noexcept;
+  [[nodiscard]] std::uint32_t take_run_at(const extent_place& run,
+                                          const extent_request& request) noexcept;
+  [[nodiscard]] stream_set debts_of(const extent_place& run,
+                                    const extent_shape& shape) const noexcept;
   [[nodiscard]] result<std::uint32_t> take_new(const extent_request& request) noexcept;
   // device_memory_slabs.cpp
   [[nodiscard]] status grow(const extent_shape& shape, lock_type& lock) noexcept;
   [[nodiscard]] status add_slab(std::size_t bytes, lock_type& lock) noexcept;
   void wait_for_all(lock_type& lock) noexcept;
-  void poll_all_streams() noexcept;
+  void poll_all_streams(lock_type& lock) noexcept;
   void move_done_of_several() noexcept;
   std::size_t release_idle(std::size_t bytes, std::uint64_t last, lock_type& lock) noexcept;
   [[nodiscard]] status lengthen_slab(std::uint32_t extent_index, std::uint32_t missing,
@@ -142,9 +151,8 @@ class device_memory {
   [[nodiscard]] result<block> allocate_extent(const requester& requester, const extent_shape& shape,
                                               std::size_t block_bytes, lock_type& lock) noexcept;
   [[nodiscard]] std::size_t pending_pages() const noexcept;
-  void forget_spent_streams() noexcept;
-  [[nodiscard]] status wait_for_device(stream_index s, lock_type& lock) noexcept;
-  [[nodiscard]] stream_index heap_to_free(const stream_ref& stream) noexcept;
+  void forget_spent_streams(lock_type& lock) noexcept;
+  [[nodiscard]] stream_index heap_to_free(const stream_ref& stream, lock_type& lock) noexcept;
   void take_back_one(const block& what, stream_index s) noexcept;
   [[nodiscard]] const char* check_locked() const noexcept;
 

@@ -70,10 +70,10 @@ status device_memory::add_slab(std::size_t bytes, lock_type& lock) noexcept {
 }
 
 // Asks every stream how far it has come, and moves what is done into the heap for everybody.
-void device_memory::poll_all_streams() noexcept {
+void device_memory::poll_all_streams(lock_type& lock) noexcept {
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
     if (s != several_streams) {
-      order_.catch_up(s, order_.latest_free(s));
+      order_.catch_up(s, order_.latest_free(s), lock);
     }
   }
   for (stream_index s = legacy_stream; s != order_.size(); ++s) {
@@ -99,21 +99,12 @@ void device_memory::move_done_of_several() noexcept {
 void device_memory::wait_for_all(lock_type& lock) noexcept {
   const stream_index count = order_.size();
   for (stream_index s = legacy_stream; s != count; ++s) {
-    const stream_order::host_wait wait =
-        s == several_streams ? stream_order::host_wait{} : order_.prepare_host_wait(s);
-    if (wait.event == nullptr && !wait.needs_device) {
-      continue;
-    }
-    lock.unlock();
-    const status why =
-        wait.needs_device ? driver_.synchronise_device() : driver_.wait_on_host(wait.event);
-    lock.lock();
-    if (why.ok()) {
-      order_.came_to(s, wait.recorded);
+    if (s != several_streams) {
+      order_.wait_on_host(s, lock);
     }
   }
   static_cast<void>(spans_.release_empty());
-  poll_all_streams();
+  poll_all_streams(lock);
 }
 
 // Gives idle slabs back until `bytes` bytes are gone, only those that have been idle since tick
@@ -151,7 +142,7 @@ std::size_t device_memory::trim(std::size_t keep_bytes) noexcept {
   std::size_t done = 0;
   lock_type lock(mutex_);
   static_cast<void>(spans_.release_empty());
-  poll_all_streams();
+  poll_all_streams(lock);
   const auto release_above = [&] {
     const std::size_t reserved = extents_.pages() * page_bytes;
     if (reserved > keep_bytes) {
@@ -166,7 +157,7 @@ std::size_t device_memory::trim(std::size_t keep_bytes) noexcept {
     wait_for_all(lock);
     release_above();
   }
-  forget_spent_streams();
+  forget_spent_streams(lock);
   TIDEPOOL_ASSERT(3, check_locked() == nullptr);
   return done;
 }
@@ -175,8 +166,8 @@ std::size_t device_memory::trim(std::size_t keep_bytes) noexcept {
 std::size_t device_memory::decay() noexcept {
   lock_type lock(mutex_);
   ++tick_;
-  poll_all_streams();
-  forget_spent_streams();
+  poll_all_streams(lock);
+  forget_spent_streams(lock);
   extents_.note_idle(tick_);
   if (options_.decay_ticks == 0 || tick_ <= options_.decay_ticks) {
     return 0;
@@ -200,7 +191,7 @@ result<std::size_t> device_memory::extend(const block& what, std::size_t bytes) 
   lock_type lock(mutex_);
   TIDEPOOL_ASSERT(1, extents_.is_block(tag.index));
   if (pages > extents_[tag.index].pages) {
-    poll_all_streams();
+    poll_all_streams(lock);
     const std::uint32_t missing = pages - extents_[tag.index].pages;
     status why = extents_.reserve();
     if (why.ok() && extents_.free_after(tag.index) < missing) {

@@ -35,7 +35,7 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
     if (done == blocks.size()) {
       return {done, {}};
     }
-    if (requester.is_asked && spans_.settle(requester.stream, bytes, settlement::known)) {
+    if (requester.is_asked && spans_.settle(requester.stream, bytes, settlement::known, lock)) {
       continue;
     }
     result<std::uint32_t> fresh = add(0, cheap);
@@ -43,18 +43,18 @@ backend::refill_result device_memory::refill_spans(const requester& requester, s
       return {done, fresh.error()};
     }
     if (!fresh && requester.may_grow && requester.may_wait) {
-      if (spans_.settle(requester.stream, bytes, settlement::by_wait)) {
+      if (spans_.settle(requester.stream, bytes, settlement::by_wait, lock)) {
         continue;
       }
       fresh = add(0, effort::wait);
-      if (!fresh && spans_.adopt(requester.stream, bytes)) {
+      if (!fresh && spans_.adopt(requester.stream, bytes, lock)) {
         continue;
       }
     }
     if (!fresh && requester.may_grow) {
       fresh = add(0, effort::everything);
       // The search has made the host wait, so debts may be paid now.
-      if (!fresh && spans_.settle(requester.stream, bytes, settlement::known)) {
+      if (!fresh && spans_.settle(requester.stream, bytes, settlement::known, lock)) {
         continue;
       }
     }

@@ -22,6 +22,8 @@ namespace cuda {
 struct extent_place {
   std::uint32_t extent = 0;  ///< 0: none
   std::uint64_t page = 0;
+
+  [[nodiscard]] bool operator==(const extent_place&) const noexcept = default;
 };
 
 class extent_heap {
@@ -75,6 +77,9 @@ class extent_heap {
   }
   [[nodiscard]] bool is_block(std::uint32_t index) const noexcept {
     return index != 0 && index < extents_.bound() && extents_[index].state == extent_state::block;
+  }
+  [[nodiscard]] bool is_free_in(std::uint32_t index, stream_index heap) const noexcept {
+    return extents_[index].state == extent_state::free && extents_[index].heap == heap;
   }
   /// The oldest extent of a heap; the others by `newer`.
   [[nodiscard]] std::uint32_t oldest(stream_index heap) const noexcept {

@@ -75,21 +75,42 @@ std::size_t span_heap::take_from(std::uint32_t index, std::span<block> blocks) n
   return done;
 }
 
-bool span_heap::is_settled(stream_index s, const span_record& span, settlement how) noexcept {
-  if (!host_order_ && order_.has_waited(s, span.owes)) {
-    return true;
-  }
-  if (how == settlement::by_wait) {
-    return !host_order_ && order_.wait(s, span.owes);
-  }
-  return order_.catch_up(span.owes);
+bool span_heap::is_settled(stream_index s, const stream_set& owes) const noexcept {
+  return host_order_ ? order_.is_done(owes) : order_.has_waited(s, owes);
 }
 
-bool span_heap::settle(stream_index s, std::size_t bytes, settlement how) noexcept {
-  const auto& owing = bins_[s].bins[span_class_of(bytes)].owing;
-  std::uint32_t index = owing.first(spans_);
+// Is this still a span of the stream and class, and has it a free block?
+bool span_heap::has_free_block(std::uint32_t index, stream_index s,
+                               unsigned size_class) const noexcept {
+  const span_record& span = spans_[index];
+  return span.owner == s && span.blocks.free != 0 &&
+         span_class_of(span.blocks.block_bytes) == size_class;
+}
+
+// The same, and does it owe something?
+bool span_heap::is_owing(std::uint32_t index, stream_index s, unsigned size_class) const noexcept {
+  const span_record& span = spans_[index];
+  return has_free_block(index, s, size_class) && !span.owes.empty();
+}
+
+// A debt is paid too if the driver has just answered so about all of it. The stream's memo of waits
+// may be too short to know that.
+bool span_heap::settle(stream_index s, std::size_t bytes, settlement how,
+                       stream_order::lock_type& lock) noexcept {
+  const unsigned c = span_class_of(bytes);
+  std::uint32_t index = bins_[s].bins[c].owing.first(spans_);
   for (unsigned seen = 0; index != 0 && seen != most_looked_at; ++seen) {
-    if (is_settled(s, spans_[index], how)) {
+    bool is_paid = is_settled(s, spans_[index].owes);
+    if (!is_paid) {
+      const stream_set owes = spans_[index].owes;
+      const bool is_answered =
+          how == settlement::known ? order_.catch_up(owes, lock) : order_.wait(s, owes, lock);
+      if (!is_owing(index, s, c)) {
+        return false;
+      }
+      is_paid = (is_answered && spans_[index].owes == owes) || is_settled(s, spans_[index].owes);
+    }
+    if (is_paid) {
       const bool was_kept = bin_of(spans_[index]).kept == index;
       take_out(index);
       spans_[index].owes = {};
@@ -99,12 +120,19 @@ bool span_heap::settle(stream_index s, std::size_t bytes, settlement how) noexce
       }
       return true;
     }
-    index = owing.next(spans_, index);
+    index = bins_[s].bins[c].owing.next(spans_, index);
   }
   return false;
 }
 
-bool span_heap::adopt(stream_index s, std::size_t bytes) noexcept {
+// What another stream has to wait for before it uses the span's free blocks.
+stream_set span_heap::debts_of(std::uint32_t index) const noexcept {
+  stream_set debts = spans_[index].owes;
+  debts.add(spans_[index].owner, order_.latest_free(spans_[index].owner));
+  return debts;
+}
+
+bool span_heap::adopt(stream_index s, std::size_t bytes, stream_order::lock_type& lock) noexcept {
   TIDEPOOL_ASSERT(1, !host_order_);
   const unsigned c = span_class_of(bytes);
   for (stream_index other = legacy_stream; other != bins_.size(); ++other) {
@@ -114,9 +142,9 @@ bool span_heap::adopt(stream_index s, std::size_t bytes) noexcept {
     }
     const std::uint32_t index =
         !bin.partial.empty() ? bin.partial.first(spans_) : bin.owing.first(spans_);
-    stream_set before = spans_[index].owes;
-    before.add(other, order_.latest_free(other));
-    if (!order_.wait(s, before)) {
+    const stream_set before = debts_of(index);
+    if (!order_.wait(s, before, lock) || !has_free_block(index, other, c) ||
+        (debts_of(index) != before && !order_.has_waited(s, debts_of(index)))) {
       continue;
     }
     take_out(index);

@@ -62,11 +62,14 @@ class span_heap {
                                  std::span<block> blocks) noexcept;
   /// Takes blocks from one span. Pre: it owes nothing, or the requester may use its memory anyhow.
   [[nodiscard]] std::size_t take_from(std::uint32_t index, std::span<block> blocks) noexcept;
-  /// Frees one span of the stream and class of what it owes. False: none could be.
-  [[nodiscard]] bool settle(stream_index s, std::size_t bytes, settlement how) noexcept;
+  /// Frees one span of the stream and class of what it owes. False: none could be. This and adopt
+  /// give the mutex up while they call the driver.
+  [[nodiscard]] bool settle(stream_index s, std::size_t bytes, settlement how,
+                            stream_order::lock_type& lock) noexcept;
   /// Gives this stream a span of another one that has a free block; this stream waits for the
   /// other. Pre: no host order.
-  [[nodiscard]] bool adopt(stream_index s, std::size_t bytes) noexcept;
+  [[nodiscard]] bool adopt(stream_index s, std::size_t bytes,
+                           stream_order::lock_type& lock) noexcept;
   /// Carves an extent in use. Pre: reserve.
   std::uint32_t add(stream_index s, std::size_t bytes, std::uint32_t extent_index) noexcept;
 
@@ -105,7 +108,12 @@ class span_heap {
   void take_out(std::uint32_t index) noexcept;
   void give_back(span_position position, const stream_set& owes) noexcept;
   void release(std::uint32_t index) noexcept;
-  [[nodiscard]] bool is_settled(stream_index s, const span_record& span, settlement how) noexcept;
+  [[nodiscard]] bool is_settled(stream_index s, const stream_set& owes) const noexcept;
+  [[nodiscard]] bool has_free_block(std::uint32_t index, stream_index s,
+                                    unsigned size_class) const noexcept;
+  [[nodiscard]] bool is_owing(std::uint32_t index, stream_index s,
+                              unsigned size_class) const noexcept;
+  [[nodiscard]] stream_set debts_of(std::uint32_t index) const noexcept;
   [[nodiscard]] const char* check_span(std::uint32_t index) const noexcept;
 
   extent_heap& extents_;

@@ -21,9 +21,12 @@ std::uint64_t this_thread() noexcept {
 
 stream_order::~stream_order() {
   for (const stream_state& state : streams_) {
-    if (state.event != nullptr) {
-      static_cast<void>(driver_.destroy_event(state.event));
+    for (const recording& each : state.recordings) {
+      static_cast<void>(driver_.destroy_event(each.event));
     }
+  }
+  for (const cudaEvent_t event : spare_events_) {
+    static_cast<void>(driver_.destroy_event(event));
   }
 }
 
@@ -41,48 +44,53 @@ status stream_order::prepare() noexcept {
   return {};
 }
 
-result<stream_index> stream_order::find(const stream_ref& stream) noexcept {
+stream_index stream_order::find_known(const stream_ref& stream) const noexcept {
   const cudaStream_t handle = handle_of(stream);
   if (handle == cudaStreamLegacy) {
     return legacy_stream;
   }
-  if (const stream_index s = find_by_number(stream); s != no_stream) {
-    return s;
-  }
-  const result<capture_state> now = driver_.state_of(handle);
-  if (!now) {
-    return now.error();
-  }
-  if (*now == capture_state::captures) {
-    return find_captured(stream);
-  }
-  const result<std::uint64_t> id = driver_.id_of_new_stream(stream);
-  if (!id) {
-    return id.error();
-  }
-  if (const auto known = by_id_.find(*id); known != by_id_.end()) {
-    if (!note_number(stream, known->second)) {
-      return errc::out_of_memory;
-    }
-    return known->second;
-  }
-  return add(stream, *id);
-}
-
-stream_index stream_order::find_by_number(const stream_ref& stream) const noexcept {
   if (stream.number == 0 || stream.number >= by_number_.size()) {
     return no_stream;
   }
   const stream_index s = by_number_[stream.number];
-  return s != no_stream && streams_[s].handle == handle_of(stream) ? s : no_stream;
+  return s != no_stream && streams_[s].handle == handle ? s : no_stream;
+}
+
+result<std::uint64_t> stream_order::ask_id(const stream_ref& stream, lock_type& lock) noexcept {
+  const auto ask = [&]() noexcept -> result<std::uint64_t> {
+    const result<capture_state> now = driver_.state_of(handle_of(stream));
+    if (!now) {
+      return now.error();
+    }
+    if (*now == capture_state::captures) {
+      return errc::stream_captures;
+    }
+    return driver_.id_of_new_stream(stream);
+  };
+  lock.unlock();
+  const result<std::uint64_t> id = ask();
+  lock.lock();
+  return id;
+}
+
+result<stream_index> stream_order::find_or_add(const stream_ref& stream,
+                                               std::uint64_t id) noexcept {
+  const auto known = by_id_.find(id);
+  if (known == by_id_.end()) {
+    return add(stream, id);
+  }
+  if (!note_number(stream, known->second)) {
+    return errc::out_of_memory;
+  }
+  return known->second;
 }
 
 // A stream that captures cannot be asked for its id, so its handle has to tell. If the handle has
 // come again, that is noticed before an event is recorded.
-result<stream_index> stream_order::find_captured(const stream_ref& stream) const noexcept {
+result<stream_index> stream_order::find_by_handle(const stream_ref& stream) const noexcept {
   for (stream_index s = first_user_stream; s != size(); ++s) {
     const stream_state& known = streams_[s];
-    if (known.is_in_use && !known.is_retired && known.kind == stream.kind &&
+    if (known.is_in_use && !known.is_retired && !known.is_recycled && known.kind == stream.kind &&
         known.handle == handle_of(stream) && is_named_here(known)) {
       return s;
     }
@@ -90,11 +98,6 @@ result<stream_index> stream_order::find_captured(const stream_ref& stream) const
   return status{.code = errc::stream_captures,
                 .text = "the stream captures, and it was not named before: open the capture_scope, "
                         "or attach the stream, before the capture begins"};
-}
-
-stream_index stream_order::find_to_free(const stream_ref& stream) noexcept {
-  const result<stream_index> found = find(stream);
-  return found ? *found : unknown_stream;
 }
 
 bool stream_order::note_number(const stream_ref& stream, stream_index s) noexcept {
@@ -141,40 +144,57 @@ result<stream_index> stream_order::add(const stream_ref& stream, std::uint64_t i
   return s;
 }
 
-result<capture_state> stream_order::state_of(stream_index s) noexcept {
+result<capture_state> stream_order::state_of(stream_index s, lock_type& lock) noexcept {
   const stream_state& state = streams_[s];
-  if (state.kind == stream_kind::per_thread && state.owner != this_thread()) {
+  if (!is_named_here(state)) {
     return capture_state::blocked;  // its handle means another stream on this thread
   }
-  return driver_.state_of(state.handle);
+  const cudaStream_t handle = state.handle;
+  lock.unlock();
+  const result<capture_state> now = driver_.state_of(handle);
+  lock.lock();
+  return now;
 }
 
-void stream_order::retire(stream_index s) noexcept {
-  stream_state& state = streams_[s];
-  if (s < first_user_stream || state.is_retired) {
+void stream_order::set_in_scope(const stream_ref& stream, bool is_in_scope) noexcept {
+  for (stream_state& state : streams_) {
+    if (state.is_in_use && !state.is_retired && state.handle == handle_of(stream) &&
+        is_named_here(state)) {
+      state.is_in_scope = is_in_scope;
+    }
+  }
+}
+
+void stream_order::retire(stream_index s, lock_type& lock) noexcept {
+  const turn mine(*this, s, turn::patience::waits, lock);
+  if (s < first_user_stream || streams_[s].is_retired) {
     return;
   }
-  static_cast<void>(cover(s, state.freed));
+  static_cast<void>(cover(s, streams_[s].freed, lock));
+  stream_state& state = streams_[s];
   by_id_.erase(state.id);
   if (state.number != 0 && state.number < by_number_.size()) {
     by_number_[state.number] = no_stream;
   }
   state.number = 0;
   state.is_retired = true;
+  active_ -= state.freed != 0 ? 1 : 0;
 }
 
 bool stream_order::is_spent(stream_index s) const noexcept {
-  return streams_[s].is_in_use && streams_[s].is_retired && !is_outstanding(s);
+  const stream_state& state = streams_[s];
+  return state.is_in_use && state.is_retired && !state.is_asked && !is_outstanding(s);
 }
 
-// The next stream with this number takes the event over. Waits for the old stream that others
-// remember do no harm: their stamps are earlier than any that the next stream frees at.
+// Waits for the old stream that others remember do no harm: their stamps are earlier than any that
+// the next stream frees at.
 void stream_order::forget(stream_index s) noexcept {
-  TIDEPOOL_ASSERT(1, s >= first_user_stream && !is_outstanding(s));
+  TIDEPOOL_ASSERT(1, s >= first_user_stream && !is_outstanding(s) && !streams_[s].is_asked);
   by_id_.erase(streams_[s].id);
-  const cudaEvent_t event = streams_[s].event;
+  for (const recording& each : streams_[s].recordings) {
+    spare_events_.push_back(each.event);
+  }
   streams_[s] = stream_state{};
-  streams_[s].event = event;
 }
 
 }  // namespace cuda
