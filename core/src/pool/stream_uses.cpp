@@ -37,8 +37,8 @@ void stream_uses::add_untold(std::uint32_t slot) noexcept {
   if (found->second.empty()) {
     by_slot_.erase(found);
   } else {
-    found->second.resize(1);
     found->second.front() = untold;
+    found->second.erase(found->second.begin() + 1, found->second.end());
   }
 }
 
