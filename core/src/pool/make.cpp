@@ -41,11 +41,13 @@ namespace {
 
 // Retires the lanes of an ending thread's per-thread default streams. It must not block: the thread
 // calls this with process_mutex held, and fork() needs that mutex.
+// The thread's default streams can be named no more. The legacy stream waits for all of them, so it
+// stands in; that needs no driver, which must not be called here.
 void retire_lanes_of_thread(void* context, std::uint64_t thread) noexcept {
   auto& core = *static_cast<pool_core*>(context);
   const operation guard(core, may_wait::no);
-  core.lanes.for_each_of_thread(thread,
-                                [&](lane& known) { core.retire_lane(known, known.stream()); });
+  core.lanes.for_each_of_thread(
+      thread, [&](lane& known) { core.retire_lane(known, {.kind = stream_kind::legacy}); });
 }
 
 [[nodiscard]] thread_caches::settings cache_settings(const pool_options& options,

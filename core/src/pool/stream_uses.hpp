@@ -29,8 +29,8 @@ class stream_uses {
   void add_untold(std::uint32_t slot) noexcept;
   /// Returns the lanes of a slot and forgets them. Without an entry: nothing.
   [[nodiscard]] std::optional<lanes> take(std::uint32_t slot) noexcept;
-  /// Forgets a lane, and calls f(slot) for each slot that had it. If f answers false, the slot has
-  /// `untold` instead.
+  /// Forgets a lane. f(slot) is called for each slot that had it, and answers what the slot has
+  /// instead, if anything.
   template <class F>
   void forget(std::uint16_t lane, F&& f) noexcept {
     const std::lock_guard lock(mutex_);
@@ -39,10 +39,10 @@ class stream_uses {
       if (found == used.end()) {
         continue;
       }
-      if (f(slot)) {
-        used.erase(found);
+      if (const std::optional<std::uint16_t> instead = f(slot)) {
+        *found = *instead;
       } else {
-        *found = untold;
+        used.erase(found);
       }
     }
   }

@@ -10,6 +10,9 @@
 #include "pool/capture_check.hpp"
 #include "pool/pool_core.hpp"
 #include "pool/this_thread.hpp"
+#include <tidepool/support/thread_end.hpp>
+
+#include <optional>
 
 namespace tidepool {
 inline namespace v0 {
@@ -126,19 +129,25 @@ errc pool_core::retire(device where, const stream_ref& stream) noexcept {
 // meanwhile.
 void pool_core::retire_lane(lane& gone, const stream_ref& last) noexcept {
   device_entry& device = *gone.device;
+  const stream_ref stream = gone.stream();
   if (!lanes.begin_retire(gone, last)) {
     return;
   }
   gone.left.store(static_cast<std::int64_t>(caches.retire_lane(gone)), std::memory_order_release);
   // Tensors of other lanes were used here, so their own streams wait for this one.
+  const bool must_be_silent = support::this_thread_ends();
   directory.uses_elsewhere.forget(gone.number, [&](std::uint32_t slot) {
+    if (must_be_silent) {
+      return std::optional(lanes.of_device(device).number);
+    }
     const lane& user = lanes.of(directory.slots.by_index(slot));
-    return (!user.is_arena && order(gone, user)) ||
-           device.source->synchronise(device.where, gone.stream()).ok();
+    const bool is_ordered = (!user.is_arena && order(gone, user)) ||
+                            device.source->synchronise(device.where, gone.stream()).ok();
+    return is_ordered ? std::nullopt : std::optional(stream_uses::untold);
   });
   (void)stock.drain_ready(gone, true);
   if (!gone.is_arena) {
-    device.source->retire(device.where, gone.stream());
+    device.source->retire(device.where, stream);
   }
   lanes.end_retire(gone);
 }

@@ -5,6 +5,7 @@
 
 #include "pool/process.hpp"
 #include "system/address_space.hpp"
+#include <tidepool/support/thread_end.hpp>
 
 #include <pthread.h>
 #include <unistd.h>
@@ -85,6 +86,14 @@ void thread_state::end() noexcept {
 constinit sentinel_cache sentinel;
 constinit sentinel_cache sample_sentinel;
 constinit thread_local gate_table this_thread_gates;
+
+}  // namespace detail
+
+bool support::this_thread_ends() noexcept {
+  return detail::this_thread_ended;
+}
+
+namespace detail {
 
 std::uint64_t this_thread_number() noexcept {
   return static_cast<std::uint64_t>(::gettid());

@@ -3,6 +3,8 @@
 // primary_context: looking the driver's functions up, retaining and releasing.
 #include "driver/context.hpp"
 
+#include <initializer_list>
+
 namespace tidepool {
 inline namespace v0 {
 namespace cuda {
@@ -67,9 +69,10 @@ bool primary_context::is_foreign(cudaStream_t stream) const noexcept {
   return device != device_;
 }
 
-primary_context::~primary_context() {
+void primary_context::close() noexcept {
   if (handle_ != nullptr) {
     static_cast<void>(release_(device_));
+    handle_ = nullptr;
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// primary_context: the context of one GPU that the CUDA runtime uses too, retained as long as this
-// lives. current_context: makes it the calling thread's current context meanwhile. Afterwards the
+// primary_context: the context of one GPU that the CUDA runtime uses too, retained until it is
+// closed. current_context: makes it the calling thread's current context meanwhile. Afterwards the
 // thread has the context that it had before, whatever kind that is, or none; and no context is made
 // on any other GPU, as cudaSetDevice would. The driver's functions are looked up by the runtime, so
 // that no program links the driver. Thread-safe. No function throws.
@@ -27,11 +27,13 @@ class primary_context {
   primary_context() = default;
   primary_context(const primary_context&) = delete;
   primary_context& operator=(const primary_context&) = delete;
-  ~primary_context();
+  ~primary_context() = default;
 
   /// Makes the context if the process has none on this GPU. Pre: not opened before.
   /// cudaErrorSymbolNotFound: the driver has no such functions.
   [[nodiscard]] cudaError_t open(int ordinal) noexcept;
+  /// Releases it. Not to be called in a forked child.
+  void close() noexcept;
   /// Is the stream one of another GPU? Of a stream that cannot be told, false. Pre: the context is
   /// open, and the stream does not capture.
   [[nodiscard]] bool is_foreign(cudaStream_t stream) const noexcept;

@@ -4,6 +4,8 @@
 // memory.cpp.
 #include "driver/driver.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <new>
@@ -70,7 +72,19 @@ constexpr std::array<int, 20> sticky_errors = {cudaErrorCudartUnloading,
           .text = text};
 }
 
+// How often this process was made by fork since the library was loaded.
+constinit std::atomic<unsigned> forks{0};
+
+// A forked child must not call CUDA, not even to give memory back.
+void notice_forks() noexcept {
+  static const int error =
+      ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  static_cast<void>(error);  // without memory for it, children are not noticed
+}
+
 }  // namespace
+
+driver::driver(int ordinal) noexcept : ordinal_(ordinal), forks_at_opening_(forks.load()) {}
 
 outside_captures::outside_captures() noexcept
     : is_exchanged_(cudaThreadExchangeStreamCaptureMode(&previous_) == cudaSuccess) {
@@ -96,6 +110,7 @@ cudaStream_t handle_of(const stream_ref& stream) noexcept {
 }
 
 result<std::unique_ptr<driver>> driver::open(std::uint16_t ordinal) noexcept {
+  notice_forks();
   int count = 0;
   cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess || count == 0) {
@@ -140,7 +155,22 @@ status driver::open_context() noexcept {
   return why;
 }
 
+driver::~driver() {
+  if (!is_forked()) {
+    context_.close();
+  }
+}
+
+bool driver::is_forked() const noexcept {
+  return forks.load(std::memory_order_relaxed) != forks_at_opening_;
+}
+
 status driver::lost() const noexcept {
+  if (is_forked()) {
+    return {.code = errc::device_lost,
+            .where = device::cuda(static_cast<std::uint16_t>(ordinal_)),
+            .text = "a GPU does not survive fork: open a backend in the child, or fork earlier"};
+  }
   return {.code = errc::device_lost,
           .native = lost_.load(std::memory_order_relaxed),
           .where = device::cuda(static_cast<std::uint16_t>(ordinal_)),
@@ -172,10 +202,9 @@ int driver::attribute(cudaDeviceAttr which) noexcept {
 }
 
 result<std::uint64_t> driver::stream_id(cudaStream_t stream) noexcept {
-  const outside_captures relaxed;
   unsigned long long id = 0;
   const status why =
-      in_stream("asking a stream's number", [&] { return cudaStreamGetId(stream, &id); });
+      on_device("asking a stream's number", [&] { return cudaStreamGetId(stream, &id); });
   return why.ok() ? result<std::uint64_t>(id) : why;
 }
 
@@ -183,8 +212,7 @@ result<std::uint64_t> driver::id_of_new_stream(const stream_ref& stream) noexcep
   const cudaStream_t handle = handle_of(stream);
   bool is_foreign = false;
   if (stream.kind == stream_kind::ordinary && handle != cudaStreamLegacy) {
-    const outside_captures relaxed;
-    const status why = in_stream("asking whose a stream is", [&] {
+    const status why = on_device("asking whose a stream is", [&] {
       is_foreign = context_.is_foreign(handle);
       return cudaSuccess;
     });
@@ -243,27 +271,15 @@ bool driver::is_recycled(cudaStream_t stream, std::uint64_t id) const noexcept {
   if (is_lost()) {
     return false;
   }
-  const outside_captures relaxed;
   unsigned long long now = id;
-  const cudaError_t error = in_context([&] { return cudaStreamGetId(stream, &now); });
+  const cudaError_t error = in_context([&] {
+    const outside_captures relaxed;
+    return cudaStreamGetId(stream, &now);
+  });
   if (error != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
   }
   return error == cudaSuccess && now != id;
-}
-
-result<bool> driver::is_idle(cudaStream_t stream) noexcept {
-  if (is_lost()) {
-    return lost();
-  }
-  const outside_captures relaxed;
-  bool is_idle = true;
-  const status why = in_stream("asking a stream", [&] {
-    const cudaError_t error = cudaStreamQuery(stream);
-    is_idle = error != cudaErrorNotReady;
-    return forgiven(error, cudaErrorNotReady);
-  });
-  return why.ok() ? result<bool>(is_idle) : why;
 }
 
 // A capture that the host waits for ends without a graph, so this asks first.
@@ -277,8 +293,7 @@ status driver::synchronise(cudaStream_t stream) noexcept {
             .where = device::cuda(static_cast<std::uint16_t>(ordinal_)),
             .text = "the host cannot wait for a stream that captures"};
   }
-  const outside_captures relaxed;
-  return in_stream("waiting for a stream", [=] { return cudaStreamSynchronize(stream); });
+  return on_device("waiting for a stream", [=] { return cudaStreamSynchronize(stream); });
 }
 
 status driver::synchronise_device() noexcept {

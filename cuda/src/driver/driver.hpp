@@ -55,6 +55,9 @@ class outside_captures {
 
 class driver {
  public:
+  driver(const driver&) = delete;
+  driver& operator=(const driver&) = delete;
+  ~driver();
   /// Errors: backend_unavailable (no driver, too old a driver, no GPU), unknown_device.
   [[nodiscard]] static result<std::unique_ptr<driver>> open(std::uint16_t ordinal) noexcept;
 
@@ -65,7 +68,10 @@ class driver {
   [[nodiscard]] std::uint64_t calls() const noexcept {
     return calls_.load(std::memory_order_relaxed);
   }
-  [[nodiscard]] bool is_lost() const noexcept { return lost_.load(std::memory_order_relaxed) != 0; }
+  /// Also in a forked child: no CUDA call is made there.
+  [[nodiscard]] bool is_lost() const noexcept {
+    return lost_.load(std::memory_order_relaxed) != 0 || is_forked();
+  }
   /// The answer of every function once the device is lost. Pre: is_lost().
   [[nodiscard]] status lost() const noexcept;
 
@@ -111,8 +117,6 @@ class driver {
   /// Likewise: is the handle that of another stream than the one with this number? Pre: the
   /// stream's state is none.
   [[nodiscard]] bool is_recycled(cudaStream_t stream, std::uint64_t id) const noexcept;
-  /// All that was enqueued is done. Pre: the stream's state is none.
-  [[nodiscard]] result<bool> is_idle(cudaStream_t stream) noexcept;
   /// Error: stream_captures.
   [[nodiscard]] status synchronise(cudaStream_t stream) noexcept;
   [[nodiscard]] status synchronise_device() noexcept;
@@ -148,7 +152,8 @@ class driver {
                             cudaStream_t stream) noexcept;
 
  private:
-  explicit driver(int ordinal) noexcept : ordinal_(ordinal) {}
+  explicit driver(int ordinal) noexcept;
+  [[nodiscard]] bool is_forked() const noexcept;
 
   [[nodiscard]] status open_context() noexcept;
   template <class F>
@@ -158,6 +163,7 @@ class driver {
   }
 
   const int ordinal_;
+  const unsigned forks_at_opening_;
   primary_context context_;
   std::array<char, 256> name_{};
   std::size_t total_bytes_ = 0;

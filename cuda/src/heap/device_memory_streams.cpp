@@ -2,6 +2,7 @@
 //
 // device_memory: streams that are named, ordered, waited for and retired.
 #include "heap/device_memory.hpp"
+#include <tidepool/support/thread_end.hpp>
 
 namespace tidepool {
 inline namespace v0 {
@@ -16,6 +17,9 @@ status device_memory::make_room_for_streams(stream_index count) noexcept {
 result<stream_index> device_memory::find(const stream_ref& stream, lock_type& lock) noexcept {
   if (const stream_index s = order_.find_known(stream); s != no_stream) {
     return s;
+  }
+  if (support::this_thread_ends()) {
+    return order_.find_by_handle(stream);
   }
   const result<std::uint64_t> id = order_.ask_id(stream, lock);
   if (!id) {
@@ -42,7 +46,9 @@ void device_memory::retire(const stream_ref& stream) noexcept {
       static_cast<void>(order_.wait_for_device(lock));
     }
   }
-  forget_spent_streams(lock);
+  if (!support::this_thread_ends()) {
+    forget_spent_streams(lock);
+  }
 }
 
 void device_memory::set_in_scope(const stream_ref& stream, bool is_in_scope) noexcept {

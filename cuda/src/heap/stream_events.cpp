@@ -3,7 +3,7 @@
 // stream_order: events recorded and asked. Every driver call here is made without the mutex, by the
 // one thread that has the turn of the stream whose events it uses. Waits are in stream_waits.cpp.
 #include "heap/stream_order.hpp"
-#include <tidepool/assert.hpp>
+#include <tidepool/support/thread_end.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -90,14 +90,16 @@ result<cudaEvent_t> stream_order::make_event(stream_state& state, lock_type& loc
 }
 
 // Answers the stream on which an event covers this one, or null if there is none now. A thread's
-// own default stream has no handle on other threads; there the legacy stream stands in, because it
-// waits for that stream.
+// own default stream has no handle on other threads, and none when its thread has ended; there the
+// legacy stream stands in, because it waits for that stream.
 cudaStream_t stream_order::usable_handle(stream_index s, lock_type& lock) noexcept {
   const stream_state& state = streams_[s];
-  if (s == unknown_stream || state.is_retired || state.is_in_scope) {
+  const bool is_of_thread = state.kind == stream_kind::per_thread;
+  if (s == unknown_stream || (state.is_retired && !is_of_thread) || state.is_in_scope) {
     return nullptr;
   }
-  const cudaStream_t handle = is_named_here(state) ? state.handle : cudaStreamLegacy;
+  const bool is_named = is_named_here(state) && !state.is_retired;
+  const cudaStream_t handle = is_named ? state.handle : cudaStreamLegacy;
   const result<capture_state> now = without(lock, [&] { return driver_.state_of(handle); });
   streams_[s].is_gone = !now && now.error().code == errc::driver_error;
   return now && *now == capture_state::none && !find_recycled(s, lock) ? handle : nullptr;
@@ -168,6 +170,9 @@ bool stream_order::cover(stream_index s, std::uint64_t stamp, lock_type& lock) n
 }
 
 void stream_order::record_early(stream_index s, lock_type& lock) noexcept {
+  if (support::this_thread_ends()) {
+    return;
+  }
   const stream_state& state = streams_[s];
   const bool is_due = state.kind == stream_kind::per_thread
                           ? is_named_here(state)

@@ -165,12 +165,24 @@ void stream_order::set_in_scope(const stream_ref& stream, bool is_in_scope) noex
   }
 }
 
+// The legacy stream stands in for a thread's own default stream at any later time, so no event is
+// needed now, and the thread may be at its end.
 void stream_order::retire(stream_index s, lock_type& lock) noexcept {
-  const turn mine(*this, s, turn::patience::waits, lock);
   if (s < first_user_stream || streams_[s].is_retired) {
     return;
   }
-  static_cast<void>(cover(s, streams_[s].freed, lock));
+  if (streams_[s].kind == stream_kind::per_thread) {
+    end_names(s);
+    return;
+  }
+  const turn mine(*this, s, turn::patience::waits, lock);
+  if (!streams_[s].is_retired) {
+    static_cast<void>(cover(s, streams_[s].freed, lock));
+    end_names(s);
+  }
+}
+
+void stream_order::end_names(stream_index s) noexcept {
   stream_state& state = streams_[s];
   by_id_.erase(state.id);
   if (state.number != 0 && state.number < by_number_.size()) {

@@ -92,7 +92,8 @@ class stream_order {
   }
   /// The driver's number of the stream.
   [[nodiscard]] std::uint64_t id_of(stream_index s) const noexcept { return streams_[s].id; }
-  /// Tells that the stream will not be named again. What it freed is recorded now, while it exists.
+  /// Tells that the stream will not be named again. What it freed is recorded now, while it exists,
+  /// unless it is a thread's own default stream: then this makes no driver call.
   void retire(stream_index s, lock_type& lock) noexcept;
   /// The stream is retired and all its work is complete.
   [[nodiscard]] bool is_spent(stream_index s) const noexcept;
@@ -223,6 +224,7 @@ class stream_order {
     bool has_it_;
   };
 
+  void end_names(stream_index s) noexcept;
   [[nodiscard]] result<stream_index> add(const stream_ref& stream, std::uint64_t id) noexcept;
   [[nodiscard]] bool note_number(const stream_ref& stream, stream_index s) noexcept;
   [[nodiscard]] bool is_named_here(const stream_state& state) const noexcept;

@@ -129,7 +129,8 @@ void stream_order::wait_on_host(stream_index s, lock_type& lock) noexcept {
     return;
   }
   const stream_state& state = streams_[s];
-  if (s == unknown_stream || state.is_retired || state.is_gone || state.is_recycled) {
+  const bool is_never_covered = state.is_retired && state.kind != stream_kind::per_thread;
+  if (s == unknown_stream || is_never_covered || state.is_gone || state.is_recycled) {
     static_cast<void>(wait_for_device(lock));
   }
 }
