@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ends: of threads, whose last destructors must not call CUDA, because the driver's own state of the
-// thread may be gone; and of forked children, which must not call CUDA at all.
+// Ends: of threads, whose last destructors must not call CUDA, because the driver's own state of
+// the thread may be gone; and of forked children, which must not call CUDA at all.
 #include "pool_support.hpp"
 
 #include <sys/wait.h>

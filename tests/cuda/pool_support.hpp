@@ -65,6 +65,7 @@ class CudaPool : public ::testing::Test {
       GTEST_SKIP() << "skipped, no GPU: " << to_string(gpu_memory.error());
     }
     ASSERT_TRUE(gpu_memory.has_value()) << to_string(gpu_memory.error());
+    load_kernels();
     make(std::move(*gpu_memory), {});
   }
   void make(std::unique_ptr<backend> gpu_memory, const pool_options& options) {

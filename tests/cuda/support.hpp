@@ -116,6 +116,7 @@ class CudaBackend : public ::testing::Test {
       GTEST_SKIP() << "skipped, no GPU: " << to_string(made.error());
     }
     ASSERT_TRUE(made.has_value()) << to_string(made.error());
+    load_kernels();
     tested = std::move(*made);
     tested->attach(host);
   }

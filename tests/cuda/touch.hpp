@@ -10,6 +10,9 @@
 
 namespace tidepool::test {
 
+/// Loads the kernels now. A driver that loads them at their first launch may have to do what a
+/// capture under way forbids.
+void load_kernels();
 /// Writes `value` into n words.
 void launch_fill(unsigned* words, std::size_t n, unsigned value, cudaStream_t stream);
 /// Adds the number of words that are not `value` to *wrong, which is device memory.

@@ -44,6 +44,7 @@ cudaMemoryAdvise advice_of(const advice_request& request) noexcept {
 
 // CUDA 13 has locations where CUDA 12 had numbers of devices, and of nodes only "the host".
 #if CUDART_VERSION >= 13000
+constexpr bool knows_nodes = true;
 cudaMemLocation location_of(const place& target) noexcept {
   switch (target.kind) {
   case place::type::gpu:
@@ -63,6 +64,7 @@ cudaError_t call_advise(std::span<const std::byte> range, cudaMemoryAdvise what,
   return cudaMemAdvise(range.data(), range.size(), what, location_of(target));
 }
 #else
+constexpr bool knows_nodes = false;
 int number_of(const place& target) noexcept {
   return target.kind == place::type::gpu ? target.number : cudaCpuDeviceId;
 }
@@ -76,10 +78,20 @@ cudaError_t call_advise(std::span<const std::byte> range, cudaMemoryAdvise what,
 }
 #endif
 
-status no_such_place(device where) noexcept {
-  return {.code = errc::invalid_argument,
-          .where = where,
-          .text = "managed memory is on the host or on a GPU"};
+// Why the driver cannot be told of this place; ok: it can.
+status check_place(const place& target, device where) noexcept {
+  if (target.kind == place::type::none) {
+    return {.code = errc::invalid_argument,
+            .where = where,
+            .text = "managed memory is on the host or on a GPU"};
+  }
+  if (target.kind == place::type::node && !knows_nodes) {
+    return {.code = errc::unsupported,
+            .where = where,
+            .text = "builds for CUDA 12 tell the driver of no NUMA node: name device::cpu(), or "
+                    "build for CUDA 13"};
+  }
+  return {};
 }
 
 }  // namespace
@@ -129,8 +141,8 @@ result<void*> allocate_managed(driver& gpu, std::size_t bytes) noexcept {
 status prefetch_managed(driver& gpu, std::span<const std::byte> range, device target,
                         cudaStream_t stream) noexcept {
   const place destination = place_of(target);
-  if (destination.kind == place::type::none) {
-    return no_such_place(target);
+  if (const status why = check_place(destination, target); !why.ok()) {
+    return why;
   }
   return gpu.in_stream("cudaMemPrefetchAsync",
                        [&] { return call_prefetch(range, destination, stream); });
@@ -139,8 +151,8 @@ status prefetch_managed(driver& gpu, std::span<const std::byte> range, device ta
 status advise_managed(driver& gpu, std::span<const std::byte> range,
                       const advice_request& request) noexcept {
   const place concerned = place_of(request.of);
-  if (concerned.kind == place::type::none) {
-    return no_such_place(request.of);
+  if (const status why = check_place(concerned, request.of); !why.ok()) {
+    return why;
   }
   return gpu.on_device("cudaMemAdvise",
                        [&] { return call_advise(range, advice_of(request), concerned); });
