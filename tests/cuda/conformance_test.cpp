@@ -3,6 +3,7 @@
 // The conformance suite on the CUDA backend, for each device that it serves.
 #include "../conformance/conformance.hpp"
 
+#include "watched_backend.hpp"
 #include <tidepool/cuda/backend.hpp>
 
 #include <utility>
@@ -75,7 +76,7 @@ class only final : public backend {
   const result<std::unique_ptr<backend>> all = cuda::try_make_backend();
   for (std::size_t i = 0; all && i != (*all)->devices().size(); ++i) {
     made.push_back({name_of((*all)->devices()[i]),
-                    [i] { return std::make_unique<only>(cuda::make_backend(), i); }});
+                    [i] { return std::make_unique<only>(*try_make_watched(), i); }});
   }
   return made;
 }

@@ -52,7 +52,7 @@ class CudaContexts : public ::testing::Test {
   void open() {
     std::vector<std::unique_ptr<backend>> backends;
     backends.push_back(cpu::make_backend());
-    result<std::unique_ptr<backend>> made = cuda::try_make_backend({.ordinal = 1});
+    result<std::unique_ptr<backend>> made = try_make_watched({.ordinal = 1});
     ASSERT_TRUE(made.has_value()) << to_string(made.error());
     backends.push_back(std::move(*made));
     p = std::make_unique<pool>(std::move(backends), pool_options{});

@@ -144,7 +144,7 @@ void run_seed(unsigned seed, unsigned devices) {
   std::vector<std::unique_ptr<backend>> backends;
   backends.push_back(cpu::make_backend());
   for (unsigned i = 0; i < devices; ++i) {
-    backends.push_back(cuda::make_backend({.ordinal = static_cast<std::uint16_t>(i)}));
+    backends.push_back(*try_make_watched({.ordinal = static_cast<std::uint16_t>(i)}));
   }
   pool p(std::move(backends));
   {

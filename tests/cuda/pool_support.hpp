@@ -59,7 +59,7 @@ inline void order(cudaStream_t earlier, cudaStream_t later) {
 class CudaPool : public ::testing::Test {
  protected:
   void SetUp() override {
-    result<std::unique_ptr<backend>> gpu_memory = cuda::try_make_backend();
+    result<std::unique_ptr<backend>> gpu_memory = try_make_watched();
     if (!gpu_memory && gpu_memory.error().code == errc::backend_unavailable) {
       ASSERT_FALSE(gpu_is_required()) << to_string(gpu_memory.error());
       GTEST_SKIP() << "skipped, no GPU: " << to_string(gpu_memory.error());
@@ -76,6 +76,7 @@ class CudaPool : public ::testing::Test {
     p = std::make_unique<pool>(std::move(backends), options);
   }
   void TearDown() override {
+    end_foreign_captures();
     if (p != nullptr) {
       expect_success(cudaDeviceSynchronize());
       EXPECT_EQ(p->control().verify(), nullptr);

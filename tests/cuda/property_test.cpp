@@ -24,7 +24,7 @@ struct live_block {
 /// One GPU with its backend and streams.
 struct gpu {
   explicit gpu(std::uint16_t ordinal)
-      : where(device::cuda(ordinal)), tested(cuda::make_backend({.ordinal = ordinal})) {
+      : where(device::cuda(ordinal)), tested(*try_make_watched({.ordinal = ordinal})) {
     expect_success(cudaSetDevice(ordinal));
     tested->attach(host);
     for (std::uint32_t i = 1; i != 5; ++i) {

@@ -10,6 +10,7 @@
 #include "../support/sizes.hpp"
 #include "gpu.hpp"
 #include "touch.hpp"
+#include "watched_backend.hpp"
 #include <tidepool/backend.hpp>
 #include <tidepool/cuda/backend.hpp>
 #include <tidepool/cuda/stream.hpp>
@@ -110,7 +111,7 @@ class wrong_words {
 class CudaBackend : public ::testing::Test {
  protected:
   void SetUp() override {
-    result<std::unique_ptr<backend>> made = cuda::try_make_backend();
+    result<std::unique_ptr<backend>> made = try_make_watched();
     if (!made && made.error().code == errc::backend_unavailable) {
       ASSERT_FALSE(gpu_is_required()) << to_string(made.error());
       GTEST_SKIP() << "skipped, no GPU: " << to_string(made.error());
@@ -124,6 +125,7 @@ class CudaBackend : public ::testing::Test {
     if (tested == nullptr) {
       return;
     }
+    end_foreign_captures();
     EXPECT_EQ(tested->verify(), nullptr);
     expect_success(cudaDeviceSynchronize());
     (void)tested->trim(where, 0);

@@ -24,6 +24,7 @@ class Kinds : public CudaBackend {
     if (tested == nullptr) {
       return;
     }
+    end_foreign_captures();
     expect_success(cudaDeviceSynchronize());
     for (const device_description& d : tested->devices()) {
       (void)tested->trim(d.where, 0);

@@ -79,6 +79,7 @@ cudaError_t call(const char* name, F body) {
   }
   if (error == cudaSuccess) {
     open_context_for(r, name);
+    r.let_others_capture();
     error = run_body(r, body);
     if (error == cudaSuccess) {
       error = r.sticky;

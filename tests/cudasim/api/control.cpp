@@ -7,12 +7,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 using namespace cudasim;
 
 static_assert(static_cast<int>(finding::unsupported) == CUDASIM_UNSUPPORTED);
 static_assert(static_cast<int>(finding::race) == CUDASIM_RACE);
 static_assert(static_cast<int>(finding::leak) == CUDASIM_LEAK);
+static_assert(static_cast<int>(finding::spoilt_capture) == CUDASIM_SPOILT_CAPTURE);
 
 namespace {
 
@@ -109,6 +111,29 @@ unsigned long long cudasim_faults_struck(char* function, unsigned long long byte
 
 void cudasim_fail_no_call(void) {
   locked([](runtime& r) { r.faults.clear(); });
+}
+
+void cudasim_set_foreign_captures(unsigned long long seed) {
+  locked([&](runtime& r) { r.set_foreign_seed(seed); });
+}
+
+int cudasim_watch(int watched) {
+  runtime::get().foreign.has_watched = true;
+  return std::exchange(is_watched, watched != 0) ? 1 : 0;
+}
+
+void cudasim_lend_stream(void* handle) {
+  locked([&](runtime& r) {
+    for (const auto& each : r.streams) {
+      if (each->handle == handle && !each->destroyed) {
+        r.foreign.lent.insert(each.get());
+      }
+    }
+  });
+}
+
+unsigned long long cudasim_foreign_captures(void) {
+  return locked([](runtime& r) { return r.foreign.begun; });
 }
 
 void cudasim_set_memory(unsigned long long bytes) {

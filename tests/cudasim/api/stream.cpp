@@ -66,7 +66,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
             cudaErrorInvalidResourceHandle);
     stream& gone = r.stream_of(handle);
     if (!r.leave_joined_capture(gone)) {
-      runtime::require_not_captured(gone);
+      r.require_not_captured(gone);
     }
     r.destroy_stream(gone);
   });
@@ -79,7 +79,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 cudaError_t cudaStreamQuery(cudaStream_t handle) {
   return call(__func__, [&](runtime& r) {
     const stream& of = r.stream_of(handle);
-    runtime::require_not_captured(of);
+    r.require_not_captured(of);
     r.require_safe_in_capture();
     r.poll();
     if (of.last != nullptr && !of.last->done) {
@@ -128,7 +128,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t waited, unsigne
     const event& until = r.event_of(waited);
     require(flags == cudaEventWaitDefault || flags == cudaEventWaitExternal, cudaErrorInvalidValue);
     if (until.captured.into != nullptr && flags != cudaEventWaitExternal) {
-      runtime::capture_wait(of, until);
+      r.capture_wait(of, until);
       return;
     }
     require(!of.is_capturing(), cudaErrorStreamCaptureIsolation);

@@ -24,7 +24,8 @@ enum cudasim_finding {
   CUDASIM_LEAK,
   CUDASIM_STALE_HANDLE,
   CUDASIM_KERNEL_FAULT,
-  CUDASIM_UNSUPPORTED
+  CUDASIM_UNSUPPORTED,
+  CUDASIM_SPOILT_CAPTURE
 };
 
 #define CUDASIM_API __attribute__((weak))
@@ -62,6 +63,20 @@ CUDASIM_API void cudasim_fail_no_call(void);
 /* The same call, and the device is lost with it: no operation runs any more, and every call that
  * needs a device answers the error, cudaGetLastError too. cudasim_clear_error ends that. */
 CUDASIM_API void cudasim_lose_device(const char* function, unsigned long long nth, int error);
+/* Another thread seems to begin and end captures between two calls of the program, at moments that
+ * the seed says; 0: no more. They are captures of a stream that the program does not know, in the
+ * global mode, and of streams that it lends, in any mode. A call that spoils one, or becomes a part
+ * of it, is reported (CUDASIM_SPOILT_CAPTURE). */
+CUDASIM_API void cudasim_set_foreign_captures(unsigned long long seed);
+/* 1: calls of this thread are those of the code that is tested, until 0; answers what it was. Once
+ * a thread has said so, captures begin before calls that are watched only, and a call of anything
+ * else is preceded by the end of a capture that it would spoil or that its stream takes part in. */
+CUDASIM_API int cudasim_watch(int is_watched);
+/* The stream (a cudaStream_t) may be captured so, until it is destroyed. The program itself does
+ * not enqueue there in watched calls. */
+CUDASIM_API void cudasim_lend_stream(void* stream);
+/* How many such captures have begun. */
+CUDASIM_API unsigned long long cudasim_foreign_captures(void);
 /* How many planted faults have struck; the name of the function that the latest one struck is
  * copied, if there is room (bytes may be 0). */
 CUDASIM_API unsigned long long cudasim_faults_struck(char* function, unsigned long long bytes);

@@ -31,6 +31,7 @@ enum class finding : std::uint8_t {
   stale_handle,
   kernel_fault,
   unsupported,
+  spoilt_capture,
 };
 
 // The CUDA error numbers that executing a kernel can end with.

@@ -23,6 +23,7 @@ constexpr std::array<const char*, reports::kinds> names{
     "stale handle",
     "kernel fault",
     "unsupported",
+    "spoilt capture",
 };
 
 std::size_t index_of(finding kind) {

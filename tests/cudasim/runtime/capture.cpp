@@ -99,7 +99,7 @@ void runtime::require_safe_in_capture() {
     const bool both_global =
         now.mode == cudaStreamCaptureModeGlobal && capture_mode == cudaStreamCaptureModeGlobal;
     if (both_global || now.thread == thread_number()) {
-      now.into->spoilt = conflicts = true;
+      conflicts |= spoil(*each);
     }
   }
   require(!conflicts, cudaErrorStreamCaptureUnsupported);
@@ -109,15 +109,14 @@ void runtime::require_no_capture_on(int device) {
   bool captures = false;
   for (const auto& each : streams) {
     if (each->device == device && each->is_capturing()) {
-      each->capturing.into->spoilt = captures = true;
+      captures |= spoil(*each);
     }
   }
   require(!captures, cudaErrorStreamCaptureUnsupported);
 }
 
 void runtime::require_not_captured(const stream& of) {
-  if (of.is_capturing()) {
-    of.capturing.into->spoilt = true;
+  if (of.is_capturing() && spoil(of)) {
     refuse(cudaErrorStreamCaptureUnsupported);
   }
 }
@@ -154,8 +153,7 @@ void runtime::require_no_implicit_wait(const stream& of, bool spoils) {
     return;
   }
   for (stream* const other : devices.at(static_cast<std::size_t>(of.device)).blocking) {
-    if (other->is_capturing()) {
-      other->capturing.into->spoilt |= spoils;
+    if (other->is_capturing() && (spoils ? spoil(*other) : is_in_the_way(*other))) {
       refuse(cudaErrorStreamCaptureImplicit);
     }
   }
@@ -164,6 +162,7 @@ void runtime::require_no_implicit_wait(const stream& of, bool spoils) {
 graph_node& runtime::capture_node(stream& of, const std::string& name, cudaGraphNodeType type,
                                   std::function<void(stream&)> issue) {
   require(!is_spoilt(of.capturing), cudaErrorStreamCaptureInvalidated);
+  report_foreign(of, "has recorded into");
   graph_node& made = add_node(*of.capturing.into, name, type, std::move(issue), of.capturing.last);
   of.capturing.last = {&made};
   return made;
@@ -173,6 +172,7 @@ void runtime::capture_wait(stream& of, const event& until) {
   const capture& carried = until.captured;
   require(!carried.ended, cudaErrorCapturedEvent);
   require(!is_spoilt(carried), cudaErrorStreamCaptureInvalidated);
+  report_foreign(*carried.origin, "makes a stream wait for");
   if (!of.is_capturing()) {  // the event carries the capture into this stream
     require(!of.legacy, cudaErrorStreamCaptureImplicit);
     of.capturing = carried;

@@ -53,6 +53,7 @@ runtime::runtime() : set(read_settings()), random(set.seed) {
   }
   host.set(-1, ++host_tick_);  // tick 0 came before everything
   set_up_devices();
+  set_foreign_seed(set.foreign_captures);
   if (set.async) {
     worker_ = std::thread([this] { run_thread(); });
   }

@@ -11,6 +11,7 @@
 #include "memory/race_log.hpp"
 #include "memory/reports.hpp"
 #include "runtime/counters.hpp"
+#include "runtime/foreign_capture.hpp"
 #include "runtime/graph.hpp"
 #include "runtime/handles.hpp"
 #include "runtime/injection.hpp"
@@ -84,6 +85,8 @@ class runtime {
   /// The same, for what the legacy stream may not do while blocking streams capture.
   stream& stream_of(cudaStream_t);
   stream& make_stream(int device, unsigned flags, int priority);
+  /// The same, for which programs have no name.
+  stream& make_nameless_stream(int device, unsigned flags, int priority);
   void destroy_stream(stream&);
   operation_ptr enqueue(stream&, std::string name, std::function<void(operation&)> run,
                         std::vector<operation_ptr> after = {}, bool unlocked = false);
@@ -133,7 +136,7 @@ class runtime {
   /// this thread. Like all that follow, it spoils the captures that are in the way.
   void require_safe_in_capture();
   void require_no_capture_on(int device);
-  static void require_not_captured(const stream&);
+  void require_not_captured(const stream&);
   /// The stream of a question that drivers refuse while the stream captures, and that spoils the
   /// capture, unless its mode is relaxed; so does one elsewhere that forbids this thread the
   /// unsafe.
@@ -143,11 +146,25 @@ class runtime {
   bool leave_joined_capture(stream&);
   void require_no_implicit_wait(const stream&, bool spoils);
   /// The stream takes part in the capture that the event was recorded in.
-  static void capture_wait(stream&, const event&);
+  void capture_wait(stream&, const event&);
   /// Adds the last node of a stream that captures.
   graph_node& capture_node(stream&, const std::string& name, cudaGraphNodeType,
                            std::function<void(stream&)> issue);
   void launch_graph(const node_list&, stream& in);
+
+  // Captures that other threads seem to begin and end between two calls (foreign_capture.hpp).
+  void set_foreign_seed(std::uint64_t seed);
+  /// A moment between two calls.
+  void let_others_capture();
+  /// As if the other thread had come to the end of its capture, if there is one.
+  void end_foreign_capture();
+  /// False: it was another thread's capture, which has ended instead, as the call is not one that
+  /// is watched.
+  bool is_in_the_way(const stream& captured);
+  /// Likewise; else the capture is spoilt.
+  bool spoil(const stream& captured);
+  /// If the stream's capture is another thread's: that must not have happened to it.
+  void report_foreign(const stream& captured, const char* what);
   void trim_pools_after_wait();
   void reset_device(int device);
   pool& make_pool(const pool::properties&);
@@ -214,6 +231,7 @@ class runtime {
   allocation_table memory{findings, races};
   counters counts;
   injection faults;
+  foreign_capture foreign;
   const char* call_name = "";  // the API function that runs
   cudaError_t sticky = cudaSuccess;
   vector_clock host;  // what all host threads know to be done
@@ -242,6 +260,7 @@ class runtime {
   void run_host_function(operation&);
   void advance_host();  // what the host does from now on is later than what it has enqueued
   operation_ptr choose_ready();
+  stream* choose_foreign_stream();
   char* where(std::uint64_t address, std::size_t bytes, bool write, operation& by);
   void copy_now(operation& by, const pitched& to, const pitched& from, const rectangle&,
                 const char* staged);
@@ -284,6 +303,7 @@ inline thread_local int current_device = 0;
 inline thread_local cudaError_t last_error = cudaSuccess;
 inline thread_local bool null_is_per_thread = false;  // in ..._ptsz and ..._ptds
 inline thread_local bool is_host_function = false;    // it may call nothing of CUDA
+inline thread_local bool is_watched = false;          // cudasim_watch(1)
 inline thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
 
 }  // namespace cudasim

@@ -42,24 +42,33 @@ stream& runtime::find_stream(cudaStream_t handle) {
     return *own;
   }
   if (const auto known = by_handle_.find(handle); known != by_handle_.end()) {
-    return *known->second;
+    stream& found = *known->second;
+    if (found.is_capturing()) {
+      static_cast<void>(is_in_the_way(found));
+    }
+    return found;
   }
   note_stale("stream", handle);
   refuse(cudaErrorInvalidResourceHandle);
 }
 
 stream& runtime::make_stream(int device, unsigned flags, int priority) {
+  stream& made = make_nameless_stream(device, flags, priority);
+  made.handle = stream_handles_.take();
+  by_handle_[made.handle] = &made;
+  stale_.erase(made.handle);
+  return made;
+}
+
+stream& runtime::make_nameless_stream(int device, unsigned flags, int priority) {
   auto made = std::make_unique<stream>();
   made->index = static_cast<int>(streams.size());
   made->device = device;
   made->flags = flags;
   made->priority = priority;
   made->blocking = (flags & cudaStreamNonBlocking) == 0;
-  made->handle = stream_handles_.take();
   streams.push_back(std::move(made));
   stream& kept = *streams.back();
-  by_handle_[kept.handle] = &kept;
-  stale_.erase(kept.handle);
   if (kept.blocking) {
     devices.at(static_cast<std::size_t>(device)).blocking.push_back(&kept);
   }
@@ -68,6 +77,7 @@ stream& runtime::make_stream(int device, unsigned flags, int priority) {
 
 void runtime::destroy_stream(stream& gone) {
   gone.destroyed = true;  // what it holds still runs, so the object stays
+  foreign.lent.erase(&gone);
   by_handle_.erase(gone.handle);
   stale_.insert(gone.handle);
   if (set.handle_reuse) {
