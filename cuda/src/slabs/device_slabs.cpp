@@ -156,7 +156,7 @@ class pooled_slabs final : public device_slabs {
   }
 
  private:
-  // A GPU that nobody named may be refused, as one without pools of its own is. It is left out then,
+  // A GPU that nobody named may be refused, as one without pools of its own is. It is left out,
   // and the name of the device says so.
   [[nodiscard]] status open_to_peers() noexcept {
     const peer_list wanted = gpu().peers();
