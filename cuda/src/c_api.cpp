@@ -15,6 +15,23 @@ namespace cuda {
 namespace {
 
 constexpr std::size_t most_devices = 16;
+constexpr std::size_t most_peers = 63;
+
+/// What is wrong with the peers; null: nothing that can be told without a GPU.
+[[nodiscard]] const char* fault_of_peers(const tidepool_cuda_backend_options& read) noexcept {
+  if (read.peers > TIDEPOOL_CUDA_PEERS_THESE) {
+    return "peers must be one of TIDEPOOL_CUDA_PEERS_...";
+  }
+  if (read.peer_count > most_peers || (read.peer_ordinals == nullptr && read.peer_count != 0)) {
+    return "peer_ordinals must be peer_count ordinals, at most 63";
+  }
+  for (std::size_t i = 0; i < read.peer_count; ++i) {
+    if (read.peer_ordinals[i] > 0xffff) {
+      return "peer_ordinals must be 0..65535";
+    }
+  }
+  return nullptr;
+}
 
 [[nodiscard]] tidepool_status refuse(const char* text) noexcept {
   return record_error(status{.code = errc::invalid_argument, .text = text});
@@ -44,6 +61,9 @@ tidepool_status tidepool_cuda_backend_create(const tidepool_cuda_backend_options
       (read.devices == nullptr && read.device_count != 0)) {
     return cuda::refuse("devices must be device_count devices, at most 16");
   }
+  if (const char* const fault = cuda::fault_of_peers(read); fault != nullptr) {
+    return cuda::refuse(fault);
+  }
   try {
     cuda::backend_options wanted;
     wanted.ordinal = static_cast<std::uint16_t>(read.ordinal);
@@ -54,6 +74,10 @@ tidepool_status tidepool_cuda_backend_create(const tidepool_cuda_backend_options
       wanted.devices.push_back(device::from_bits(read.devices[i]));
     }
     wanted.nvtx = read.nvtx != 0;
+    wanted.peers = static_cast<cuda::peer_access>(read.peers);
+    for (std::size_t i = 0; i < read.peer_count; ++i) {
+      wanted.peer_ordinals.push_back(static_cast<std::uint16_t>(read.peer_ordinals[i]));
+    }
     result<std::unique_ptr<backend>> made = cuda::try_make_backend(wanted);
     if (!made) {
       return record_error(made.error());

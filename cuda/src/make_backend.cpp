@@ -90,6 +90,11 @@ struct assembly {
   }
   assembly parts;
   parts.gpu = std::move(*gpu);
+  const result<peer_list> peers = find_peers(*parts.gpu, options);
+  if (!peers) {
+    return peers.error();
+  }
+  parts.gpu->set_peers(*peers);
   if (options.nvtx || environment_flag("nvtx")) {
     std::unique_ptr<annotator> tool = make_nvtx_annotator();
     if (tool == nullptr) {

@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
 
 namespace {
 
@@ -49,6 +51,37 @@ TEST_F(CApiCuda, RefusesBadArguments) {
   options.device_count = many.size();
   EXPECT_EQ(create(&options), TIDEPOOL_INVALID_ARGUMENT);
   options = {};
+  EXPECT_EQ(create(&options), TIDEPOOL_INVALID_ARGUMENT);
+}
+
+TEST_F(CApiCuda, PeersAreChosen) {
+  const tidepool_status why = create(nullptr);
+  auto options = sized<tidepool_cuda_backend_options>();
+  options.peers = TIDEPOOL_CUDA_PEERS_NONE;
+  EXPECT_EQ(create(&options), why);
+  options.peers = TIDEPOOL_CUDA_PEERS_THESE;
+  EXPECT_EQ(create(&options), why) << "nobody";
+  const std::array<std::uint32_t, 1> own{0};
+  options.peer_ordinals = own.data();
+  options.peer_count = own.size();
+  const tidepool_status itself = create(&options);
+  EXPECT_EQ(itself, why == TIDEPOOL_OK ? TIDEPOOL_INVALID_ARGUMENT : why);
+  // A caller that was compiled before there were peers.
+  options.size = offsetof(tidepool_cuda_backend_options, peers);
+  EXPECT_EQ(create(&options), why);
+}
+
+TEST_F(CApiCuda, BadPeersAreRefusedWithoutAGpu) {
+  auto options = sized<tidepool_cuda_backend_options>();
+  options.peers = TIDEPOOL_CUDA_PEERS_THESE + 1;
+  EXPECT_EQ(create(&options), TIDEPOOL_INVALID_ARGUMENT);
+  options.peers = TIDEPOOL_CUDA_PEERS_THESE;
+  options.peer_count = 1;
+  EXPECT_EQ(create(&options), TIDEPOOL_INVALID_ARGUMENT);
+  const std::array<std::uint32_t, 64> many{0x10000};
+  options.peer_ordinals = many.data();
+  EXPECT_EQ(create(&options), TIDEPOOL_INVALID_ARGUMENT);
+  options.peer_count = many.size();
   EXPECT_EQ(create(&options), TIDEPOOL_INVALID_ARGUMENT);
 }
 

@@ -75,6 +75,10 @@ class watched_backend final : public backend {
     const watched_calls watched;
     wrapped_->retire(where, stream);
   }
+  void set_capture_scope(device where, const stream_ref& stream, bool is_open) noexcept override {
+    const watched_calls watched;
+    wrapped_->set_capture_scope(where, stream, is_open);
+  }
   [[nodiscard]] status order(device where, const stream_ref& earlier,
                              const stream_ref& later) noexcept override {
     const watched_calls watched;

@@ -58,7 +58,12 @@ status pool_core::copy(const copy_request& request) noexcept {
   }
   const device_entry& to = *lanes.find(dst.where);
   const device_entry& from = *lanes.find(src.where);
-  const device_entry& works = to.description.stream_ordered ? to : from;
+  // Host memory near another GPU is within reach of all of them, and a GPU's memory perhaps not, so
+  // the backend of the latter works.
+  const bool from_works =
+      !to.description.stream_ordered ||
+      (to.is_for_host() && from.description.stream_ordered && !from.is_for_host());
+  const device_entry& works = from_works ? from : to;
   const status done = works.source->copy(
       works.where, static_cast<std::byte*>(dst.data) + request.dst_offset,
       static_cast<const std::byte*>(src.data) + request.src_offset, bytes, request.stream);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// driver: opening a GPU, translating errors, streams, events, copies. Calls about memory are in
-// memory.cpp.
+// driver: opening a GPU, translating errors, streams, events. Calls about memory are in memory.cpp.
 #include "driver/driver.hpp"
 
 #include <pthread.h>
@@ -126,6 +125,7 @@ result<std::unique_ptr<driver>> driver::open(std::uint16_t ordinal) noexcept {
   if (made == nullptr) {
     return status{.code = errc::out_of_memory, .where = device::cuda(ordinal)};
   }
+  made->gpu_count_ = count;
   if (status why = made->open_context(); !why.ok()) {
     return why;
   }
@@ -343,16 +343,6 @@ status driver::wait_on_host(cudaEvent_t event) noexcept {
 status driver::wait(cudaStream_t stream, cudaEvent_t event) noexcept {
   return in_stream("a stream's wait for an event",
                    [=] { return cudaStreamWaitEvent(stream, event, 0); });
-}
-
-status driver::copy(void* dst, const void* src, std::size_t bytes, cudaStream_t stream) noexcept {
-  return in_stream("a copy",
-                   [=] { return cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, stream); });
-}
-
-status driver::fill(void* dst, std::uint8_t value, std::size_t bytes,
-                    cudaStream_t stream) noexcept {
-  return in_stream("a fill", [=] { return cudaMemsetAsync(dst, value, bytes, stream); });
 }
 
 }  // namespace cuda

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "driver/context.hpp"
+#include "driver/peers.hpp"
 #include <tidepool/result.hpp>
 #include <tidepool/stream.hpp>
 
@@ -65,6 +66,15 @@ class driver {
   [[nodiscard]] std::string_view name() const noexcept { return name_.data(); }
   [[nodiscard]] std::size_t total_bytes() const noexcept { return total_bytes_; }
   [[nodiscard]] int attribute(cudaDeviceAttr which) noexcept;  // 0 where it cannot be asked
+  /// GPUs that the process sees.
+  [[nodiscard]] int gpu_count() const noexcept { return gpu_count_; }
+  /// The GPUs that may access this one's memory.
+  [[nodiscard]] const peer_list& peers() const noexcept { return peers_; }
+  // Called while the backend is made, before other threads know the driver.
+  void set_peers(const peer_list& chosen) noexcept { peers_ = chosen; }
+  void leave_out(int peer) noexcept { peers_.remove(peer); }
+  /// Does the hardware let the other GPU access this one's memory?
+  [[nodiscard]] result<bool> can_be_reached_from(int other) noexcept;
   [[nodiscard]] std::uint64_t calls() const noexcept {
     return calls_.load(std::memory_order_relaxed);
   }
@@ -138,6 +148,8 @@ class driver {
   [[nodiscard]] result<void*> allocate(std::size_t bytes) noexcept;
   [[nodiscard]] status release(void* data) noexcept;
   [[nodiscard]] result<cudaMemPool_t> make_pool() noexcept;
+  /// Lets another GPU access all memory of the pool.
+  [[nodiscard]] status open_to(int peer, cudaMemPool_t pool) noexcept;
   [[nodiscard]] status destroy_pool(cudaMemPool_t pool) noexcept;
   [[nodiscard]] result<void*> allocate(cudaMemPool_t pool, std::size_t bytes,
                                        cudaStream_t stream) noexcept;
@@ -146,6 +158,8 @@ class driver {
   /// Bytes of the GPU's memory that the pool holds, handed out or not.
   [[nodiscard]] result<std::size_t> reserved_by(cudaMemPool_t pool) noexcept;
 
+  /// Between memory of any GPUs and of the host. Memory of two GPUs may be out of reach for each
+  /// other.
   [[nodiscard]] status copy(void* dst, const void* src, std::size_t bytes,
                             cudaStream_t stream) noexcept;
   [[nodiscard]] status fill(void* dst, std::uint8_t value, std::size_t bytes,
@@ -156,6 +170,7 @@ class driver {
   [[nodiscard]] bool is_forked() const noexcept;
 
   [[nodiscard]] status open_context() noexcept;
+  [[nodiscard]] result<int> gpu_of(const void* data) noexcept;
   template <class F>
   [[nodiscard]] cudaError_t in_context(F call) const noexcept {
     const current_context here(context_);
@@ -167,6 +182,8 @@ class driver {
   primary_context context_;
   std::array<char, 256> name_{};
   std::size_t total_bytes_ = 0;
+  int gpu_count_ = 1;
+  peer_list peers_;
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<int> lost_{0};  // the sticky error
 };

@@ -83,8 +83,15 @@ result<virtual_memory> virtual_memory::open(driver& gpu) noexcept {
   made.kind_.type = CU_MEM_ALLOCATION_TYPE_PINNED;
   made.kind_.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
   made.kind_.location.id = device_number;
-  made.access_.location = made.kind_.location;
-  made.access_.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  made.add_access(device_number);
+  for (const int peer : gpu.peers().ordinals()) {
+    CUdevice peer_number = 0;
+    why = made.call("cuDeviceGet", [&] { return get_device(&peer_number, peer); });
+    if (!why.ok()) {
+      return why;
+    }
+    made.add_access(peer_number);
+  }
   why = made.call("cuMemGetAllocationGranularity", [&] {
     return get_granularity(&made.granularity_, &made.kind_, CU_MEM_ALLOC_GRANULARITY_MINIMUM);
   });
@@ -92,6 +99,14 @@ result<virtual_memory> virtual_memory::open(driver& gpu) noexcept {
     return unsupported(why);
   }
   return made;
+}
+
+// Pre: no more than the GPU and its peers.
+void virtual_memory::add_access(CUdevice number) noexcept {
+  CUmemAccessDesc& added = access_[access_count_++];
+  added.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  added.location.id = number;
+  added.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
 }
 
 result<CUdeviceptr> virtual_memory::reserve(std::size_t bytes) noexcept {
@@ -127,7 +142,11 @@ status virtual_memory::map(CUdeviceptr at, std::size_t bytes,
 }
 
 status virtual_memory::allow_access(CUdeviceptr at, std::size_t bytes) noexcept {
-  return call("cuMemSetAccess", [&] { return set_access_(at, bytes, &access_, 1); });
+  const char* const text =
+      access_count_ == 1
+          ? "cuMemSetAccess"
+          : "cuMemSetAccess, for this GPU and its peers: backend_options::peers can name fewer";
+  return call(text, [&] { return set_access_(at, bytes, access_.data(), access_count_); });
 }
 
 status virtual_memory::unmap(CUdeviceptr at, std::size_t bytes) noexcept {

@@ -9,6 +9,9 @@
 
 #include <cuda.h>
 
+#include <array>
+#include <cstddef>
+
 namespace tidepool {
 inline namespace v0 {
 namespace cuda {
@@ -31,6 +34,7 @@ class virtual_memory {
   /// Nobody may touch it before allow_access.
   [[nodiscard]] status map(CUdeviceptr at, std::size_t bytes,
                            CUmemGenericAllocationHandle memory) noexcept;
+  /// For this GPU and its peers.
   [[nodiscard]] status allow_access(CUdeviceptr at, std::size_t bytes) noexcept;
   /// Pre: whole mappings, and no work uses them.
   [[nodiscard]] status unmap(CUdeviceptr at, std::size_t bytes) noexcept;
@@ -39,11 +43,13 @@ class virtual_memory {
   explicit virtual_memory(driver& gpu) noexcept : driver_(&gpu) {}
   template <class F>
   [[nodiscard]] status call(const char* text, F&& function) noexcept;
+  void add_access(CUdevice number) noexcept;
 
   driver* driver_;
   std::size_t granularity_ = 0;
   CUmemAllocationProp kind_{};
-  CUmemAccessDesc access_{};
+  std::array<CUmemAccessDesc, peer_list::most + 1> access_{};  // of the GPU itself, then of peers
+  std::size_t access_count_ = 0;
 
   decltype(&cuMemAddressReserve) reserve_ = nullptr;
   decltype(&cuMemAddressFree) free_ = nullptr;

@@ -43,6 +43,12 @@ class device_slabs : public slab_source {
 
  protected:
   [[nodiscard]] driver& gpu() const noexcept { return driver_; }
+  void add_remark(int left_out) noexcept {
+    const std::size_t length = description_.name.size();
+    std::snprintf(name_.data() + length, name_.size() - length, ", out of reach of cuda:%d",
+                  left_out);
+    description_.name = name_.data();
+  }
   /// The driver aligns to 256 bytes by contract, to more as a rule. Where it does not, a longer
   /// piece is cut to pages. allocate(bytes) and release(data) are the driver's.
   template <class Allocate, class Release>
@@ -115,7 +121,7 @@ class pooled_slabs final : public device_slabs {
       return pool.error();
     }
     pool_ = *pool;
-    return {};
+    return open_to_peers();
   }
 
   [[nodiscard]] result<slab> allocate(std::size_t bytes) noexcept override {
@@ -150,6 +156,23 @@ class pooled_slabs final : public device_slabs {
   }
 
  private:
+  // A GPU that nobody named may be refused, as one without pools of its own is. It is left out,
+  // and the name of the device says so.
+  [[nodiscard]] status open_to_peers() noexcept {
+    const peer_list wanted = gpu().peers();
+    for (const int peer : wanted.ordinals()) {
+      const status why = gpu().open_to(peer, pool_);
+      if (!why.ok() && (wanted.is_named || why.code == errc::device_lost)) {
+        return why;
+      }
+      if (!why.ok()) {
+        gpu().leave_out(peer);
+        add_remark(peer);
+      }
+    }
+    return {};
+  }
+
   cudaStream_t stream_ = nullptr;
   cudaMemPool_t pool_ = nullptr;
 };

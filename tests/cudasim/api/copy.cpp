@@ -56,6 +56,12 @@ void fill_3d(runtime& r, const cudaPitchedPtr& to, int value, const cudaExtent& 
          r.stream_of(in));
 }
 
+// Names both devices, so the driver carries the bytes where they cannot reach each other.
+void copy_between(runtime& r, void* dst, const void* src, std::size_t bytes, stream& in,
+                  bool waits) {
+  r.copy({bytes_at(dst), bytes, 1}, {bytes_at(src), bytes, 1}, {bytes, 1, 1, true}, in, waits);
+}
+
 }  // namespace
 
 extern "C" {
@@ -75,7 +81,7 @@ cudaError_t cudaMemcpyPeer(void* dst, int to, const void* src, int from, std::si
     static_cast<void>(device_at(r, from));
     r.synchronize_device(from);
     r.synchronize_device(to);
-    r.copy(dst, src, n, *device_at(r, to).legacy, true);
+    copy_between(r, dst, src, n, *device_at(r, to).legacy, true);
   });
 }
 
@@ -84,7 +90,7 @@ cudaError_t cudaMemcpyPeerAsync(void* dst, int to, const void* src, int from, st
   return call(__func__, [&](runtime& r) {
     static_cast<void>(device_at(r, from));
     static_cast<void>(device_at(r, to));
-    r.copy(dst, src, n, r.stream_of(in), false);
+    copy_between(r, dst, src, n, r.stream_of(in), false);
   });
 }
 

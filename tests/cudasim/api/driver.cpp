@@ -29,6 +29,7 @@ struct physical_memory {
 struct mapping {
   physical_memory* of;
   std::uint64_t bytes;
+  std::shared_ptr<device_set> accessible_by;  // null: nobody was ever granted anything
 };
 // Guarded by the runtime's lock.
 std::map<const physical_memory*, std::unique_ptr<physical_memory>> physicals;
@@ -170,27 +171,29 @@ CUresult map_memory(CUdeviceptr address, std::size_t bytes, std::size_t offset,
     require(!overlaps_next && !overlaps_before, cudaErrorInvalidValue);
     require(r.device_space.replace(address, bytes, of.descriptor, offset),
             cudaErrorMemoryAllocation);
-    mappings[address] = {&of, bytes};
+    mappings[address] = {&of, bytes, nullptr};
     ++of.mappings;
   });
 }
 
-// What is accessible without a gap is one allocation, as accesses may pass from one mapping to the
-// next.
-void open_mapping(runtime& r, std::uint64_t address, std::uint64_t bytes, int owner) {
+// What is accessible without a gap is one allocation, as an access may pass into the next mapping.
+void open_mapping(runtime& r, std::uint64_t address, const mapping& what) {
+  const int owner = what.of->device;
   const auto reserved = std::prev(reservations.upper_bound(address));
   const allocation_ptr before = address == reserved->first ? nullptr : r.memory.issued(address - 1);
   if (before != nullptr && before->device == owner) {
-    before->size += bytes;
-    r.races.forget(address, bytes);
+    before->size += what.bytes;
+    before->granted[address] = what.accessible_by;
+    r.races.forget(address, what.bytes);
     return;
   }
   allocation made;
   made.base = address;
-  made.size = bytes;
+  made.size = what.bytes;
   made.device = owner;
   made.delta = r.device_space.delta();
   made.allocated_by = "cuMemMap";
+  made.granted[address] = what.accessible_by;
   r.memory.start(r.memory.issue(made), nullptr, false);
 }
 
@@ -215,24 +218,41 @@ void close_mappings(runtime& r, std::uint64_t low, std::uint64_t high) {
   }
 }
 
+void check_access(runtime& r, const CUmemAccessDesc& wanted, int owner) {
+  require(wanted.location.type == CU_MEM_LOCATION_TYPE_DEVICE &&
+              (wanted.flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE ||
+               wanted.flags == CU_MEM_ACCESS_FLAGS_PROT_NONE),
+          cudaErrorInvalidValue);
+  static_cast<void>(device_at(r, wanted.location.id));
+  require(wanted.location.id == owner || !r.set.lacks("peers"), cudaErrorInvalidDevice);
+}
+
+// All or nothing. A device that is not named keeps what it had.
 CUresult set_access(CUdeviceptr address, std::size_t bytes, const CUmemAccessDesc* wanted,
                     std::size_t count) {
   return driver_call("cuMemSetAccess", [&](runtime& r) {
+    require(wanted != nullptr && count != 0, cudaErrorInvalidValue);
     const std::uint64_t end = address + bytes;
-    for (auto it = mappings.lower_bound(address); address < end; ++it) {
-      require(it != mappings.end() && it->first == address && address + it->second.bytes <= end,
+    std::uint64_t at = address;
+    for (auto it = mappings.lower_bound(address); at < end; at += it->second.bytes, ++it) {
+      require(it != mappings.end() && it->first == at && at + it->second.bytes <= end,
               cudaErrorInvalidValue);
-      const int owner = it->second.of->device;
-      if (r.memory.issued(address) == nullptr) {
-        open_mapping(r, address, it->second.bytes, owner);
+      for (std::size_t i = 0; i != count; ++i) {
+        check_access(r, wanted[i], it->second.of->device);
+      }
+    }
+    for (auto it = mappings.lower_bound(address); it != mappings.end() && it->first < end; ++it) {
+      mapping& of = it->second;
+      if (of.accessible_by == nullptr) {
+        of.accessible_by = std::make_shared<device_set>();
+        open_mapping(r, it->first, of);
       }
       for (std::size_t i = 0; i != count; ++i) {
-        if (wanted[i].location.id != owner &&
-            wanted[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE) {
-          r.peers.insert({wanted[i].location.id, owner});
+        of.accessible_by->erase(wanted[i].location.id);
+        if (wanted[i].flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE) {
+          of.accessible_by->insert(wanted[i].location.id);
         }
       }
-      address += it->second.bytes;
     }
   });
 }
@@ -271,11 +291,10 @@ const mapping& mapping_of(CUdeviceptr address) {
 
 CUresult get_access(unsigned long long* flags, const CUmemLocation* where, CUdeviceptr address) {
   return driver_call("cuMemGetAccess", [&](runtime& r) {
-    const int owner = mapping_of(address).of->device;
+    const mapping& of = mapping_of(address);
     require(target(where).type == CU_MEM_LOCATION_TYPE_DEVICE, cudaErrorInvalidValue);
     static_cast<void>(device_at(r, where->id));
-    const bool has = r.memory.issued(address) != nullptr &&
-                     (where->id == owner || r.peers.count({where->id, owner}) != 0);
+    const bool has = of.accessible_by != nullptr && of.accessible_by->count(where->id) != 0;
     target(flags) = has ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_NONE;
   });
 }

@@ -5,6 +5,7 @@
 #include "api/call.hpp"
 
 #include <algorithm>
+#include <utility>
 
 using namespace cudasim;
 
@@ -79,6 +80,37 @@ const graph_node& memory_node(cudaGraphNode_t handle, cudaGraphNodeType type) {
   require(node != nullptr && node->type == type, cudaErrorInvalidValue);
   return *node;
 }
+
+// The devices that a node's own list names.
+device_set granted_by(runtime& r, const cudaMemAllocNodeParams& p) {
+  require(p.accessDescs != nullptr || p.accessDescCount == 0, cudaErrorInvalidValue);
+  device_set granted{p.poolProps.location.id};
+  for (std::size_t i = 0; i != p.accessDescCount; ++i) {
+    const cudaMemAccessDesc& each = p.accessDescs[i];
+    require(each.location.type == cudaMemLocationTypeDevice &&
+                each.flags == cudaMemAccessFlagsProtReadWrite,
+            cudaErrorInvalidValue);
+    static_cast<void>(device_at(r, each.location.id));
+    require(each.location.id == p.poolProps.location.id || !r.set.lacks("peers"),
+            cudaErrorInvalidDevice);
+    granted.insert(each.location.id);
+  }
+  return granted;
+}
+
+// What a node allocates is accessible by its own list, not by that of the device's pool.
+class scoped_access {
+ public:
+  scoped_access(pool& of, device_set granted)
+      : of_(of), usual_(std::exchange(*of.accessible_by, std::move(granted))) {}
+  ~scoped_access() { *of_.accessible_by = std::move(usual_); }
+  scoped_access(const scoped_access&) = delete;
+  scoped_access& operator=(const scoped_access&) = delete;
+
+ private:
+  pool& of_;
+  device_set usual_;
+};
 
 }  // namespace
 
@@ -261,6 +293,7 @@ cudaError_t cudaGraphAddMemAllocNode(cudaGraphNode_t* out, cudaGraph_t to,
                 p.poolProps.location.type == cudaMemLocationTypeDevice,
             cudaErrorInvalidValue);
     pool& from = *device_at(r, p.poolProps.location.id).current_pool;
+    const scoped_access own(from, granted_by(r, p));
     add_captured(out, graph_of(r, to), nodes_of(after, count),
                  [&](stream& in) { p.dptr = r.allocate_from(from, in, p.bytesize); });
   });

@@ -27,7 +27,7 @@ void enqueue_use(runtime& r, const void* address, std::size_t bytes, stream& in)
   const auto at = reinterpret_cast<std::uint64_t>(address);
   require(!in.is_capturing(), cudaErrorStreamCaptureUnsupported);
   r.enqueue(in, name, [&r, at, bytes](operation& by) {
-    static_cast<void>(r.memory.use(at, bytes, false, by.who, nullptr));
+    static_cast<void>(r.memory.use(at, bytes, false, by.who, {}));
   });
 }
 

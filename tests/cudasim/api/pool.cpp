@@ -109,7 +109,9 @@ void get_attribute(const pool& of, cudaMemPoolAttr which, void* value) {
   }
 }
 
-void grant(runtime& r, const pool& of, const cudaMemAccessDesc& wanted) {
+// A device that cannot be a peer is refused, as drivers do once the pool has memory; before that
+// some accept it, and the next allocation fails.
+void check_grant(runtime& r, const pool& of, const cudaMemAccessDesc& wanted) {
   require(wanted.location.type == cudaMemLocationTypeDevice, cudaErrorInvalidValue);
   static_cast<void>(device_at(r, wanted.location.id));
   const int owner = of.made_with().device;
@@ -118,12 +120,8 @@ void grant(runtime& r, const pool& of, const cudaMemAccessDesc& wanted) {
     require(grants, cudaErrorInvalidDevice);  // a pool's own device always has access
     return;
   }
-  require(!r.set.lacks("peers"), cudaErrorPeerAccessUnsupported);
-  if (grants) {
-    r.peers.insert({wanted.location.id, owner});
-  } else {
-    r.peers.erase({wanted.location.id, owner});
-  }
+  require(grants || wanted.flags == cudaMemAccessFlagsProtNone, cudaErrorInvalidValue);
+  require(!r.set.lacks("peers"), cudaErrorInvalidDevice);
 }
 
 void allocate(runtime& r, void** out, std::size_t bytes, pool* from, cudaStream_t in) {
@@ -192,9 +190,17 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t handle, cudaMemPoolAttr which,
 cudaError_t cudaMemPoolSetAccess(cudaMemPool_t handle, const cudaMemAccessDesc* wanted,
                                  std::size_t count) {
   return call(__func__, [&](runtime& r) {
-    const pool& of = r.pool_of(handle);
+    pool& of = r.pool_of(handle);
+    require(wanted != nullptr || count == 0, cudaErrorInvalidValue);
     for (std::size_t i = 0; i != count; ++i) {
-      grant(r, of, wanted[i]);
+      check_grant(r, of, wanted[i]);
+    }
+    for (std::size_t i = 0; i != count; ++i) {
+      if (wanted[i].flags == cudaMemAccessFlagsProtReadWrite) {
+        of.accessible_by->insert(wanted[i].location.id);
+      } else {
+        of.accessible_by->erase(wanted[i].location.id);
+      }
     }
   });
 }
@@ -205,7 +211,7 @@ cudaError_t cudaMemPoolGetAccess(cudaMemAccessFlags* out, cudaMemPool_t handle,
     const pool& of = r.pool_of(handle);
     const int owner = of.made_with().device;
     const bool has = of.made_with().kind != memory_kind::device || target(where).id == owner ||
-                     r.peers.count({where->id, owner}) != 0;
+                     of.accessible_by->count(where->id) != 0;
     target(out) = has ? cudaMemAccessFlagsProtReadWrite : cudaMemAccessFlagsProtNone;
   });
 }

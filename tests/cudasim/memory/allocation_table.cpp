@@ -186,8 +186,44 @@ void allocation_table::check_owner(const allocation& found, const std::string& w
   }
 }
 
+// Peers, as NVIDIA documents them. Kernels: cudaDeviceEnablePeerAccess is for memory of cudaMalloc;
+// memory of pools and mappings "does not follow" it, but cudaMemPoolSetAccess and cuMemSetAccess
+// (CUDA Programming Guide, Stream-Ordered Memory Allocator, "Device Accessibility for Multi-GPU
+// Support"). Copies: the driver carries what came from cudaMalloc between any two devices. Of other
+// memory it does so for cudaMemcpyPeer and cudaMemcpyPeerAsync only, which name both devices; a
+// cudaMemcpyAsync runs on the stream's device and needs access there (PyTorch's
+// CUDACachingAllocator, memcpyAsync: "when p2p is not enabled, only cudaMemcpyPeerAsync correctly
+// handles memory not allocated via cudaMalloc"; llama.cpp#4606, #4620).
+bool allocation_table::may_reach(const allocation& of, const range& used, int device,
+                                 const route& way) {
+  if (of.granted.empty()) {
+    return device == of.device || way.enabled == nullptr ||
+           way.enabled->count({device, of.device}) != 0;
+  }
+  auto part = of.granted.upper_bound(used.low);
+  if (part != of.granted.begin()) {
+    --part;
+  }
+  for (; part != of.granted.end() && part->first < used.low + used.size; ++part) {
+    if (part->second->count(device) == 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// The bytes around the address that were granted together.
+range allocation_table::part_around(const allocation& of, std::uint64_t address) {
+  const auto next = of.granted.upper_bound(address);
+  const std::uint64_t low =
+      next == of.granted.begin() ? of.base : std::max(of.base, std::prev(next)->first);
+  const std::uint64_t high =
+      std::min(of.base + of.size, next == of.granted.end() ? of.base + of.size : next->first);
+  return {low, high - low, of.delta};
+}
+
 range allocation_table::use(std::uint64_t address, std::uint64_t bytes, bool write, const actor& by,
-                            const peer_set* peers) {
+                            const route& way) {
   const allocation_ptr found = find(live_, address);
   if (found == nullptr || bytes > found->base + found->size - address) {
     raise_stray(address, bytes, write, found, by);
@@ -205,13 +241,16 @@ range allocation_table::use(std::uint64_t address, std::uint64_t bytes, bool wri
                                           " is not ordered after the allocation of " +
                                           found->describe() + found->history());
   }
-  if (found->kind == memory_kind::device && found->device != by.device && peers != nullptr &&
-      peers->find({by.device, found->device}) == peers->end()) {
+  if (found->kind == memory_kind::device && !way.is_carried &&
+      !may_reach(*found, {address, bytes, 0}, by.device, way)) {
+    const char* const missing =
+        found->granted.empty() ? " without peer access to "
+                               : " without access set (cudaMemPoolSetAccess, cuMemSetAccess) to ";
     throw fault(fault_code::illegal_address, finding::unallocated,
                 access_text(address, bytes, write) + " by " + by.describe() + " on device " +
-                    std::to_string(by.device) + " without peer access to " + found->describe());
+                    std::to_string(by.device) + missing + found->describe());
   }
-  const range where{found->base, found->size, found->delta};
+  const range where = part_around(*found, address);
   for (allocation::access& last : found->accesses) {
     if (last.stream == by.stream) {
       last = {by.name, by.stream, std::max(last.tick, by.tick)};

@@ -30,6 +30,8 @@ struct memory_location {
   int id = 0;
 };
 
+using device_set = std::set<int>;
+
 struct allocation {
   struct access {
     std::string name;
@@ -58,6 +60,9 @@ struct allocation {
   bool leak_reported = false;
   std::string freed_by;
   std::vector<access> accesses;  // the last one of each stream
+  // Memory of pools and mappings: who may access it, from each address up to the next one. Empty:
+  // memory of cudaMalloc, for which peer access is enabled device by device.
+  std::map<std::uint64_t, std::shared_ptr<const device_set>> granted;
 
   [[nodiscard]] std::string describe() const;
   [[nodiscard]] std::string history() const;
@@ -65,6 +70,12 @@ struct allocation {
 using allocation_ptr = std::shared_ptr<allocation>;
 
 using peer_set = std::set<std::pair<int, int>>;  // (user, owner): user may access owner's memory
+
+// How an operation gets at memory of another device than its own.
+struct route {
+  const peer_set* enabled = nullptr;  // kernels: cudaMalloc memory of these; null: of every device
+  bool is_carried = false;            // the driver carries the bytes, so no access is needed at all
+};
 
 class allocation_table {
  public:
@@ -93,10 +104,10 @@ class allocation_table {
   /// everything came before. lost: the memory is poisoned.
   void finish(const allocation_ptr&, const actor* by, bool lost);
 
-  /// Checks an access; throws fault if it cannot happen. peers is null for copies, which reach
-  /// every device.
+  /// Checks an access; throws fault if it cannot happen. The answer is what the same actor may
+  /// access around it.
   range use(std::uint64_t address, std::uint64_t bytes, bool write, const actor& by,
-            const peer_set* peers);
+            const route& way);
 
   [[nodiscard]] const std::map<std::uint64_t, allocation_ptr>& all_issued() const {
     return issued_;
@@ -106,6 +117,9 @@ class allocation_table {
   [[noreturn]] void raise_stray(std::uint64_t address, std::uint64_t bytes, bool write,
                                 const allocation_ptr& found, const actor& by) const;
   static void check_owner(const allocation& found, const std::string& what);
+  [[nodiscard]] static bool may_reach(const allocation&, const range& used, int device,
+                                      const route& way);
+  [[nodiscard]] static range part_around(const allocation&, std::uint64_t address);
   void poison(const allocation& of, int byte) const;
   reports& sink_;
   race_log& races_;

@@ -25,18 +25,19 @@ bool is_contiguous(const runtime::pitched& of, const runtime::rectangle& shape) 
 // A copy of contiguous parts is one row.
 void flatten(runtime::pitched& to, runtime::pitched& from, runtime::rectangle& shape) {
   if (is_contiguous(to, shape) && is_contiguous(from, shape)) {
-    shape = {shape.width * shape.height * shape.depth, 1, 1};
+    shape = {shape.width * shape.height * shape.depth, 1, 1, shape.is_carried};
   }
 }
 
 }  // namespace
 
 // The simulator's address of bytes that an operation accesses, after all checks.
-char* runtime::where(std::uint64_t address, std::size_t bytes, bool write, operation& by) {
+char* runtime::where(std::uint64_t address, std::size_t bytes, bool write, operation& by,
+                     bool is_carried) {
   if (is_pageable(reinterpret_cast<const void*>(address))) {
     return reinterpret_cast<char*>(address);
   }
-  const range found = memory.use(address, bytes, write, by.who, nullptr);
+  const range found = memory.use(address, bytes, write, by.who, {nullptr, is_carried});
   if (set.races) {
     race_checker(races, by.who).access(address, bytes, write, false);
   }
@@ -45,16 +46,18 @@ char* runtime::where(std::uint64_t address, std::size_t bytes, bool write, opera
 
 void runtime::copy_now(operation& by, const pitched& to, const pitched& from,
                        const rectangle& shape, const char* staged) {
+  const bool carried = shape.is_carried;
   for (std::size_t slice = 0; slice != shape.depth; ++slice) {
     for (std::size_t row = 0; row != shape.height; ++row) {
       const char* source = staged;
       if (staged != nullptr) {
         staged += shape.width;
       } else {
-        source = where(number_of(from.at) + row_offset(from, row, slice), shape.width, false, by);
+        source = where(number_of(from.at) + row_offset(from, row, slice), shape.width, false, by,
+                       carried);
       }
       char* const target =
-          where(number_of(to.at) + row_offset(to, row, slice), shape.width, true, by);
+          where(number_of(to.at) + row_offset(to, row, slice), shape.width, true, by, carried);
       std::memmove(target, source, shape.width);
     }
   }
@@ -144,7 +147,7 @@ void runtime::fill(const pitched& wanted, int value, unsigned element_bytes,
     for (std::size_t slice = 0; slice != shape.depth; ++slice) {
       for (std::size_t row = 0; row != shape.height; ++row) {
         char* const at =
-            where(number_of(to.at) + row_offset(to, row, slice), shape.width, true, by);
+            where(number_of(to.at) + row_offset(to, row, slice), shape.width, true, by, false);
         for (std::size_t i = 0; element_bytes != 1 && i < shape.width; i += element_bytes) {
           std::memcpy(at + i, &value, element_bytes);
         }

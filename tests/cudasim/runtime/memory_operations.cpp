@@ -221,6 +221,9 @@ void* runtime::allocate_from(pool& from, stream& to, std::size_t bytes) {
   wanted.device = source.made_with().device;
   wanted.delta = source.space().delta();
   wanted.allocated_by = call_name;
+  // A graph's memory is accessible as the pool was at the time of the capture.
+  wanted.granted[wanted.base] =
+      captured ? std::make_shared<const device_set>(*from.accessible_by) : from.accessible_by;
   if (captured) {
     to.capturing.into->memory->own(source, wanted.base);
     graph_node& made =

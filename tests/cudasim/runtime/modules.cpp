@@ -23,7 +23,7 @@ class checked_memory final : public memory_port {
   checked_memory(allocation_table& table, const actor& by, const peer_set& peers)
       : table_(table), by_(by), peers_(peers) {}
   range resolve(std::uint64_t address, unsigned bytes, bool write) override {
-    return table_.use(address, bytes, write, by_, &peers_);
+    return table_.use(address, bytes, write, by_, {&peers_, false});
   }
 
  private:

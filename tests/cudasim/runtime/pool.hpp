@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -31,7 +32,10 @@ class pool {
     operation_ptr wait_for;     // a dependency that the reuse asks for
   };
 
-  pool(const properties& wanted, address_space& space) : properties_(wanted), space_(space) {}
+  pool(const properties& wanted, address_space& space)
+      : accessible_by(std::make_shared<device_set>(device_set{wanted.device})),
+        properties_(wanted),
+        space_(space) {}
 
   [[nodiscard]] const properties& made_with() const { return properties_; }
   [[nodiscard]] address_space& space() const { return space_; }
@@ -73,6 +77,8 @@ class pool {
   bool follows_events = true;
   bool opportunistic = true;
   bool internal_dependencies = true;
+  // The devices that may access its memory, also what was allocated before.
+  std::shared_ptr<device_set> accessible_by;
   bool destroyed = false;
   bool imported = false;  // another process's: nothing is allocated from it here
   // Of pools that other processes may import; their memory is in its file. Null for the others.

@@ -195,6 +195,7 @@ class runtime {
     std::size_t width = 0;
     std::size_t height = 1;
     std::size_t depth = 1;
+    bool is_carried = false;  // by the driver, from device to device
   };
   struct pitched {
     char* at = nullptr;
@@ -261,7 +262,7 @@ class runtime {
   void advance_host();  // what the host does from now on is later than what it has enqueued
   operation_ptr choose_ready();
   stream* choose_foreign_stream();
-  char* where(std::uint64_t address, std::size_t bytes, bool write, operation& by);
+  char* where(std::uint64_t address, std::size_t bytes, bool write, operation& by, bool is_carried);
   void copy_now(operation& by, const pitched& to, const pitched& from, const rectangle&,
                 const char* staged);
   void place_variables(device_module&, int device);

@@ -214,6 +214,7 @@ void* runtime::import_pooled(pool& from, const ticket& named) {
   require(found->is_valid(), cudaErrorInvalidValue);
   const allocation_ptr made = map_shared(found, from.made_with().kind, from.table->descriptor());
   made->pool = &from;
+  made->granted[made->base] = from.accessible_by;
   from.used += made->size;
   from.used_high = std::max(from.used_high, from.used);
   from.reserved += made->size;
