@@ -205,10 +205,12 @@ TEST_F(CudaPool, WhoRunsOutLearnsWhatOthersHold) {
   void* other = nullptr;
   expect_success(cudaMalloc(&other, 64 * mib));
   const std::size_t foreign = p->control().memory(gpu).foreign_bytes;
-  EXPECT_GE(foreign, now.foreign_bytes + 64 * mib);
+  EXPECT_GE(foreign, has_gpu_alone() ? now.foreign_bytes + 64 * mib : 64 * mib);
   const tensor held = p->allocate(8 * mib, gpu, {.name = p->intern("kv.3")});
   // What the driver's own pool holds beyond our slabs counts as used by others.
-  EXPECT_LE(p->control().memory(gpu).foreign_bytes, foreign + 64 * mib);
+  if (has_gpu_alone()) {
+    EXPECT_LE(p->control().memory(gpu).foreign_bytes, foreign + 64 * mib);
+  }
   try {
     (void)p->allocate(std::size_t{1} << 40, gpu);
     ADD_FAILURE() << "a terabyte";

@@ -35,6 +35,11 @@ inline void expect_success(cudaError_t error) {
   return cudasim_is_present() != 0 ? cudasim_calls(function) : 0;
 }
 
+/// No other process takes or gives back memory of the GPU meanwhile.
+[[nodiscard]] inline bool has_gpu_alone() {
+  return cudasim_is_present() != 0;
+}
+
 /// All calls, without those of the questions that checked builds ask at each allocation on a
 /// stream.
 [[nodiscard]] inline std::uint64_t calls_of_work() {
