@@ -4,6 +4,7 @@
 // errors, and the thread's last error. For api/ only.
 #pragma once
 
+#include "api/place.hpp"
 #include "runtime/context.hpp"
 #include "runtime/runtime.hpp"
 
@@ -47,6 +48,7 @@ cudaError_t run_body(runtime& r, F& body) {
 [[nodiscard]] inline cudaError_t begin_call(runtime& r, const char* name) {
   r.note_host_accesses();
   r.call_name = name;
+  report_bad_place(r, name);
   ++r.counts.calls[name];
   const injection::strike struck = r.faults.next(name);
   const auto error = static_cast<cudaError_t>(struck.error);

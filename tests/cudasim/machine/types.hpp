@@ -32,6 +32,8 @@ enum class finding : std::uint8_t {
   kernel_fault,
   unsupported,
   spoilt_capture,
+  thread_end,
+  forked_child,
 };
 
 // The CUDA error numbers that executing a kernel can end with.

@@ -24,6 +24,8 @@ constexpr std::array<const char*, reports::kinds> names{
     "kernel fault",
     "unsupported",
     "spoilt capture",
+    "call at a thread's end",
+    "call in a forked child",
 };
 
 std::size_t index_of(finding kind) {

@@ -15,7 +15,7 @@ namespace cudasim {
 
 class reports {
  public:
-  static constexpr std::size_t kinds = static_cast<std::size_t>(finding::spoilt_capture) + 1;
+  static constexpr std::size_t kinds = static_cast<std::size_t>(finding::forked_child) + 1;
 
   /// Prints the report, unless quiet, and counts it.
   void add(finding, const std::string& text);
