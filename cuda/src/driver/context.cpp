@@ -3,6 +3,8 @@
 // primary_context: looking the driver's functions up, retaining and releasing.
 #include "driver/context.hpp"
 
+#include <initializer_list>
+
 namespace tidepool {
 inline namespace v0 {
 namespace cuda {
