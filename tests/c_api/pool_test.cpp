@@ -227,7 +227,7 @@ TEST_F(CApiPool, PoolOptionsAreReadZeroMeansTheDefault) {
   refused([](auto& o) { o.minimum_alignment = 3; });
   EXPECT_NE(last_error().find("minimum_alignment"), std::string::npos) << last_error();
   refused([](auto& o) { o.max_tensors = SIZE_MAX; });
-  refused([](auto& o) { o.max_cached_lanes = 33; });
+  refused([](auto& o) { o.max_cached_lanes = 4097; });
 }
 
 TEST_F(CApiPool, StatisticsSayWhetherOperationsFence) {

@@ -35,6 +35,7 @@ class Lanes : public ::testing::Test {
     two.push_back(heap(device::cpu()));
     two.push_back(heap(gpu, 256));
     ASSERT_TRUE(add(all, std::move(two)).ok());
+    EXPECT_EQ(all.of_device(*all.find(gpu)).number, 1U);
   }
   [[nodiscard]] static stream_ref stream(std::uintptr_t n) {
     return {.handle = reinterpret_cast<void*>(0x1000 * n), .kind = stream_kind::ordinary};
@@ -49,8 +50,7 @@ class Lanes : public ::testing::Test {
 
 TEST_F(Lanes, DevicesHaveNumbersAndLanes) {
   ASSERT_EQ(all.count(), 2U);
-  EXPECT_EQ(all.keys.devices, 2U);
-  const device_entry* const second = all.find(gpu);
+  device_entry* const second = all.find(gpu);
   ASSERT_NE(second, nullptr);
   EXPECT_EQ(second->number, 1U);
   EXPECT_EQ(second->alignment, 256U);
@@ -61,6 +61,42 @@ TEST_F(Lanes, DevicesHaveNumbersAndLanes) {
   record slot;
   slot.lane = 1;
   EXPECT_EQ(&all.of(slot), &all.at(1));
+}
+
+TEST_F(Lanes, ADeviceHasALaneFromItsFirstUse) {
+  lanes some(3);
+  std::vector<std::unique_ptr<backend>> three;
+  three.push_back(heap(device::cpu()));
+  three.push_back(heap(device::cuda(1)));
+  three.push_back(heap(gpu));
+  ASSERT_TRUE(add(some, std::move(three)).ok());
+  EXPECT_EQ(some.count(), 1U) << "the first device's, which the warm path takes for granted";
+  EXPECT_EQ(some.keys.lane_of(gpu.bits()), most_cached_lanes);
+  const auto opened = some.open(*some.find(gpu), {.stream = stream(1), .id = 11});
+  ASSERT_NE(opened.where, nullptr);
+  EXPECT_EQ(opened.where->number, 1U);
+  EXPECT_EQ(some.keys.lane_of(gpu.bits()), most_cached_lanes) << "that is its stream's";
+  EXPECT_EQ(some.of_device(*some.find(gpu)).number, 2U);
+  EXPECT_EQ(some.keys.lane_of(gpu.bits()), 2U);
+  EXPECT_EQ(&some.of_device(*some.find(gpu)), &some.at(2));
+  EXPECT_EQ(some.of_device(*some.find(device::cuda(1))).number, 3U);
+  EXPECT_EQ(some.keys.lane_of(device::cuda(1).bits()), most_cached_lanes) << "three are cached";
+}
+
+// Streams leave numbers for the lanes of all devices.
+TEST_F(Lanes, ADeviceThatIsUsedLastHasALaneToo) {
+  lanes some(3);
+  std::vector<std::unique_ptr<backend>> two;
+  two.push_back(heap(device::cpu()));
+  two.push_back(heap(gpu));
+  ASSERT_TRUE(add(some, std::move(two)).ok());
+  for (std::uintptr_t n = 1; n <= most_lanes - 2; ++n) {
+    ASSERT_NE(some.open(*some.find(gpu), {.stream = stream(n), .id = n}).where, nullptr) << n;
+  }
+  const auto refused = some.open(*some.find(gpu), {.stream = stream(5000), .id = 5000});
+  EXPECT_EQ(refused.where, nullptr);
+  EXPECT_EQ(refused.why.code, errc::too_many);
+  EXPECT_EQ(some.of_device(*some.find(gpu)).number, most_lanes - 1);
 }
 
 TEST_F(Lanes, BackendsThatDoNotFitAreRefused) {

@@ -210,7 +210,7 @@ TEST(PoolAllocate, APoolNeedsSensibleBackendsAndOptions) {
   };
   EXPECT_EQ(with({.max_tensors = 0}), errc::invalid_argument);
   EXPECT_EQ(with({.max_tensors = (std::size_t{1} << 25) + 1}), errc::invalid_argument);
-  EXPECT_EQ(with({.max_cached_lanes = 33}), errc::invalid_argument);
+  EXPECT_EQ(with({.max_cached_lanes = 4097}), errc::invalid_argument);
   EXPECT_EQ(with({.max_cached_lanes = 0}), errc::ok);
   EXPECT_THROW(pool(std::unique_ptr<backend>{}), error);
 }

@@ -172,7 +172,7 @@ typedef struct tidepool_pool_options {
   size_t total_cache_bytes;   // the same over all threads; default 512 MiB
   size_t ready_bytes;         // free bytes kept ready centrally per device; default 32 MiB
   size_t max_tensors;         // alive or ready at once, 2^12 to 2^25; default 2^22
-  size_t max_cached_lanes;    // that threads cache for, at most 32; default 32
+  size_t max_cached_lanes;    // that threads cache for, at most 4096; default 4096
   tidepool_misuse_handler on_misuse;  // default: one message on stderr, then only counted
   void* misuse_context;
   tidepool_placement_policy placement;  // default: the first device of the first backend

@@ -109,9 +109,10 @@ struct pool_options {
   /// Most tensors that are alive or ready at once, at most 2^25. The pool rounds it up to a power
   /// of two, at least 4096. Each costs 128 bytes of address space, but no memory before it is used.
   std::size_t max_tensors = std::size_t{1} << 22;
-  /// Most lanes for which threads keep blocks ready. A lane is a device, or a stream of a device;
-  /// further lanes work without caches.
-  std::size_t max_cached_lanes = 32;
+  /// Most lanes for which threads keep blocks ready, at most 4096. A lane is a device that is used,
+  /// or a stream of a device; further lanes work without caches. The first 32 lanes have the
+  /// shortest path. A lane costs a thread memory for the sizes that it uses there.
+  std::size_t max_cached_lanes = 4096;
   /// Take blocks back from threads by membarrier(2). If this is false, if the environment says
   /// TIDEPOOL=no_membarrier, or if the kernel refuses the call, each operation runs a fence
   /// instead.

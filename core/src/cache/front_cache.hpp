@@ -201,6 +201,12 @@ struct lane_front {
 };
 static_assert(sizeof(lane_front) % 64 == 0 && offsetof(lane_front, magazines) % 64 == 0);
 
+/// Lanes that every front cache has, and the warm path serves. Threads keep blocks of further lanes
+/// in chunks, which slow paths serve, without a lock too.
+inline constexpr std::size_t most_cached_lanes = 32;
+inline constexpr std::size_t lanes_in_chunk = 32;
+inline constexpr std::size_t most_chunks = 127;
+
 /// Remembers the lane of a stream without a number, so that a thread which goes on with one stream
 /// need not look it up again. Each thread has its own memo, so the memo can also hold the lane of
 /// the per-thread default stream.
@@ -216,13 +222,16 @@ struct alignas(64) front_cache {
   std::atomic<bool> fenced_open{false};  // the gate where owners must fence: no barrier, or none
   std::atomic<std::uint32_t> fenced_busy{0};
   front_cache* next = nullptr;     // of the pool's caches; guarded by its mutex of caches
-  std::size_t lanes = 0;           // magazines exist for lanes [0, lanes)
+  std::size_t lanes = 0;           // owner; magazines exist for lanes [0, lanes)
   std::size_t small_capacity = 0;  // owner; sum of limit * size over classes up to 1 MiB
   std::size_t large_capacity = 0;  // owner; the same above
   std::uint64_t thread = 0;        // the system's number of the owner
   std::uint64_t operations = 0;    // at the last tick; guarded by the pool's mutex of caches
   lane_memo memo;                  // owner
   thread_latency latency;          // owner thread
+  // owner; of lanes from most_cached_lanes on, each in a mapping of its own. Those of a smaller
+  // number are made first.
+  lane_front* chunks[most_chunks] = {};
 
   alignas(64) magazine none;  // limit 0, never filled: for slots that no magazine takes
   // `lanes` times lane_front follows.
@@ -235,7 +244,12 @@ struct alignas(64) front_cache {
   [[nodiscard]] magazine& at(std::uint32_t offset) noexcept {
     return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) + offset);
   }
+  /// Pre: number < lanes.
   [[nodiscard]] lane_front& lane(std::size_t number) noexcept;
+  /// The same for the warm path. Pre: number < most_cached_lanes.
+  [[nodiscard]] lane_front& near_lane(std::size_t number) noexcept;
+  /// Gives the memory of all chunks back. Pre: no pool has the cache.
+  void release_chunks() noexcept;
   [[nodiscard]] magazine& lane0_small(unsigned size_class) noexcept;
   /// Where a lane's magazines would begin if there were a size class 0: a distance that may be
   /// below zero.
@@ -316,13 +330,20 @@ inline magazine& front_cache::lane0_small(unsigned size_class) noexcept {
       std::size_t{size_class} * sizeof(magazine) + (first - first_size_class * sizeof(magazine));
   return *reinterpret_cast<magazine*>(reinterpret_cast<std::byte*>(this) + offset);
 }
-inline lane_front& front_cache::lane(std::size_t number) noexcept {
+inline lane_front& front_cache::near_lane(std::size_t number) noexcept {
   return *reinterpret_cast<lane_front*>(reinterpret_cast<std::byte*>(this) + sizeof(front_cache) +
                                         number * sizeof(lane_front));
 }
 
+inline lane_front& front_cache::lane(std::size_t number) noexcept {
+  if (number < most_cached_lanes) {
+    return near_lane(number);
+  }
+  const std::size_t beyond = number - most_cached_lanes;
+  return chunks[beyond / lanes_in_chunk][beyond % lanes_in_chunk];
+}
+
 /// The cache that always misses. Read by every thread, written by none.
-inline constexpr std::size_t most_cached_lanes = 32;
 struct sentinel_cache {
   front_cache cache;
   lane_front lanes[most_cached_lanes];

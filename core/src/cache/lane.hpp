@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Lanes and devices of a pool. Within a lane, blocks are reused without waiting. A lane is a
-// device, a stream of a device, or a graph_arena. The first lanes are the devices of the pool, in
-// order. If a lane's stream is retired, the lane may serve another stream later.
+// device, a stream of a device, or a graph_arena. Lanes have numbers in the order of their first
+// use; lane 0 is the pool's first device. If a lane's stream is retired, the lane may serve another
+// stream later.
 #pragma once
 
 #include "cache/budget.hpp"
@@ -17,6 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 
 namespace tidepool {
@@ -25,16 +27,20 @@ namespace detail {
 
 inline constexpr std::size_t most_devices = 255;
 inline constexpr std::size_t most_lanes = 4096;
+static_assert(most_lanes == most_cached_lanes + most_chunks * lanes_in_chunk);
 inline constexpr std::size_t highest_alignment = std::size_t{1} << 30;
+
+struct lane;
 
 /// A device of the pool: its backend, its limits and the bytes counted against them.
 struct device_entry {
   device where = {};
   backend* source = nullptr;
   device_description description = {};
-  std::size_t alignment = cache_line;  // of every allocation
-  std::uint8_t number = 0;             // among the pool's devices
-  std::size_t first_lane = 0;
+  std::size_t alignment = cache_line;             // of every allocation
+  std::uint8_t number = 0;                        // among the pool's devices
+  std::unique_ptr<lane> prepared;                 // its lane, until something uses the device
+  std::atomic<lane*> own{nullptr};                // and from then on
   budget reserved;                                // claimed == bytes that the backend has backed
   std::atomic<std::size_t> ready_bytes{0};        // in ready lists
   std::atomic<std::size_t> quarantined_bytes{0};  // freed, kept back by a debug mode
@@ -65,31 +71,28 @@ struct alignas(32) lane_key {
   std::atomic<const void*> handle{this};
   std::atomic<std::uint32_t> device{closed_device};
   std::atomic<std::uint32_t> alignment_mask{0};  // alignment - 1
-  // These follow from the lane's number, so they are written once, before the pool is used.
-  std::uint64_t tag = 0;      // of unnamed temporaries
-  std::size_t magazines = 0;  // front_cache::origin_of(lane)
+  // Of unnamed temporaries. It is 0 for a device. For streams it follows from the lane's number; it
+  // is written when the first one opens the key, before anybody can know that number.
+  std::uint64_t tag = 0;
+  std::size_t magazines = 0;  // front_cache::origin_of(lane); written before the pool is used
 
   static constexpr std::uint32_t closed_device = 0xffffffffU;
 };
 
-/// The keys of the lanes that threads keep blocks of, by number. Lanes [0, devices) are those of
-/// devices.
+/// The keys of the lanes that the warm path serves, by number.
 struct lane_keys {
   std::array<lane_key, most_cached_lanes> at;
-  std::uint32_t devices = 0;  // written once, before the pool is used
 
   /// Returns the lane of a device and its default stream, or most_cached_lanes if the warm path
   /// must not use it.
   [[nodiscard]] std::uint32_t lane_of(std::uint32_t device_bits) const noexcept {
-    const std::uint32_t cached = devices < at.size() ? devices : std::uint32_t{most_cached_lanes};
+    // Only the key of a device's lane has no handle, unless it is closed.
     std::uint32_t n = 0;
-    while (n < cached && at[n].device.load(std::memory_order_relaxed) != device_bits) {
+    while (n < at.size() && (at[n].device.load(std::memory_order_relaxed) != device_bits ||
+                             at[n].handle.load(std::memory_order_relaxed) != nullptr)) {
       ++n;
     }
-    // The key of a device's lane has no handle unless it is closed.
-    return n < cached && at[n].handle.load(std::memory_order_relaxed) == nullptr
-               ? n
-               : std::uint32_t{most_cached_lanes};
+    return n;
   }
 };
 
@@ -104,7 +107,7 @@ struct lane {
       : device(&owner), number(static_cast<std::uint16_t>(n)) {}
 
   device_entry* const device;
-  const std::uint16_t number;
+  std::uint16_t number;                     // constant once the pool knows the lane
   std::atomic<bool> is_arena{false};        // its blocks stay until the arena ends
   std::atomic<std::uint64_t> stream_id{0};  // the backend's number of the stream
   std::atomic<lane_state> state{lane_state::open};

@@ -46,8 +46,9 @@ namespace {
 }  // namespace
 
 std::uint32_t block_stock::magazine_of(const lane& where, unsigned size_class) const noexcept {
-  return below_.lanes.is_cached(where) ? front_cache::offset_of(where.number, size_class)
-                                       : front_cache::offset_of_none();
+  return where.number < most_cached_lanes && below_.lanes.is_cached(where)
+             ? front_cache::offset_of(where.number, size_class)
+             : front_cache::offset_of_none();
 }
 
 // Binds a block to a slot. False: there is no memory for the index of addresses, and the caller

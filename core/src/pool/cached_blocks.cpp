@@ -4,6 +4,7 @@
 // function enters the biased lock once at most and decides inside. Blocks that it evicts go to the
 // ready lists after it has left.
 #include "pool/thread_caches.hpp"
+#include "system/address_space.hpp"
 
 #include <algorithm>
 
@@ -72,6 +73,30 @@ std::size_t thread_caches::batch_for(const block_demand& demand, std::size_t lim
   const bool may_grow = capacity() + (next - limit) * size <= how_.total_bytes;
   return std::clamp<std::size_t>(std::min((may_grow ? next : limit) / 2, 512 * kib / size), 1,
                                  largest_batch);
+}
+
+// Only addresses are reserved: a lane costs memory where its magazines are used. The owner enters
+// to add them, as others read caches whose gate is closed.
+bool thread_caches::make_room(front_cache& cache, const lane& where) const noexcept {
+  constexpr std::size_t bytes = lanes_in_chunk * sizeof(lane_front);
+  while (where.number >= cache.lanes) {
+    const bool is_open = cache.enter();
+    cache.leave();
+    if (!is_open) {
+      return false;
+    }
+    address_space made = address_space::reserve(bytes);
+    if (!made) {
+      return false;
+    }
+    if (cache.enter()) {
+      const std::size_t chunk = (cache.lanes - most_cached_lanes) / lanes_in_chunk;
+      cache.chunks[chunk] = static_cast<lane_front*>(made.detach());
+      cache.lanes = most_cached_lanes + (chunk + 1) * lanes_in_chunk;
+    }
+    cache.leave();
+  }
+  return true;
 }
 
 thread_caches::found thread_caches::take(const block_demand& demand, front_cache* cache) noexcept {

@@ -33,11 +33,10 @@ status lanes::add(std::vector<std::unique_ptr<backend>> backends, const device_s
       }
     }
   }
-  keys.devices = static_cast<std::uint32_t>(count());
   for (std::uint32_t n = 0; n < most_cached_lanes; ++n) {
     keys.at[n].magazines = front_cache::origin_of(n);
-    keys.at[n].tag = make_tag({}, category::temporary, n < keys.devices ? 0 : n);
   }
+  static_cast<void>(of_device(*devices_.front()));
   return {};
 }
 
@@ -62,14 +61,31 @@ status lanes::add_device(backend& source, const device_description& description,
   entry->description = description;
   entry->alignment = std::max({cache_line, description.alignment, settings.minimum_alignment});
   entry->reserved.set(settings.limits);
-  entry->first_lane = count();
-  auto first = std::make_unique<lane>(*entry, entry->first_lane);
+  entry->prepared = std::make_unique<lane>(*entry, 0);
   devices_.push_back(std::move(entry));
   descriptions_.push_back(description);
-  open_key(*first);
-  lanes_[first->number].store(first.release(), std::memory_order_release);
-  count_.fetch_add(1, std::memory_order_release);
+  ++unused_devices_;
   return {};
+}
+
+lane& lanes::begin_use(device_entry& device) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (device.prepared != nullptr) {
+    lane& first = *device.prepared;
+    append(std::move(device.prepared));
+    --unused_devices_;
+    open_key(first);
+    device.own.store(&first, std::memory_order_release);
+  }
+  return *device.own.load(std::memory_order_relaxed);
+}
+
+// Pre: mutex_ is held, count() < most_lanes.
+void lanes::append(std::unique_ptr<lane> made) noexcept {
+  const std::size_t number = count();
+  made->number = static_cast<std::uint16_t>(number);
+  lanes_[number].store(made.release(), std::memory_order_release);
+  count_.store(number + 1, std::memory_order_release);
 }
 
 void lanes::attach_backends() noexcept {
@@ -106,13 +122,17 @@ void lanes::unclaim(device where, std::size_t bytes) noexcept {
   }
 }
 
-// Pre: mutex_ is held, or the pool is being made.
+// Pre: mutex_ is held.
 void lanes::open_key(lane& target) noexcept {
-  if (!is_cached(target) || target.is_arena) {
+  if (target.number >= most_cached_lanes || !is_cached(target) || target.is_arena) {
     return;
   }
   lane_key& key = keys.at[target.number];
   const stream_ref stream = target.stream();
+  // Later streams of the lane have the same number, and threads may read the tag by then.
+  if (const std::uint64_t tag = make_tag({}, category::temporary, stream.number); key.tag != tag) {
+    key.tag = tag;
+  }
   key.alignment_mask.store(static_cast<std::uint32_t>(target.device->alignment - 1),
                            std::memory_order_relaxed);
   // All per-thread default streams have the same handle, so the key holds the lane's address
@@ -136,7 +156,7 @@ void lanes::close_key(const lane& target) noexcept {
 // Pre: mutex_ is held.
 lane* lanes::make(device_entry& device) noexcept {
   const std::size_t number = count();
-  for (std::size_t i = keys.devices; i < number; ++i) {
+  for (std::size_t i = 0; i < number; ++i) {
     lane& used = at(i);
     if (used.device == &device &&
         used.state.load(std::memory_order_relaxed) == lane_state::retired &&
@@ -144,13 +164,11 @@ lane* lanes::make(device_entry& device) noexcept {
       return &used;
     }
   }
-  if (number == most_lanes) {
+  if (is_full()) {
     return nullptr;
   }
   try {
-    lanes_[number].store(std::make_unique<lane>(device, number).release(),
-                         std::memory_order_release);
-    count_.store(number + 1, std::memory_order_release);
+    append(std::make_unique<lane>(device, number));
     return &at(number);
   } catch (const std::exception&) {
     return nullptr;
@@ -160,7 +178,7 @@ lane* lanes::make(device_entry& device) noexcept {
 lanes::opened lanes::open(device_entry& device, const stream_identity& identity) noexcept {
   const stream_ref& stream = identity.stream;
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = keys.devices; i < count(); ++i) {
+  for (std::size_t i = 0; i < count(); ++i) {
     lane& known = at(i);
     if (known.device != &device || known.is_arena ||
         known.state.load(std::memory_order_relaxed) != lane_state::open) {
@@ -175,7 +193,7 @@ lanes::opened lanes::open(device_entry& device, const stream_identity& identity)
   }
   lane* const made = make(device);
   if (made == nullptr) {
-    return {.why = {.code = count() == most_lanes ? errc::too_many : errc::out_of_memory,
+    return {.why = {.code = is_full() ? errc::too_many : errc::out_of_memory,
                     .where = device.where,
                     .text = "4096 streams are attached, or no memory for one more: retire those "
                             "that are not used"}};
@@ -191,7 +209,7 @@ lanes::opened lanes::open(device_entry& device, const stream_identity& identity)
 
 lane* lanes::find_open(const device_entry& device, const stream_ref& stream,
                        std::uint64_t thread) const noexcept {
-  for (std::size_t i = keys.devices; i < count(); ++i) {
+  for (std::size_t i = 0; i < count(); ++i) {
     lane& known = at(i);
     if (known.is(device, stream) && (stream.kind != stream_kind::per_thread ||
                                      known.thread.load(std::memory_order_acquire) == thread)) {

@@ -70,9 +70,11 @@ class lanes final : public backend_host {
   [[nodiscard]] lane& at(std::size_t number) const noexcept {
     return *lanes_[number].load(std::memory_order_acquire);
   }
-  /// The lane of the device's default stream, which also serves calls that name no stream.
-  [[nodiscard]] lane& of_device(const device_entry& device) const noexcept {
-    return at(device.first_lane);
+  /// The lane of the device's default stream, which also serves calls that name no stream. The
+  /// first call gives it a number, so that devices nobody uses take none of the first ones.
+  [[nodiscard]] lane& of_device(device_entry& device) noexcept {
+    lane* const used = device.own.load(std::memory_order_acquire);
+    return used != nullptr ? *used : begin_use(device);
   }
   /// The lane of the slot's tensor or block.
   [[nodiscard]] lane& of(const record& slot) const noexcept {
@@ -108,7 +110,7 @@ class lanes final : public backend_host {
   /// Calls f(lane) for each lane of a per-thread default stream of this thread.
   template <class F>
   void for_each_of_thread(std::uint64_t thread, F&& f) const {
-    for (std::size_t i = keys.devices; i < count(); ++i) {
+    for (std::size_t i = 0; i < count(); ++i) {
       lane& known = at(i);
       if (known.stream().kind == stream_kind::per_thread &&
           known.thread.load(std::memory_order_acquire) == thread) {
@@ -134,6 +136,10 @@ class lanes final : public backend_host {
  private:
   [[nodiscard]] status add_device(backend& source, const device_description& description,
                                   const device_settings& settings);
+  [[nodiscard]] lane& begin_use(device_entry& device) noexcept;
+  // Pre: mutex_ is held.
+  [[nodiscard]] bool is_full() const noexcept { return count() + unused_devices_ >= most_lanes; }
+  void append(std::unique_ptr<lane> made) noexcept;
   [[nodiscard]] lane* make(device_entry& device) noexcept;
   void open_key(lane& target) noexcept;
   void close_key(const lane& target) noexcept;
@@ -145,6 +151,7 @@ class lanes final : public backend_host {
   std::mutex mutex_;
   std::array<std::atomic<lane*>, most_lanes> lanes_{};  // appended under mutex_
   std::atomic<std::size_t> count_{0};
+  std::size_t unused_devices_ = 0;  // their lanes will need numbers; guarded by mutex_
 };
 
 }  // namespace detail

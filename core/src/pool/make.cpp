@@ -30,8 +30,8 @@ namespace {
   if (options.max_tensors > most_slots || options.max_tensors == 0) {
     return "max_tensors must be 1..2^25";
   }
-  if (options.max_cached_lanes > most_cached_lanes) {
-    return "max_cached_lanes must be at most 32";
+  if (options.max_cached_lanes > most_lanes) {
+    return "max_cached_lanes must be at most 4096";
   }
   if (options.debug.call_site_frames > debug_options::most_call_site_frames) {
     return "call_site_frames must be at most 16";

@@ -14,6 +14,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace tidepool {
@@ -77,11 +78,20 @@ void thread_state::end() noexcept {
     if (thread_caches* const owner = owned.cache->owner.load(std::memory_order_relaxed)) {
       owner->end_thread(*owned.cache);
     }
+    owned.cache->release_chunks();
   }
   std::vector<owned_cache>().swap(caches);
 }
 
 }  // namespace
+
+void front_cache::release_chunks() noexcept {
+  for (lane_front*& chunk : chunks) {
+    if (chunk != nullptr) {
+      address_space::release(std::exchange(chunk, nullptr), lanes_in_chunk * sizeof(lane_front));
+    }
+  }
+}
 
 constinit sentinel_cache sentinel;
 constinit sentinel_cache sample_sentinel;
@@ -118,7 +128,8 @@ front_cache* attach_this_thread(thread_caches& pool) noexcept {
   if (this_thread_ended || !pool.keep_blocks()) {
     return nullptr;
   }
-  const std::size_t bytes = front_cache::bytes_for(pool.lane_count());
+  const std::size_t near = std::min(pool.lane_count(), most_cached_lanes);
+  const std::size_t bytes = front_cache::bytes_for(near);
   try {
     std::vector<owned_cache>& caches = this_thread.caches;
     // Takes a cache that a closed pool left behind, or new memory.
@@ -126,6 +137,9 @@ front_cache* attach_this_thread(thread_caches& pool) noexcept {
       return owned.cache->owner.load(std::memory_order_acquire) == nullptr &&
              owned.memory.bytes() >= bytes;
     });
+    if (spare != caches.end()) {
+      spare->cache->release_chunks();
+    }
     if (spare == caches.end()) {
       caches.reserve(caches.size() + 1);
       owned_cache fresh{address_space::reserve(bytes), nullptr};
@@ -142,7 +156,7 @@ front_cache* attach_this_thread(thread_caches& pool) noexcept {
     }
     this_thread.watch_thread();
     front_cache& cache = *spare->cache;
-    cache.lanes = pool.lane_count();
+    cache.lanes = near;
     cache.thread = this_thread_number();
     cache.gate = pool.gate() ? &gate_at(*pool.gate()) : nullptr;
     return pool.list.add(cache, pool) ? &cache : nullptr;

@@ -5,6 +5,7 @@
 
 #include "system/address_space.hpp"
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 
@@ -160,7 +161,9 @@ void thread_caches::inherit(front_cache& cache) noexcept {
       },
       cache.lanes);
   sampler.retire(cache.latency);
-  address_space::release(&cache, front_cache::bytes_for(cache.lanes));
+  const std::size_t near = std::min(cache.lanes, most_cached_lanes);
+  cache.release_chunks();
+  address_space::release(&cache, front_cache::bytes_for(near));
 }
 
 }  // namespace detail

@@ -126,9 +126,12 @@ class thread_caches {
   [[nodiscard]] bool is_own(const front_cache* cache) const noexcept {
     return cache != nullptr && cache->owner.load(std::memory_order_relaxed) == this;
   }
-  [[nodiscard]] bool has(const front_cache* cache, const lane& where) const noexcept {
-    return is_own(cache) && below_.lanes.is_cached(where);
+  // May the thread keep blocks of the lane? Makes its room for them at its first use of the lane.
+  [[nodiscard]] bool has(front_cache* cache, const lane& where) const noexcept {
+    return is_own(cache) && below_.lanes.is_cached(where) &&
+           (where.number < cache->lanes || make_room(*cache, where));
   }
+  [[nodiscard]] bool make_room(front_cache& cache, const lane& where) const noexcept;
   // While a thread climbs the out-of-memory ladder, or the pool closes, no thread takes more than
   // one block.
   [[nodiscard]] bool may_take_more(const block_demand& demand) const noexcept;

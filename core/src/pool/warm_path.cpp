@@ -144,7 +144,7 @@ template <class Again>
                                              gate_ref gate) noexcept {
   if (bytes > largest_small_block) {
     front_cache& cache = *gate.cache();
-    magazine& ready = cache.lane(0).magazine_of(size_class_of(bytes));
+    magazine& ready = cache.near_lane(0).magazine_of(size_class_of(bytes));
     record* const slot = ready.top;
     if (slot != nullptr && slot->usable_bytes >= bytes) {
       const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
@@ -175,7 +175,7 @@ template <class Again>
   const std::size_t last = (bytes - 1) | key.alignment_mask.load(std::memory_order_relaxed);
   const gate_ref gate(core->gate);
   if (last >= largest_small_block && last < largest_request) {
-    magazine& ready = gate.cache()->lane(n).magazine_of(size_class_of(last + 1));
+    magazine& ready = gate.cache()->near_lane(n).magazine_of(size_class_of(last + 1));
     record* const slot = ready.top;
     if (slot != nullptr && slot->usable_bytes > last) {
       const std::uint64_t id = next_id(slot->header.load(std::memory_order_relaxed));
@@ -249,6 +249,9 @@ template <class Plain>
                                               const stream_ref& stream) noexcept {
   const gate_ref gate(core->gate);
   const lane_memo& memo = gate.cache()->memo;
+  if (memo.lane >= most_cached_lanes) {
+    return allocate_on_slow(core, bytes, device_bits, stream);
+  }
   const lane_key& key = core->lanes.keys.at[memo.lane];
   if (memo.handle != stream.handle || key.handle.load(std::memory_order_relaxed) != memo.expected ||
       key.device.load(std::memory_order_relaxed) != device_bits) {

@@ -33,6 +33,11 @@ class address_space {
   /// Asks for huge pages. The first 2 MiB of a range above 64 MiB keep small pages, because such a
   /// range is room for growth.
   void advise_huge() const noexcept;
+  /// Owns the range no longer, which somebody has to release.
+  [[nodiscard]] void* detach() noexcept {
+    bytes_ = 0;
+    return std::exchange(data_, nullptr);
+  }
   /// Gives a range back that reserve made and that no object owns any more.
   static void release(void* data, std::size_t bytes) noexcept;
   /// Makes all bytes zero and gives their memory back. False: the system refused.
