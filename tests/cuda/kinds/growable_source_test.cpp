@@ -166,8 +166,12 @@ TEST_F(GrowableSource, ADriverWithoutTheCallsIsUnsupported) {
     GTEST_SKIP() << "a real driver has them";
   }
   for (std::uint64_t nth = 1; nth != 11; ++nth) {
-    cudasim_fail_call("cudaGetDriverEntryPointByVersion", nth, cudaErrorSymbolNotFound, 0);
+    // Builds for CUDA 13 call the one, those for CUDA 12 the other.
+    for (const char* const call : {"cudaGetDriverEntryPointByVersion", "cudaGetDriverEntryPoint"}) {
+      cudasim_fail_call(call, nth, cudaErrorSymbolNotFound, 0);
+    }
     EXPECT_EQ(make_growable_source(*gpu).error().code, errc::unsupported) << nth;
+    cudasim_fail_no_call();
   }
   for (const char* const call :
        {"cuDeviceGet", "cuDeviceGetAttribute", "cuMemGetAllocationGranularity"}) {

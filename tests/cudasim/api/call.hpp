@@ -13,9 +13,10 @@
 #include <new>
 #include <type_traits>
 
-namespace cudasim {
+/// 13000 in libcudart.so.13; made with the stubs (CMakeLists.txt).
+extern "C" const int cudasim_runtime_version;
 
-inline constexpr int runtime_version = 13000;
+namespace cudasim {
 
 // Runs body(runtime&), which returns an error or nothing, and refuses by throwing.
 template <class F>
@@ -38,9 +39,11 @@ cudaError_t run_body(runtime& r, F& body) {
 }
 
 [[nodiscard]] inline cudaError_t missing_device(const runtime& r) {
-  return r.set.driver_version < runtime_version ? cudaErrorInsufficientDriver
-         : r.set.devices == 0                   ? cudaErrorNoDevice
-                                                : cudaSuccess;
+  constexpr int major = 1000;  // a driver serves all runtimes of its major version
+  return r.set.driver_version / major < cudasim_runtime_version / major
+             ? cudaErrorInsufficientDriver
+         : r.set.devices == 0 ? cudaErrorNoDevice
+                              : cudaSuccess;
 }
 
 // Counts the call; answers the error that was planted for it. `name` is what counts and reports

@@ -136,6 +136,20 @@ unsigned long long cudasim_foreign_captures(void) {
   return locked([](runtime& r) { return r.foreign.begun; });
 }
 
+void cudasim_set_pending_limit(unsigned long long operations) {
+  locked([&](runtime& r) { r.set.pending_limit = operations; });
+}
+
+unsigned long long cudasim_pending(void* handle) {
+  return locked([&](runtime& r) {
+    unsigned long long n = 0;
+    for (const auto& each : r.streams) {
+      n += each->handle == handle && !each->destroyed ? each->queue.size() : 0;
+    }
+    return n;
+  });
+}
+
 void cudasim_set_memory(unsigned long long bytes) {
   locked([&](runtime& r) { r.set.memory_bytes = bytes; });
 }

@@ -142,6 +142,14 @@ std::size_t usual_limit(cudaLimit which) {
 
 extern "C" {
 
+// For api/cuda12, uncounted and within the one call of the program.
+int device_attribute_of_13(int ordinal, int wanted);
+int device_attribute_of_13(int ordinal, int wanted) {
+  runtime& r = runtime::get();
+  const std::lock_guard guard(r.lock);
+  return attribute(r, static_cast<cudaDeviceAttr>(wanted), ordinal);
+}
+
 cudaError_t cudaGetDeviceCount(int* count) {
   return call_without_device(__func__, [&](runtime& r) {
     target(count) = 0;
@@ -155,7 +163,8 @@ cudaError_t cudaDriverGetVersion(int* version) {
 }
 
 cudaError_t cudaRuntimeGetVersion(int* version) {
-  return call_without_device(__func__, [&](runtime&) { target(version) = runtime_version; });
+  return call_without_device(__func__,
+                             [&](runtime&) { target(version) = cudasim_runtime_version; });
 }
 
 cudaError_t cudaGetDevice(int* ordinal) {

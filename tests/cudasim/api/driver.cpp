@@ -394,7 +394,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* wanted, void** out, uns
 
 cudaError_t cudaGetDriverEntryPoint(const char* wanted, void** out, unsigned long long,
                                     cudaDriverEntryPointQueryResult* result) {
-  return find_entry(__func__, wanted, out, runtime_version, result);
+  return find_entry(__func__, wanted, out, cudasim_runtime_version, result);
 }
 
 }  // extern "C"

@@ -82,6 +82,10 @@ CUDASIM_API unsigned long long cudasim_foreign_captures(void);
 /* How many planted faults have struck; the name of the function that the latest one struck is
  * copied, if there is room (bytes may be 0). */
 CUDASIM_API unsigned long long cudasim_faults_struck(char* function, unsigned long long bytes);
+/* So many operations of a stream may be pending; who enqueues more waits for room. 0: no limit. */
+CUDASIM_API void cudasim_set_pending_limit(unsigned long long operations);
+/* The operations of a stream (a cudaStream_t) that have not run. */
+CUDASIM_API unsigned long long cudasim_pending(void* stream);
 /* Each device has this much memory from now on. */
 CUDASIM_API void cudasim_set_memory(unsigned long long bytes);
 /* 0: pools give no freed block a second time. */

@@ -6,6 +6,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -205,6 +208,77 @@ TEST(Streams, PrioritiesFlagsAndIdsAreKept) {
   EXPECT_EQ(flags, unsigned{cudaStreamNonBlocking});
   EXPECT_NE(id, legacy_id);
   expect_success(cudaStreamDestroy(stream), "destroy");
+}
+
+// More than the limit is never pending, so what came first has run when the last call returns.
+TEST(Streams, AnEnqueueWaitsWhileTheQueueIsFull) {
+  if (!cudasim_is_present()) {
+    GTEST_SKIP() << "cudasim only";
+  }
+  constexpr int limit = 16;
+  cudasim_set_pending_limit(limit);
+  buffer<int> written(1);
+  scoped_stream stream;
+  scoped_stream beside;
+  scoped_event event;
+  std::atomic<int> calls{0};
+  const std::vector<std::function<cudaError_t()>> kinds{
+      [&] { return cudaMemsetAsync(written.data(), 0, sizeof(int), stream); },
+      [&] { return cudaEventRecord(event, stream); },
+      [&] { return cudaStreamWaitEvent(stream, event, 0); },
+      [&] {
+        return cudaLaunchHostFunc(
+            stream, [](void*) {}, nullptr);
+      },
+      [&] {
+        step<<<1, 32, 0, stream>>>(reinterpret_cast<unsigned*>(written.data()), 1, 1);
+        return cudaGetLastError();
+      },
+  };
+  for (const auto& enqueue : kinds) {
+    expect_synchronised();
+    calls = 0;
+    expect_success(cudaLaunchHostFunc(stream, count_call, &calls), "host function");
+    expect_success(cudaLaunchHostFunc(beside, count_call, &calls), "beside");
+    for (int i = 0; i < limit; ++i) {
+      expect_success(enqueue(), "enqueue");
+    }
+    EXPECT_GE(calls, 1);
+  }
+  expect_synchronised();
+  cudasim_set_pending_limit(1024);
+}
+
+// The host function at the head needs a lock, and only who waits for room can be in its way.
+TEST(Streams, AHostFunctionAheadOfAFullQueueMayTakeALock) {
+  if (!cudasim_is_present()) {
+    GTEST_SKIP() << "cudasim only";
+  }
+  cudasim_set_pending_limit(4);
+  scoped_stream stream;
+  std::mutex lock;
+  int counted = 0;
+  const auto enqueue_many = [&] {
+    for (int i = 0; i < 100; ++i) {
+      struct work {
+        std::mutex* lock;
+        int* counted;
+      };
+      const auto count = [](void* data) {
+        const std::unique_ptr<work> own(static_cast<work*>(data));
+        const std::lock_guard guard(*own->lock);
+        ++*own->counted;
+      };
+      expect_success(cudaLaunchHostFunc(stream, count, new work{&lock, &counted}), "enqueue");
+      const std::lock_guard guard(lock);
+    }
+  };
+  std::thread other(enqueue_many);
+  enqueue_many();
+  other.join();
+  expect_success(cudaStreamSynchronize(stream), "synchronise");
+  EXPECT_EQ(counted, 200);
+  cudasim_set_pending_limit(1024);
 }
 
 }  // namespace

@@ -262,6 +262,7 @@ class runtime {
   void advance_host();  // what the host does from now on is later than what it has enqueued
   operation_ptr choose_ready();
   stream* choose_foreign_stream();
+  void wait_for_room(const stream&);
   char* where(std::uint64_t address, std::size_t bytes, bool write, operation& by, bool is_carried);
   void copy_now(operation& by, const pitched& to, const pitched& from, const rectangle&,
                 const char* staged);

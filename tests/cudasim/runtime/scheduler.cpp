@@ -137,7 +137,16 @@ operation_ptr runtime::enqueue(stream& in, std::string name, std::function<void(
     }
   }
   changed.notify_all();
+  wait_for_room(in);
   return made;
+}
+
+// As in a driver, whose channels have so many places. Where nobody else runs operations, the one
+// who waits does, host functions too, so what they need must not be locked by the caller.
+void runtime::wait_for_room(const stream& in) {
+  if (set.pending_limit != 0) {
+    run_until([&] { return in.queue.size() <= set.pending_limit; });
+  }
 }
 
 operation_ptr runtime::choose_ready() {

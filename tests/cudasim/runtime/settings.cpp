@@ -62,6 +62,7 @@ settings read_settings() {
   read.reuse = flag("REUSE", usual.reuse);
   read.handle_reuse = flag("HANDLE_REUSE", usual.handle_reuse);
   read.identity_in_captures = flag("IDENTITY_IN_CAPTURES", usual.identity_in_captures);
+  read.pending_limit = number("PENDING_LIMIT", usual.pending_limit);
   read.foreign_captures = number("FOREIGN_CAPTURES", usual.foreign_captures);
   read.driver_version = static_cast<int>(number("DRIVER", 13000));
   read.without = text("WITHOUT");

@@ -27,6 +27,7 @@ struct settings {
   bool reuse = true;                   // pools reuse memory
   bool identity_in_captures = false;   // a stream's id and device are told while it captures
   bool handle_reuse = true;            // the next stream or event has the handle destroyed last
+  std::uint64_t pending_limit = 1024;  // operations of a stream; who adds more waits; 0: no limit
   std::uint64_t foreign_captures = 0;  // their seed; 0: other threads capture nothing
   int driver_version = 13000;
   std::string without;  // of pools, vmm, peers, managed, ipc, readonly: what the devices lack
