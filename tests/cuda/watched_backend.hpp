@@ -43,6 +43,10 @@ class watched_backend final : public backend {
  public:
   explicit watched_backend(std::unique_ptr<backend> wrapped) noexcept
       : wrapped_(std::move(wrapped)) {}
+  ~watched_backend() override {
+    const watched_calls watched;
+    wrapped_.reset();
+  }
 
   [[nodiscard]] std::span<const device_description> devices() const noexcept override {
     return wrapped_->devices();

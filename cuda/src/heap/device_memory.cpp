@@ -35,8 +35,13 @@ device_memory::device_memory(driver& gpu, std::unique_ptr<slab_source> source,
       spans_(extents_, order_, host_order_) {}
 
 device_memory::~device_memory() {
-  if (extents_.pages() != 0) {
+  // No capture of the process survives a wait for the whole device. Only blocks that were not taken
+  // back need one, as it is not known which streams use them.
+  if (used_bytes_ != 0) {
     static_cast<void>(driver_.synchronise_device());
+  } else if (extents_.pages() != 0) {
+    lock_type lock(mutex_);
+    wait_for_all(lock);
   }
   // What the driver refuses now goes with the process.
   extents_.for_each_slab([this](const slab& what) { static_cast<void>(source_->release(what)); });
