@@ -52,7 +52,8 @@ class device_memory {
                 const device_memory_options& options) noexcept;
   device_memory(const device_memory&) = delete;
   device_memory& operator=(const device_memory&) = delete;
-  /// Waits for the device, then gives everything back, whatever is in use.
+  /// Waits for all that streams have freed, and for the whole device if blocks are still out. Then
+  /// gives everything back, whatever is in use.
   ~device_memory();
 
   /// Errors: out_of_memory.
