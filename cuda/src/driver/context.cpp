@@ -15,7 +15,7 @@ namespace cuda {
 entry_point find_entry_point(const char* name) noexcept {
   entry_point found;
 #if CUDART_VERSION >= 13000
-  constexpr unsigned version = 11020;
+  constexpr unsigned version = 12000;
   cudaDriverEntryPointQueryResult answer{};
   found.error =
       cudaGetDriverEntryPointByVersion(name, &found.function, version, cudaEnableDefault, &answer);
@@ -50,10 +50,16 @@ cudaError_t primary_context::open(int ordinal) noexcept {
   pop_ = reinterpret_cast<decltype(pop_)>(pop.function);
   stream_context_ = reinterpret_cast<decltype(stream_context_)>(stream_context.function);
   current_device_ = reinterpret_cast<decltype(current_device_)>(current_device.function);
+  if (const entry_point get_id = find_entry_point("cuCtxGetId"); get_id.error == cudaSuccess) {
+    get_id_ = reinterpret_cast<decltype(get_id_)>(get_id.function);
+  }
   CUresult error = reinterpret_cast<decltype(&cuDeviceGet)>(get_device.function)(&device_, ordinal);
   if (error == CUDA_SUCCESS) {
     error =
         reinterpret_cast<decltype(&cuDevicePrimaryCtxRetain)>(retain.function)(&handle_, device_);
+  }
+  if (error == CUDA_SUCCESS && get_id_ != nullptr && get_id_(handle_, &id_) != CUDA_SUCCESS) {
+    get_id_ = nullptr;
   }
   return static_cast<cudaError_t>(error);
 }

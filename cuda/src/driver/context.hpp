@@ -19,7 +19,7 @@ struct entry_point {
   cudaError_t error = cudaSuccess;
   void* function = nullptr;  // never null if error is cudaSuccess
 };
-/// The function as CUDA 11.2 had it.
+/// The function as CUDA 12.0 had it.
 [[nodiscard]] entry_point find_entry_point(const char* name) noexcept;
 
 class primary_context {
@@ -41,20 +41,34 @@ class primary_context {
  private:
   friend class current_context;
 
+  [[nodiscard]] bool is_still_the_same() const noexcept {
+    unsigned long long now = id_;
+    return get_id_ == nullptr || (get_id_(handle_, &now) == CUDA_SUCCESS && now == id_);
+  }
+
   decltype(&cuDevicePrimaryCtxRelease) release_ = nullptr;
   decltype(&cuCtxPushCurrent) push_ = nullptr;
   decltype(&cuCtxPopCurrent) pop_ = nullptr;
   decltype(&cuStreamGetCtx) stream_context_ = nullptr;
   decltype(&cuCtxGetDevice) current_device_ = nullptr;
+  decltype(&cuCtxGetId) get_id_ = nullptr;  // null: a driver before 12.0
   CUdevice device_ = 0;
   CUcontext handle_ = nullptr;
+  unsigned long long id_ = 0;
 };
 
 class current_context {
  public:
-  /// Pre: the context is open.
+  /// Pre: the context is open. cudaErrorContextIsDestroyed: the application has reset the GPU, and
+  /// another context has the handle by now.
   explicit current_context(const primary_context& wanted) noexcept
-      : of_(&wanted), error_(static_cast<cudaError_t>(wanted.push_(wanted.handle_))) {}
+      : of_(&wanted), error_(static_cast<cudaError_t>(wanted.push_(wanted.handle_))) {
+    if (error_ == cudaSuccess && !wanted.is_still_the_same()) {
+      CUcontext other = nullptr;
+      static_cast<void>(wanted.pop_(&other));
+      error_ = cudaErrorContextIsDestroyed;
+    }
+  }
   ~current_context() {
     CUcontext ours = nullptr;
     if (error_ == cudaSuccess) {
