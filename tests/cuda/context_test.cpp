@@ -6,9 +6,11 @@
 #include "pool_support.hpp"
 #include <tidepool/control.hpp>
 #include <tidepool/graph.hpp>
+#include <tidepool/prewarm.hpp>
 
 #include <cuda.h>
 
+#include <algorithm>
 #include <functional>
 #include <thread>
 #include <utility>
@@ -84,7 +86,31 @@ class CudaContexts : public ::testing::Test {
         {"synchronise", [=, this] { EXPECT_TRUE(p->synchronise(gpu, stream).ok()); }},
         {"synchronise default", [this] { EXPECT_TRUE(p->synchronise(gpu).ok()); }},
         {"record_use", [this] { EXPECT_EQ(p->record_use(held[1].id(), {}), errc::ok); }},
-        {"arena", [this] { graph_arena(*p, gpu).reset(); }},
+        {"prewarm",
+         [this] {
+           const prewarm_report made =
+               p->control().prewarm({.items = {{64 * kib, 4}, {2 * mib, 2}}, .where = gpu});
+           EXPECT_EQ(made.blocks, 6U);
+         }},
+        {"share", [this] { held.push_back(*p->share(held[1])); }},
+        {"slice", [this] { held.push_back(*p->slice(held[1], 0, kib)); }},
+        {"resize", [this] { EXPECT_EQ(p->resize(held[2], 4 * mib), errc::ok); }},
+        {"pin", [this] { EXPECT_TRUE(p->pin(held[1].id()).has_value()); }},
+        {"unpin", [this] { EXPECT_EQ(p->unpin(held[1].id()), errc::ok); }},
+        {"prefetch", [this] { EXPECT_TRUE(p->prefetch(managed().id(), gpu).ok()); }},
+        {"advise", [this] { EXPECT_TRUE(p->advise(managed().id(), {.of = gpu}).ok()); }},
+        {"fill per thread",
+         [this] { EXPECT_TRUE(p->fill(held[1].id(), 3, cuda::stream(cudaStreamPerThread)).ok()); }},
+        {"end on another stream", [this] { held[3].reset(cuda::stream(cudaStreamPerThread)); }},
+        {"arena",
+         [=, this] {
+           graph_arena arena(*p, gpu);
+           if (!stream.is_default()) {
+             const capture_scope scope(arena, stream);
+             p->allocate(mib, gpu, {.stream = stream}).reset();
+           }
+           arena.reset();
+         }},
         {"free", [this] { held.clear(); }},
         {"statistics", [this] { (void)p->control().statistics(); }},
         {"tick", [this] { p->control().tick(); }},
@@ -96,6 +122,12 @@ class CudaContexts : public ::testing::Test {
            p.reset();
          }},
     };
+  }
+
+  [[nodiscard]] const tensor& managed() const {
+    return *std::find_if(held.begin(), held.end(), [](const tensor& each) {
+      return each.where().kind() == device_kind::managed;
+    });
   }
 
   const device gpu = device::cuda(1);

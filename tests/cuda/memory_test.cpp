@@ -60,6 +60,7 @@ TEST_F(CudaBackend, IdleSlabsDecay) {
   give_back(held, a.ref());
   for (unsigned tick = 0; tick != 15; ++tick) {
     EXPECT_EQ(tested->decay(where), 0U);
+    expect_success(cudaDeviceSynchronize());  // the event that the first one has left is done
   }
   std::size_t released = 0;
   for (unsigned tick = 0; tick != 4; ++tick) {
