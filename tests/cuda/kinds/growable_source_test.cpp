@@ -44,6 +44,12 @@ class GrowableSource : public SourceTest {
     EXPECT_TRUE(now);
     return now->total_bytes - now->free_bytes;
   }
+  /// Other processes take and give back memory of a real GPU meanwhile.
+  void expect_device_bytes(std::size_t expected) {
+    if (cudasim_is_present() != 0) {
+      EXPECT_EQ(device_bytes(), expected);
+    }
+  }
   /// Makes `held` longer, or leaves it as it is.
   [[nodiscard]] status extend(slab& held, std::size_t bytes) {
     const result<slab> longer = source->extend(held, bytes);
@@ -85,13 +91,13 @@ TEST_F(GrowableSource, ASlabGrowsInPlaceAndKeepsItsContents) {
   ASSERT_TRUE(extend(held, 8 * step).ok());
   EXPECT_EQ(held.data, data);
   EXPECT_EQ(held.bytes, 8 * step);
-  EXPECT_EQ(device_bytes(), before + 8 * step);
+  expect_device_bytes(before + 8 * step);
   expect_contents(data, step, 0x11);
   expect_filled(held, 0x22);
   EXPECT_EQ(extend(held, 9 * step).code, errc::out_of_memory);
   EXPECT_EQ(held.bytes, 8 * step);
   release(held);
-  EXPECT_EQ(device_bytes(), before);
+  expect_device_bytes(before);
 }
 
 TEST_F(GrowableSource, RefusedAddressesAreAskedForInHalves) {
@@ -153,7 +159,8 @@ TEST_F(GrowableSource, EveryDriverCallFailsOnce) {
       const result<slab> last = source->allocate(step);  // clears what was left
       ASSERT_TRUE(last);
       release(*last);
-      EXPECT_EQ(device_bytes(), before) << call << " " << nth;
+      SCOPED_TRACE(std::string(call) + " " + std::to_string(nth));
+      expect_device_bytes(before);
     }
   }
   source.reset();
