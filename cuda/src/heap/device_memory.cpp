@@ -37,14 +37,17 @@ device_memory::device_memory(driver& gpu, std::unique_ptr<slab_source> source,
 device_memory::~device_memory() {
   // No capture of the process survives a wait for the whole device. Only blocks that were not taken
   // back need one, as it is not known which streams use them.
+  status why;
   if (used_bytes_ != 0) {
-    static_cast<void>(driver_.synchronise_device());
+    why = driver_.synchronise_device();
   } else if (extents_.pages() != 0) {
     lock_type lock(mutex_);
     wait_for_all(lock);
   }
-  // What the driver refuses now goes with the process.
-  extents_.for_each_slab([this](const slab& what) { static_cast<void>(source_->release(what)); });
+  // What work may still use, and what the driver refuses now, goes with the process.
+  if (why.ok() || driver_.is_lost()) {
+    extents_.for_each_slab([this](const slab& what) { static_cast<void>(source_->release(what)); });
+  }
   if (host_ != nullptr && claimed_bytes_ != 0) {
     host_->unclaim(description().where, claimed_bytes_);
   }
