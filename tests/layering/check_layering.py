@@ -88,7 +88,7 @@ RULES = [(re.compile(pattern), set(allowed.split())) for pattern, allowed in [
     (r"tests/cpu/", f"std os third {PUBLIC} cpu/src tests/support"),
     (r"tests/cuda/", f"std os third {PUBLIC} cuda/src cuda tests/cudasim tests/conformance "
                      "tests/support"),
-    (r"tests/gpu/", f"std os {PUBLIC} cuda tests/cudasim tests/cuda"),
+    (r"tests/gpu/", f"std os {PUBLIC} cuda/src cuda tests/cudasim tests/cuda"),
     (r"tests/cudasim/", "std os third cuda cub"),
     (r"tests/(bench|trace)/", f"std os third {PUBLIC} bench"),
     (r"tests/", f"std os third {PUBLIC} tests/support"),

@@ -255,31 +255,31 @@ result<std::uint64_t> driver::capture_of(cudaStream_t stream) noexcept {
   return std::uint64_t{now == cudaStreamCaptureStatusActive ? id : 0};
 }
 
-bool driver::is_capturing(cudaStream_t stream) const noexcept {
+template <class F>
+bool driver::answers(F question) const noexcept {
   if (is_lost()) {
     return false;
   }
-  cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
-  const cudaError_t error = in_context([&] { return cudaStreamIsCapturing(stream, &now); });
+  const cudaError_t error = in_context(question);
   if (error != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
   }
-  return error == cudaSuccess && now != cudaStreamCaptureStatusNone;
+  return error == cudaSuccess;
+}
+
+bool driver::is_capturing(cudaStream_t stream) const noexcept {
+  cudaStreamCaptureStatus now = cudaStreamCaptureStatusNone;
+  return answers([&] { return cudaStreamIsCapturing(stream, &now); }) &&
+         now != cudaStreamCaptureStatusNone;
 }
 
 bool driver::is_recycled(cudaStream_t stream, std::uint64_t id) const noexcept {
-  if (is_lost()) {
-    return false;
-  }
   unsigned long long now = id;
-  const cudaError_t error = in_context([&] {
+  const bool is_answered = answers([&] {
     const outside_captures relaxed;
     return cudaStreamGetId(stream, &now);
   });
-  if (error != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
-  }
-  return error == cudaSuccess && now != id;
+  return is_answered && now != id;
 }
 
 // A capture that the host waits for ends without a graph, so this asks first.

@@ -170,6 +170,9 @@ class driver {
   [[nodiscard]] bool is_forked() const noexcept;
 
   [[nodiscard]] status open_context() noexcept;
+  /// Asks without counting. False: the driver gives no answer.
+  template <class F>
+  [[nodiscard]] bool answers(F question) const noexcept;
   [[nodiscard]] result<int> gpu_of(const void* data) noexcept;
   template <class F>
   [[nodiscard]] cudaError_t in_context(F call) const noexcept {

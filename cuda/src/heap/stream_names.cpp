@@ -67,10 +67,7 @@ result<std::uint64_t> stream_order::ask_id(const stream_ref& stream, lock_type& 
     }
     return driver_.id_of_new_stream(stream);
   };
-  lock.unlock();
-  const result<std::uint64_t> id = ask();
-  lock.lock();
-  return id;
+  return without(lock, ask);
 }
 
 result<stream_index> stream_order::find_or_add(const stream_ref& stream,
@@ -149,11 +146,7 @@ result<capture_state> stream_order::state_of(stream_index s, lock_type& lock) no
   if (!is_named_here(state)) {
     return capture_state::blocked;  // its handle means another stream on this thread
   }
-  const cudaStream_t handle = state.handle;
-  lock.unlock();
-  const result<capture_state> now = driver_.state_of(handle);
-  lock.lock();
-  return now;
+  return without(lock, [&, handle = state.handle] { return driver_.state_of(handle); });
 }
 
 void stream_order::set_in_scope(const stream_ref& stream, bool is_in_scope) noexcept {

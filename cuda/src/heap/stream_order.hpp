@@ -128,7 +128,6 @@ class stream_order {
   void record_early(stream_index s, lock_type& lock) noexcept;
   static constexpr std::size_t most_frees_unrecorded = 32;
   static constexpr std::size_t most_bytes_unrecorded = std::size_t{32} << 20;
-  [[nodiscard]] std::uint64_t clock() const noexcept { return clock_; }
   /// The stamp of its latest free.
   [[nodiscard]] std::uint64_t latest_free(stream_index s) const noexcept {
     return streams_[s].freed;

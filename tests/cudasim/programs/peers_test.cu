@@ -4,9 +4,7 @@
 // kernels and copies are refused without it, and that setting access makes no context. Two devices
 // (CUDASIM_DEVICES). On real GPUs an illegal access would end the process, so those checks are the
 // simulator's alone.
-#include "support.cuh"
-
-#include <cuda.h>
+#include "virtual_functions.cuh"
 
 namespace {
 
@@ -21,15 +19,6 @@ __global__ void add_up(int* p, std::size_t step, int n) {
   for (int i = 0; i != n; ++i) {
     atomicAdd(p + i * step, 1);
   }
-}
-
-template <class F>
-F* entry(const char* name, F*) {
-  void* found = nullptr;
-  cudaDriverEntryPointQueryResult result;
-  expect_success(cudaGetDriverEntryPointByVersion(name, &found, 13000, cudaEnableDefault, &result),
-                 name);
-  return reinterpret_cast<F*>(found);
 }
 
 bool are_peers() {
@@ -82,7 +71,7 @@ class device_pool {
 };
 
 // The owner's memory at two addresses, one after the other, to which nobody has access yet.
-class mapped_pair {
+class mapped_pair : virtual_functions {
  public:
   mapped_pair() {
     CUmemAllocationProp wanted = {};
@@ -124,16 +113,6 @@ class mapped_pair {
   }
 
  private:
-  decltype(&cuMemAddressReserve) reserve = entry("cuMemAddressReserve", &cuMemAddressReserve);
-  decltype(&cuMemAddressFree) free_address = entry("cuMemAddressFree", &cuMemAddressFree);
-  decltype(&cuMemCreate) create = entry("cuMemCreate", &cuMemCreate);
-  decltype(&cuMemRelease) release = entry("cuMemRelease", &cuMemRelease);
-  decltype(&cuMemMap) map = entry("cuMemMap", &cuMemMap);
-  decltype(&cuMemUnmap) unmap = entry("cuMemUnmap", &cuMemUnmap);
-  decltype(&cuMemSetAccess) set_access = entry("cuMemSetAccess", &cuMemSetAccess);
-  decltype(&cuMemGetAccess) get_access = entry("cuMemGetAccess", &cuMemGetAccess);
-  decltype(&cuMemGetAllocationGranularity) granularity =
-      entry("cuMemGetAllocationGranularity", &cuMemGetAllocationGranularity);
   std::size_t step_ = 0;
   CUdeviceptr at_ = 0;
 };

@@ -1,22 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Virtual memory management, reached as programs do that link no driver: through
-// cudaGetDriverEntryPointByVersion.
-#include "support.cuh"
-
-#include <cuda.h>
+// Virtual memory management.
+#include "virtual_functions.cuh"
 
 namespace {
-
-template <class F>
-F* entry(const char* name, F*) {
-  void* found = nullptr;
-  cudaDriverEntryPointQueryResult result;
-  expect_success(cudaGetDriverEntryPointByVersion(name, &found, 13000, cudaEnableDefault, &result),
-                 name);
-  EXPECT_EQ(result, cudaDriverEntryPointSuccess) << name;
-  return reinterpret_cast<F*>(found);
-}
 
 __global__ void fill(int* p, int n, int value) {
   for (int i = threadIdx.x; i < n; i += blockDim.x) {
@@ -24,7 +11,7 @@ __global__ void fill(int* p, int n, int value) {
   }
 }
 
-class VirtualMemory : public ::testing::Test {
+class VirtualMemory : public ::testing::Test, protected virtual_functions {
  protected:
   VirtualMemory() {
     wanted_.type = CU_MEM_ALLOCATION_TYPE_PINNED;
@@ -48,16 +35,6 @@ class VirtualMemory : public ::testing::Test {
     EXPECT_EQ(set_access(address, step_, &access, 1), CUDA_SUCCESS);
   }
 
-  decltype(&cuMemAddressReserve) reserve = entry("cuMemAddressReserve", &cuMemAddressReserve);
-  decltype(&cuMemAddressFree) free_address = entry("cuMemAddressFree", &cuMemAddressFree);
-  decltype(&cuMemCreate) create = entry("cuMemCreate", &cuMemCreate);
-  decltype(&cuMemRelease) release = entry("cuMemRelease", &cuMemRelease);
-  decltype(&cuMemMap) map = entry("cuMemMap", &cuMemMap);
-  decltype(&cuMemUnmap) unmap = entry("cuMemUnmap", &cuMemUnmap);
-  decltype(&cuMemSetAccess) set_access = entry("cuMemSetAccess", &cuMemSetAccess);
-  decltype(&cuMemGetAllocationGranularity) granularity =
-      entry("cuMemGetAllocationGranularity", &cuMemGetAllocationGranularity);
-  decltype(&cuMemGetAccess) get_access = entry("cuMemGetAccess", &cuMemGetAccess);
   decltype(&cuMemRetainAllocationHandle) retain =
       entry("cuMemRetainAllocationHandle", &cuMemRetainAllocationHandle);
   decltype(&cuMemGetAllocationPropertiesFromHandle) properties =

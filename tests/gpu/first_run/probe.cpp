@@ -3,6 +3,7 @@
 // What several probes need.
 #include "probe.hpp"
 
+#include "../../../cuda/src/driver/context.hpp"
 #include <tidepool/cpu/backend.hpp>
 #include <tidepool/cuda/backend.hpp>
 #include <tidepool/cuda/stream.hpp>
@@ -34,16 +35,9 @@ stream_ref stream::ref() const {
 }
 
 void* driver_function(const char* name) {
-  void* found = nullptr;
-#if CUDART_VERSION >= 13000
-  cudaDriverEntryPointQueryResult answer{};
-  const cudaError_t error =
-      cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &answer);
-#else
-  const cudaError_t error = cudaGetDriverEntryPoint(name, &found, cudaEnableDefault);
-#endif
+  const cuda::entry_point found = cuda::find_entry_point(name);
   static_cast<void>(cudaGetLastError());
-  return error == cudaSuccess ? found : nullptr;
+  return found.function;
 }
 
 }  // namespace tidepool::first_run
